@@ -1,0 +1,1 @@
+//! The traits through which the driver reaches the world.

@@ -1,0 +1,1 @@
+//! The effective configuration and where each value came from.

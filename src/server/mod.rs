@@ -1,0 +1,2 @@
+//! Configuration, start and stop of a node.
+pub mod config;

@@ -1,0 +1,1 @@
+//! The state machine that ties storage and ordering together.
