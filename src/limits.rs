@@ -59,6 +59,8 @@ pub const SCAN_PAGE_BYTES_MAX: usize = 1 << 20;
 pub const SCAN_STEP_ENTRIES_MAX: usize = 1024;
 /// Most partitions that one scan page visits.
 pub const SCAN_PAGE_STEPS_MAX: u32 = 256;
+/// Entries of the expiry queue that one turn looks at to drop stale ones.
+pub const EXPIRY_CHECK_SLICE: usize = 4096;
 /// Keys that one turn takes away because they expired.
 pub const EXPIRY_SLICE: usize = 512;
 /// Bytes of dropped tables that one turn frees.

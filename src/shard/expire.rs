@@ -12,6 +12,7 @@ use crate::types::Now;
 
 impl Shard {
     pub(super) fn expire(&mut self, now: Now) {
+        self.forget_stale_expiries();
         let mut due = Vec::new();
         self.expiry.pop_due(now.wall, limits::EXPIRY_SLICE, &mut due);
         let shard_count = self.config.identity.shard_count;
@@ -27,10 +28,27 @@ impl Shard {
             // Overwritten, deleted or made persistent since: the index points elsewhere.
             let Some(len) = len else { continue };
             assert!(partition.index.remove(entry.hash, entry.address), "the entry was found just now");
+            partition.live_bytes -= u64::from(len);
             keyspace.remove_keys(1);
-            self.log.remove_live(entry.address, u64::from(len));
+            self.log.remove_live(u64::from(len));
             self.statistics.expired += 1;
             self.pipeline.mark_time();
         }
+    }
+
+    /// Overwritten keys leave entries in the queue: now and then a pass over it drops them, a slice a turn.
+    fn forget_stale_expiries(&mut self) {
+        if !self.expiry.is_compacting() {
+            return;
+        }
+        let shard_count = self.config.identity.shard_count;
+        let keyspaces = &self.keyspaces;
+        self.expiry.compact(limits::EXPIRY_CHECK_SLICE, |due| {
+            let keyspace = keyspaces.iter().find(|keyspace| keyspace.id() == due.partition.keyspace);
+            keyspace.is_some_and(|keyspace| {
+                let partition = keyspace.partition(usize::from(due.partition.index / shard_count));
+                partition.index.contains(due.hash, due.address)
+            })
+        });
     }
 }

@@ -24,14 +24,29 @@ pub struct Partition {
     pub(super) version_next: Version,
     /// The next entry's index in the log.
     entry_next: u64,
+    /// Bytes of the records that the index points at.
+    pub(super) live_bytes: u64,
     /// A clear is staged and not committed: requests wait for it.
     pub(super) clearing: bool,
 }
 
 impl Partition {
     fn new() -> Partition {
-        Partition { index: PartitionIndex::new(), version_next: Version(1), entry_next: 1, clearing: false }
+        Partition { index: PartitionIndex::new(), version_next: Version(1), entry_next: 1, live_bytes: 0, clearing: false }
     }
+
+    /// Takes all keys away.
+    pub(super) fn drop_table(&mut self) -> DroppedTable {
+        let table = std::mem::take(&mut self.index);
+        DroppedTable { keys: table.len(), table, live_bytes: std::mem::take(&mut self.live_bytes) }
+    }
+}
+
+/// What a cleared partition held.
+pub(super) struct DroppedTable {
+    pub(super) table: PartitionIndex,
+    pub(super) keys: u64,
+    pub(super) live_bytes: u64,
 }
 
 /// The part of a keyspace that lives on this shard.
@@ -152,7 +167,7 @@ impl Keyspace {
 /// Dropped tables, waiting to be freed a slice at a time.
 #[derive(Debug, Default)]
 pub(super) struct Graveyard {
-    tables: Vec<PartitionIndex>,
+    tables: Vec<crate::storage::index::Graveyard>,
 }
 
 impl Graveyard {
@@ -162,7 +177,7 @@ impl Graveyard {
 
     pub(super) fn bury(&mut self, table: PartitionIndex) {
         if !table.is_empty() {
-            self.tables.push(table);
+            self.tables.push(table.into_graveyard());
         }
     }
 
@@ -242,6 +257,7 @@ impl Shard {
         let keyspace = self.keyspaces.remove(at);
         self.overlay.retain(|key, _| key.partition.keyspace != id);
         for partition in keyspace.local {
+            self.log.remove_live(partition.live_bytes);
             self.graveyard.bury(partition.index);
         }
     }

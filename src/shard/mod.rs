@@ -49,6 +49,7 @@ pub use origin::{GatherId, Origin, Replies, ShardCommand, ShardReply, Target};
 pub use scan::{OwnedScanItem, ScanPage, ScanStep};
 
 use crate::limits;
+use crate::storage::format::LogTag;
 use crate::storage::expiry::ExpiryQueue;
 use crate::storage::hash::KeyHasher;
 use crate::storage::log::Log;
@@ -79,6 +80,8 @@ pub enum SyncMode {
 pub struct ShardConfig {
     /// Which shard of which node.
     pub identity: Identity,
+    /// The log's tag: that of its segments, or a random one for a new log.
+    pub log_tag: LogTag,
     /// When writes are acknowledged.
     pub sync: SyncMode,
     /// Largest value, in bytes.
@@ -147,8 +150,8 @@ impl Shard {
     pub fn new(config: ShardConfig) -> Shard {
         assert!(config.memory_bytes > 0 && config.segment_len > 0, "a shard has memory and segments");
         Shard {
-            hasher: KeyHasher::new(config.hash_secret),
-            log: Log::new(config.identity, config.segment_len),
+            hasher: KeyHasher::new(&config.hash_secret),
+            log: Log::new(config.identity, config.log_tag, config.segment_len),
             keyspaces: Vec::new(),
             graveyard: keyspaces::Graveyard::default(),
             expiry: ExpiryQueue::new(),
@@ -179,13 +182,13 @@ impl Shard {
     /// Evaluates one request on keys of this shard. The answer is given at once, or later by
     /// [`Shard::disk_completed`]; exactly once in either case.
     pub fn execute(&mut self, now: Now, origin: Origin, request: &Request<'_>, out: &mut impl Replies) {
-        if !self.waiting.is_idle() && self.waiting.queue_behind(&self.hasher, origin, now, request) {
+        if !self.waiting.is_idle() && self.queued_behind(origin, request) {
             return;
         }
         match self.evaluate(now, origin, request, out) {
             Ok(()) => {}
             Err(Stop::Refused(refusal)) => self.refuse(origin, &refusal, out),
-            Err(stop) => self.wait(now, origin, request, stop, out),
+            Err(stop) => self.wait(origin, request, stop),
         }
     }
 

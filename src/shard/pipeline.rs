@@ -18,9 +18,9 @@ use std::io;
 
 use corduroy_proto_wire::{Body, ItemResult, Response, Status};
 
-use super::origin::{Origin, Replies, ShardReply, Target};
+use super::origin::{Replies, ShardReply};
 use super::staging::{Batch, OverlayKey, PendingBody, PendingItem, PendingPlace, PendingReply, Previous};
-use super::{Refusal, Shard, SyncMode};
+use super::{Shard, SyncMode};
 use crate::limits;
 use crate::ports::{DiskOperation, DiskOutcome, DiskTicket};
 use crate::storage::format::{BlockKind, RecordKind};
@@ -31,7 +31,7 @@ use crate::types::{MonoNanos, Now, Position, SegmentId};
 #[derive(Debug)]
 enum Operation {
     /// The block in flight; once done, the log is on disk (or with the kernel) up to here.
-    Block { end: Position },
+    Block { end: Position, synced: bool },
     /// A sync of everything up to here.
     Sync { end: Position },
     Prepare { segment: SegmentId, len: u64 },
@@ -66,6 +66,8 @@ pub(super) struct Pipeline {
     /// Keys expired since the last block: the log should prove that their time has passed.
     time_mark_due: bool,
     last_block_at: MonoNanos,
+    /// The log has grown by a segment: older ones may have to leave memory.
+    tail_check_due: bool,
 }
 
 impl Pipeline {
@@ -125,7 +127,11 @@ impl Shard {
 
     /// Ends a turn: appends what was staged if the disk is free, and adds the disk operations that this asks for.
     /// Refused writes are answered through `out`.
-    pub fn end_turn(&mut self, now: Now, disk: &mut Vec<(DiskTicket, DiskOperation)>, out: &mut impl Replies) {
+    pub fn end_turn(
+        &mut self,
+        now: Now,
+        turn_began: MonoNanos,
+        disk: &mut Vec<(DiskTicket, DiskOperation)>, out: &mut impl Replies) {
         self.expire(now);
         self.graveyard.free_slice(limits::FREE_SLICE_BYTES);
         self.submit_reads(disk);
@@ -134,25 +140,28 @@ impl Shard {
             self.append_batch(now, disk, out);
             self.sync_on_time(now, disk);
         }
-        let budget = self.tail_budget();
-        self.log.shrink_tail(budget, self.pipeline.written);
-        self.statistics.turn_ended();
+        if std::mem::take(&mut self.pipeline.tail_check_due) {
+            let budget = self.tail_budget();
+            self.log.shrink_tail(budget, self.pipeline.written);
+        }
+        self.statistics.turn_ended(now.mono.0.saturating_sub(turn_began.0));
     }
 
     /// Takes the outcome of a disk operation.
     pub fn disk_completed(&mut self, now: Now, ticket: DiskTicket, outcome: DiskOutcome, out: &mut impl Replies) {
         let operation = self.pipeline.operations.remove(&ticket).expect("a completion belongs to an operation");
         match (operation, outcome) {
-            (Operation::Block { end }, Ok(_)) => {
+            (Operation::Block { end, synced }, Ok(_)) => {
                 self.pipeline.written = end;
-                if self.config.sync == SyncMode::Always || self.pipeline.stopping {
+                if synced {
+                    self.pipeline.unsynced_since = None;
                     self.pipeline.durable = end;
                 } else {
                     self.pipeline.unsynced_since.get_or_insert(now.mono);
                 }
                 self.commit(now, out);
             }
-            (Operation::Block { .. }, Err(error)) => self.fail("write", &error, out),
+            (Operation::Block { .. }, Err(error)) => self.fail(now, "write", &error, out),
             (Operation::Sync { end }, Ok(_)) => {
                 self.pipeline.syncing = false;
                 self.pipeline.durable = self.pipeline.durable.max(end);
@@ -161,7 +170,7 @@ impl Shard {
             }
             (Operation::Sync { .. }, Err(error)) => {
                 self.pipeline.syncing = false;
-                self.fail("fdatasync", &error, out);
+                self.fail(now, "fdatasync", &error, out);
             }
             (Operation::Prepare { segment, len }, Ok(_)) => {
                 self.pipeline.preparing = false;
@@ -198,7 +207,8 @@ impl Shard {
     fn prepare_segment(&mut self, now: Now, disk: &mut Vec<(DiskTicket, DiskOperation)>) {
         let pipeline = &mut self.pipeline;
         let too_early = pipeline.prepare_retry_at.is_some_and(|at| now.mono < at);
-        if pipeline.preparing || pipeline.failed.is_some() || pipeline.stopping || too_early {
+        let enough = pipeline.stopping && self.log.active().is_some() && self.batch.effects.is_empty();
+        if pipeline.preparing || pipeline.failed.is_some() || enough || too_early {
             return;
         }
         let Some((segment, len)) = self.log.wants_prepared() else { return };
@@ -247,11 +257,6 @@ impl Shard {
                 let reason = self.statistics.last_prepare_error.clone().unwrap_or_default();
                 self.refuse_batch(Status::ReadOnly, &reason, out);
                 self.pipeline.full = Some(reason);
-            } else if self.pipeline.stopping && !self.pipeline.preparing {
-                // No segment is prepared any more while stopping; without one there is no place for a seal,
-                // and none is needed: everything written is synced below.
-                self.pipeline.stopping_without_seal();
-                self.sync_now(disk);
             }
             return false;
         }
@@ -261,6 +266,7 @@ impl Shard {
         }
         match self.log.rotate(now.wall) {
             Ok(()) => {
+                self.pipeline.tail_check_due = true;
                 assert!(self.log.fits(len), "an empty segment holds the largest block");
                 true
             }
@@ -317,7 +323,7 @@ impl Shard {
         self.statistics.block_bytes += len as u64;
         let sync = self.config.sync == SyncMode::Always || self.pipeline.stopping;
         self.pipeline.submit(
-            Operation::Block { end: plan.end },
+            Operation::Block { end: plan.end, synced: sync },
             DiskOperation::Write { segment: plan.segment, offset: plan.offset, bytes: plan.bytes, sync },
             disk,
         );
@@ -371,33 +377,39 @@ impl Shard {
         match (effect.kind, effect.previous) {
             (RecordKind::Set, previous) => {
                 let replaced = match previous {
-                    Previous::At(old, old_len) if partition.index.replace(effect.hash, old, effect.position, effect.len) => {
-                        self.log.remove_live(old, u64::from(old_len));
+                    Previous::At(old, old_len)
+                        if partition.index.replace(effect.hash, old, effect.position, effect.len) =>
+                    {
+                        partition.live_bytes -= u64::from(old_len);
+                        self.log.remove_live(u64::from(old_len));
                         true
                     }
                     _ => false,
                 };
+                partition.live_bytes += u64::from(effect.len);
+                self.log.add_live(u64::from(effect.len));
                 if !replaced {
                     partition.index.insert(effect.hash, effect.position, effect.len);
                     keyspace.add_keys(1);
                 }
-                self.log.add_live(effect.position, u64::from(effect.len));
                 if let Some(expiry) = effect.expiry {
                     self.expiry.insert(expiry, effect.partition, effect.hash, effect.position);
                 }
             }
             (RecordKind::Delete, Previous::At(old, old_len)) => {
                 if partition.index.remove(effect.hash, old) {
-                    self.log.remove_live(old, u64::from(old_len));
+                    partition.live_bytes -= u64::from(old_len);
+                    self.log.remove_live(u64::from(old_len));
                     keyspace.remove_keys(1);
                 }
             }
             (RecordKind::Delete, _) => {}
             (RecordKind::Clear, _) => {
                 partition.clearing = false;
-                let dropped = std::mem::take(&mut partition.index);
-                keyspace.remove_keys(dropped.len());
-                self.graveyard.bury(dropped);
+                let dropped = partition.drop_table();
+                keyspace.remove_keys(dropped.keys);
+                self.log.remove_live(dropped.live_bytes);
+                self.graveyard.bury(dropped.table);
             }
         }
     }
@@ -430,35 +442,30 @@ impl Shard {
     }
 
     /// The disk failed under the block in flight or under a sync.
-    fn fail(&mut self, what: &str, error: &io::Error, out: &mut impl Replies) {
+    fn fail(&mut self, now: Now, what: &str, error: &io::Error, out: &mut impl Replies) {
         let reason = format!(
             "shard {} takes no writes: {what} of its log failed ({error}); restart the node on a healthy disk",
             self.config.identity.shard
         );
         if let Some(batch) = self.pipeline.flight.take() {
             for reply in &batch.replies {
-                refuse(reply.origin, Status::OutcomeUnknown, &reason, out);
+                refuse(reply, Status::OutcomeUnknown, &reason, out);
             }
         }
         self.pipeline.failed.get_or_insert(reason.clone());
         self.refuse_batch(Status::ReadOnly, &reason, out);
-        self.fail_waiting(&Refusal::new(Status::ReadOnly, reason), out);
+        self.resume_waiting(now, out);
     }
 
     /// Nothing of the current batch will be written: forget it.
     fn refuse_batch(&mut self, status: Status, reason: &str, out: &mut impl Replies) {
-        for effect in &self.batch.effects {
-            let key = OverlayKey { partition: effect.partition, hash: effect.hash };
-            self.overlay.remove(&key);
-        }
-        if self.pipeline.flight.is_none() {
-            self.overlay.clear();
-        }
+        assert!(self.pipeline.flight.is_none(), "a batch is refused only when nothing is in flight");
+        self.overlay.clear();
         for keyspace in &mut self.keyspaces {
             keyspace.forget_clearing();
         }
         for reply in std::mem::take(&mut self.batch.replies) {
-            refuse(reply.origin, status, reason, out);
+            refuse(&reply, status, reason, out);
         }
         self.batch.clear();
     }
@@ -478,17 +485,6 @@ impl Shard {
         );
         true
     }
-
-    fn tail_budget(&self) -> u64 {
-        let index: u64 = self.keyspaces.iter().map(super::Keyspace::memory_bytes).sum();
-        self.config.memory_bytes.saturating_sub(index)
-    }
-}
-
-impl Pipeline {
-    fn stopping_without_seal(&mut self) {
-        self.sealed = self.written <= self.durable;
-    }
 }
 
 fn count_entries(order: &[u32], batch: &Batch) -> usize {
@@ -505,11 +501,11 @@ fn prepare_failure(segment: SegmentId, error: &io::Error) -> String {
     }
 }
 
-fn refuse(origin: Origin, status: Status, reason: &str, out: &mut impl Replies) {
-    match origin.target {
-        Target::Client(_) | Target::Gather(..) => {
-            out.reply(origin, &Response { status, version: 0, timestamp_ms: 0, body: Body::Error(reason) });
-        }
+fn refuse(reply: &PendingReply, status: Status, reason: &str, out: &mut impl Replies) {
+    if matches!(reply.body, PendingBody::Done) {
+        out.internal(reply.origin, ShardReply::Failed(status, reason.to_owned()));
+    } else {
+        out.reply(reply.origin, &Response { status, version: 0, timestamp_ms: 0, body: Body::Error(reason) });
     }
 }
 

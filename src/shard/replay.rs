@@ -48,10 +48,10 @@ impl Shard {
         let partition = keyspace.partition_or_new(partition_id.index);
         partition.version_next = partition.version_next.max(Version(record.version.0 + 1));
         if record.kind == RecordKind::Clear {
-            let dropped = std::mem::take(&mut partition.index);
-            keyspace.remove_keys(dropped.len());
-            self.log_forget_all(&dropped);
-            self.graveyard.bury(dropped);
+            let dropped = partition.drop_table();
+            keyspace.remove_keys(dropped.keys);
+            self.log.remove_live(dropped.live_bytes);
+            self.graveyard.bury(dropped.table);
             return;
         }
         let before = partition.index.candidates(hash).find_map(|candidate| {
@@ -62,10 +62,14 @@ impl Shard {
             return;
         }
         let lives = record.kind == RecordKind::Set && !expired;
+        if lives {
+            partition.live_bytes += u64::from(len);
+        }
         match (before, lives) {
             (Some((old, old_len, _)), true) => {
                 assert!(partition.index.replace(hash, old, position, len), "the entry was found just now");
-                self.log.remove_live(old, u64::from(old_len));
+                partition.live_bytes -= u64::from(old_len);
+                self.log.remove_live(u64::from(old_len));
             }
             (None, true) => {
                 partition.index.insert(hash, position, len);
@@ -73,13 +77,14 @@ impl Shard {
             }
             (Some((old, old_len, _)), false) => {
                 assert!(partition.index.remove(hash, old), "the entry was found just now");
+                partition.live_bytes -= u64::from(old_len);
                 keyspace.remove_keys(1);
-                self.log.remove_live(old, u64::from(old_len));
+                self.log.remove_live(u64::from(old_len));
             }
             (None, false) => {}
         }
         if lives {
-            self.log.add_live(position, u64::from(len));
+            self.log.add_live(u64::from(len));
             if let Some(expiry) = record.expiry {
                 self.expiry.insert(expiry, partition_id, hash, position);
             }
@@ -109,18 +114,5 @@ impl Shard {
             }
         };
         &mut self.keyspaces[at]
-    }
-
-    /// The records of a dropped table are dead. Which segments they are in is found entry by entry.
-    fn log_forget_all(&mut self, dropped: &crate::storage::index::PartitionIndex) {
-        let mut entries = Vec::new();
-        let mut from = Some(crate::storage::index::HashCursor(0));
-        while let Some(cursor) = from {
-            entries.clear();
-            from = dropped.page(cursor, crate::limits::SCAN_STEP_ENTRIES_MAX, &mut entries);
-            for (_, candidate) in &entries {
-                self.log.remove_live(candidate.address, u64::from(candidate.len_hint));
-            }
-        }
     }
 }

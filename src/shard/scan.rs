@@ -25,7 +25,7 @@ pub struct ScanStep {
     /// The partition, which lives on the shard that is asked.
     pub partition: u16,
     /// Where in hash order to begin.
-    pub from: u64,
+    pub from: HashCursor,
     /// Only keys that begin with this.
     pub prefix: Vec<u8>,
     /// Most keys to return.
@@ -59,7 +59,7 @@ pub struct ScanPage {
     /// Bytes of keys and values in them.
     pub bytes: usize,
     /// Where the partition goes on; `None` when it is done.
-    pub next: Option<u64>,
+    pub next: Option<HashCursor>,
     /// Index entries looked at.
     pub entries: usize,
 }
@@ -104,16 +104,16 @@ impl Shard {
         }
         let partition = keyspace.partition(usize::from(step.partition / shard_count));
         let mut entries = Vec::new();
-        let end = partition.index.page(HashCursor(step.from), limits::SCAN_STEP_ENTRIES_MAX, &mut entries);
-        let (taken, cut) = self.take_what_is_cheap(&entries)?;
-        let mut page = ScanPage { items: Vec::new(), bytes: 0, next: end.map(|cursor| cursor.0), entries: entries.len() };
+        let end = partition.index.page(step.from, limits::SCAN_STEP_ENTRIES_MAX, &mut entries);
+        let (taken, cut) = self.take_what_is_cheap(step, &entries)?;
+        let mut page = ScanPage { items: Vec::new(), bytes: 0, next: end, entries: entries.len() };
         if cut {
-            page.next = resume_after(&entries, taken);
+            page.next = Some(entries[taken - 1].0);
         }
         for (number, (_, candidate)) in entries[..taken].iter().enumerate() {
             let full = page.items.len() >= step.limit || page.bytes >= step.bytes_max;
-            if full && !continues_hash(&entries, number) {
-                page.next = resume_after(&entries, number);
+            if full && may_stop(step, &entries, number) {
+                page.next = Some(entries[number - 1].0);
                 page.entries = number;
                 break;
             }
@@ -135,7 +135,7 @@ impl Shard {
 
     /// How many of the entries can be looked at with a bounded number of reads, and whether that cuts the step short.
     /// Asks for those reads if they have not been done yet.
-    fn take_what_is_cheap(&self, entries: &[(HashCursor, Candidate)]) -> Result<(usize, bool), Stop> {
+    fn take_what_is_cheap(&self, step: &ScanStep, entries: &[(HashCursor, Candidate)]) -> Result<(usize, bool), Stop> {
         let mut missing: Vec<(Position, u32)> = Vec::new();
         let (mut cold, mut cold_bytes) = (0, 0);
         let mut taken = entries.len();
@@ -144,7 +144,7 @@ impl Shard {
                 continue;
             }
             let over = cold >= limits::SCAN_COLD_READS_MAX || cold_bytes >= limits::SCAN_PAGE_BYTES_MAX;
-            if over && !continues_hash(entries, number) {
+            if over && may_stop(step, entries, number) {
                 taken = number;
                 break;
             }
@@ -160,7 +160,7 @@ impl Shard {
     /// Every live record of a partition that is wholly in memory.
     pub(super) fn all_in_memory(&self, partition: &Partition) -> Vec<(Vec<u8>, Vec<u8>, Version)> {
         let mut entries = Vec::new();
-        let mut from = Some(HashCursor(0));
+        let mut from = Some(HashCursor::START);
         while let Some(cursor) = from {
             from = partition.index.page(cursor, limits::SCAN_STEP_ENTRIES_MAX, &mut entries);
         }
@@ -169,13 +169,8 @@ impl Shard {
     }
 }
 
-/// Entries of one hash are never parted: a cursor can only say "after this hash".
-fn continues_hash(entries: &[(HashCursor, Candidate)], number: usize) -> bool {
-    number > 0 && entries[number - 1].0 == entries[number].0
-}
-
-/// The cursor that makes the next step begin with entry `number`.
-fn resume_after(entries: &[(HashCursor, Candidate)], number: usize) -> Option<u64> {
-    assert!(number > 0, "a step takes at least one entry");
-    Some(entries[number - 1].0.0)
+/// Whether a step may end before entry `number`: only if the next one then begins further on. (Of several entries with one
+/// hash all but the last resume at that hash, so stopping among them may return some twice, and never skips one.)
+fn may_stop(step: &ScanStep, entries: &[(HashCursor, Candidate)], number: usize) -> bool {
+    number > 0 && entries[number - 1].0 > step.from
 }

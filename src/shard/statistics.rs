@@ -175,8 +175,8 @@ pub struct ShardStatus {
     pub tail_bytes: u64,
     /// Memory of the index.
     pub index_bytes: u64,
-    /// Memory of the expiry queue.
-    pub expiry_bytes: u64,
+    /// Entries of the expiry queue, 28 bytes each.
+    pub expiry_entries: u64,
     /// Where the log ends.
     pub log_end: u64,
     /// Blocks written since the start: with `sync always`, fdatasyncs too.
@@ -227,7 +227,7 @@ impl Shard {
             segments: log.segments,
             tail_bytes: log.tail_bytes,
             index_bytes: self.keyspaces.iter().map(super::Keyspace::memory_bytes).sum(),
-            expiry_bytes: self.expiry.memory_bytes() as u64,
+            expiry_entries: self.expiry.len() as u64,
             log_end: self.log.end().0,
             blocks: self.statistics.blocks,
             block_bytes: self.statistics.block_bytes,

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! tag      u64   63………………………24 23……………0
-//!                hash (top 40)  record length in units of 64 bytes, rounded up
+//!                hash (top 40)  record length in units of 8 bytes, the alignment of records
 //! address  u64   position of the record in the shard's log
 //! ```
 //!
@@ -22,7 +22,7 @@ const LEN_BITS: u32 = u64::BITS - SHORT_HASH_BITS;
 /// Stands for every length that doesn't fit.
 const LEN_UNITS_UNKNOWN: u64 = (1 << LEN_BITS) - 2;
 /// Bytes of one unit of a record length.
-const LEN_UNIT: u32 = 64;
+const LEN_UNIT: u32 = 8;
 
 /// The top 40 bits of a key's hash: what the index tells keys apart by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

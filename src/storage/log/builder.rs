@@ -10,7 +10,7 @@
 
 use crate::limits::BLOCK_ALIGN;
 use crate::storage::format::{
-    BLOCK_HEADER_LEN, BlockHeader, BlockKind, ENTRY_HEADER_LEN, EntryHeader, EntryKind, Record,
+    BLOCK_HEADER_LEN, BlockHeader, BlockKind, ENTRY_HEADER_LEN, EntryHeader, EntryKind, LogTag, Record,
 };
 use crate::types::{PartitionId, Position, WallMillis};
 
@@ -32,6 +32,9 @@ pub struct BlockStamp {
 pub struct BlockBuilder<'a> {
     memory: &'a mut [u8],
     start: Position,
+    /// Of the segment.
+    base: Position,
+    tag: LogTag,
     /// Bytes used so far, the header included.
     used: usize,
     entries: u32,
@@ -47,9 +50,9 @@ struct OpenEntry {
 impl<'a> BlockBuilder<'a> {
     /// Starts a block at `start`, whose bytes are `memory` (long enough for the whole block).
     #[must_use]
-    pub fn new(memory: &'a mut [u8], start: Position) -> BlockBuilder<'a> {
+    pub fn new(memory: &'a mut [u8], start: Position, base: Position, tag: LogTag) -> BlockBuilder<'a> {
         assert!(memory.len() >= BLOCK_HEADER_LEN, "a block has room for its header");
-        BlockBuilder { memory, start, used: BLOCK_HEADER_LEN, entries: 0, entry: None }
+        BlockBuilder { memory, start, base, tag, used: BLOCK_HEADER_LEN, entries: 0, entry: None }
     }
 
     /// How long a block with these entries and record bytes is, padding included.
@@ -84,24 +87,26 @@ impl<'a> BlockBuilder<'a> {
         self.end_entry();
         let len = self.used.next_multiple_of(BLOCK_ALIGN);
         self.memory[self.used..len].fill(0);
-        let payload = &self.memory[BLOCK_HEADER_LEN..self.used];
         let header = BlockHeader {
+            kind: stamp.kind,
+            log: self.tag,
             position: self.start,
             sequence: stamp.sequence,
             durable: stamp.durable,
-            payload_len: payload.len() as u32,
-            payload_crc: BlockHeader::payload_crc(payload, self.start),
-            entries: self.entries,
-            kind: stamp.kind,
             written: stamp.written,
+            entries: self.entries,
+            payload_len: (self.used - BLOCK_HEADER_LEN) as u32,
+            payload_crc: 0,
+            zero_sectors: 0,
         };
-        header.encode((&mut self.memory[..BLOCK_HEADER_LEN]).try_into().expect("the slice has the header's length"));
+        header.seal(&mut self.memory[..len], self.base);
         len
     }
 
     fn end_entry(&mut self) {
         if let Some(entry) = self.entry.take() {
-            entry.header.encode(&mut self.memory[entry.at..entry.at + ENTRY_HEADER_LEN]);
+            let place = &mut self.memory[entry.at..entry.at + ENTRY_HEADER_LEN];
+            entry.header.encode(place.try_into().expect("the slice has the header's length"));
             self.entries += 1;
         }
     }

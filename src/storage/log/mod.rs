@@ -20,7 +20,8 @@ use std::io;
 pub use builder::{BlockBuilder, BlockStamp};
 pub use memory::SegmentMemory;
 
-use crate::storage::format::{SEGMENT_HEADER_LEN, SegmentHeader, SegmentState};
+use crate::limits::SECTOR_LEN;
+use crate::storage::format::{LogTag, SEGMENT_HEADER_LEN, SegmentHeader, SegmentState};
 use crate::storage::recovery::{Identity, RecoveredSegment};
 use crate::types::{Position, SegmentId, WallMillis};
 
@@ -69,7 +70,6 @@ struct Segment {
     end: Position,
     /// The file's whole length.
     file_len: u64,
-    live_bytes: u64,
     memory: Option<SegmentMemory>,
 }
 
@@ -83,6 +83,7 @@ impl Segment {
 #[derive(Debug)]
 pub struct Log {
     identity: Identity,
+    tag: LogTag,
     segment_len: u64,
     /// Ascending by base; the last is the active one.
     segments: VecDeque<Segment>,
@@ -102,9 +103,10 @@ pub struct Log {
 impl Log {
     /// An empty log. It has no segment yet: the first one is prepared and activated like any other.
     #[must_use]
-    pub fn new(identity: Identity, segment_len: u64) -> Log {
+    pub fn new(identity: Identity, tag: LogTag, segment_len: u64) -> Log {
         Log {
             identity,
+            tag,
             segment_len,
             segments: VecDeque::new(),
             tail_start: Position(0),
@@ -121,12 +123,13 @@ impl Log {
     #[must_use]
     pub fn recovered(
         identity: Identity,
+        tag: LogTag,
         segment_len: u64,
         segments: &[RecoveredSegment],
         prepared: Option<(SegmentId, u64)>,
         sequence_next: u64,
     ) -> Log {
-        let mut log = Log::new(identity, segment_len);
+        let mut log = Log::new(identity, tag, segment_len);
         for found in segments {
             assert!(log.segments.back().is_none_or(|last| last.end == found.base), "segments follow one another");
             log.segments.push_back(Segment {
@@ -134,7 +137,6 @@ impl Log {
                 base: found.base,
                 end: found.end,
                 file_len: found.len,
-                live_bytes: 0,
                 memory: None,
             });
         }
@@ -209,7 +211,7 @@ impl Log {
         self.prepared = None;
         self.header_due = Some(self.header(id, file_len, now, SegmentState::Active { base }));
         self.tail_bytes += memory.len() as u64;
-        self.segments.push_back(Segment { id, base, end: base, file_len, live_bytes: 0, memory: Some(memory) });
+        self.segments.push_back(Segment { id, base, end: base, file_len, memory: Some(memory) });
         Ok(())
     }
 
@@ -226,7 +228,8 @@ impl Log {
         let memory = active.memory.as_mut().expect("the active segment is in memory");
         let start = active.end;
         let at = (start.0 - active.base.0) as usize;
-        let (written, result) = build(BlockBuilder::new(memory.range_mut(at..at + len), start), sequence);
+        let block = BlockBuilder::new(memory.range_mut(at..at + len), start, active.base, self.tag);
+        let (written, result) = build(block, sequence);
         assert_eq!(written, len, "a block is as long as it was said to be");
         active.end = Position(start.0 + len as u64);
         let mut bytes = self.header_due.take().unwrap_or_default();
@@ -253,22 +256,17 @@ impl Log {
         }
     }
 
-    /// A record became what its key holds.
-    pub fn add_live(&mut self, position: Position, len: u64) {
-        if let Some(at) = self.find(position) {
-            self.segments[at].live_bytes += len;
-            self.live_bytes += len;
-        }
+    /// Records of `bytes` in all became what their keys hold.
+    #[inline]
+    pub fn add_live(&mut self, bytes: u64) {
+        self.live_bytes += bytes;
     }
 
-    /// A record is no longer what its key holds.
-    pub fn remove_live(&mut self, position: Position, len: u64) {
-        if let Some(at) = self.find(position) {
-            let segment = &mut self.segments[at];
-            let len = len.min(segment.live_bytes);
-            segment.live_bytes -= len;
-            self.live_bytes -= len;
-        }
+    /// Records of `bytes` in all are no longer what their keys hold.
+    #[inline]
+    pub fn remove_live(&mut self, bytes: u64) {
+        assert!(self.live_bytes >= bytes, "bytes are counted in before they are counted out");
+        self.live_bytes -= bytes;
     }
 
     /// The bytes at a position up to the end of its segment's content, or `None` if they are not in memory.
@@ -337,7 +335,7 @@ impl Log {
         LogStatistics {
             segments: self.segments.len() as u64,
             live_bytes: self.live_bytes,
-            dead_bytes: total - self.live_bytes.min(total),
+            dead_bytes: total - self.live_bytes,
             tail_bytes: self.tail_bytes,
         }
     }
@@ -347,9 +345,18 @@ impl Log {
     }
 
     fn header(&self, id: SegmentId, len: u64, created: WallMillis, state: SegmentState) -> Vec<u8> {
-        let header = SegmentHeader { identity: self.identity, id, len, created, state };
+        let header = SegmentHeader {
+            node: self.identity.node,
+            shard: self.identity.shard,
+            shard_count: self.identity.shard_count,
+            log: self.tag,
+            segment: id,
+            segment_len: len,
+            created,
+            state,
+        };
         let mut bytes = vec![0; SEGMENT_HEADER_LEN];
-        header.encode(&mut bytes);
+        bytes[..SECTOR_LEN].copy_from_slice(&header.encode());
         bytes
     }
 }
