@@ -72,3 +72,28 @@ pub const TIME_MARK_INTERVAL_NS: u64 = 1_000_000_000;
 const _: () = assert!(INDEX_TABLE_SLOTS_MAX.is_power_of_two());
 // A slot of the directory names its node by 16 bits.
 const _: () = assert!(INDEX_DIRECTORY_BITS_MAX <= 16);
+
+/// Request bytes, and apart from them reply bytes, that one shard may have outstanding with another before it pauses.
+pub const MESH_WINDOW_BYTES: usize = 4 << 20;
+/// Internal commands that one batch to another shard holds before no more requests are taken.
+pub const MESH_COMMANDS_MAX: usize = 4096;
+/// Batches that a channel between two shards holds.
+pub const MESH_CHANNEL_BATCHES: usize = 256;
+/// What an emptied connection buffer keeps of its memory, in bytes.
+pub const CONNECTION_BUFFER_KEEP: usize = 64 << 10;
+/// Output that is sent and not removed from the buffer yet, at most about this many bytes or half of the buffer.
+pub const OUTPUT_COMPACT_BYTES: usize = 256 << 10;
+/// No more requests of a connection are worked off while this much of its output is unsent.
+pub const OUTPUT_HIGH_WATER: usize = 1 << 20;
+/// Most bytes that one connection is offered to send in a turn: copying them into the kernel must not stall the core.
+pub const SEND_SLICE_BYTES: usize = 256 << 10;
+/// A client may take its patience again for each of this many bytes of a frame.
+pub const SLOW_UPLOAD_BYTES: u64 = 256 << 10;
+/// What the results of one batch may hold in values, in bytes; operations beyond it answer that they are outside the limit.
+pub const BATCH_REPLY_BYTES_MAX: usize = 24 << 20;
+/// Multi-part requests that a shard coordinates at a time.
+pub const GATHERS_MAX: usize = 65_536;
+/// How often connections are looked over for timeouts, in nanoseconds.
+pub const HOUSEKEEPING_NS: u64 = 500_000_000;
+/// Input that a connection may leave unread in memory beside one frame of the largest size.
+pub const RECEIVE_SLICE_BYTES: usize = 64 << 10;

@@ -18,7 +18,7 @@ use crate::types::{KeyspaceId, Now, PartitionId, Version};
 
 /// One partition of a keyspace on this shard.
 #[derive(Debug)]
-pub struct Partition {
+pub(super) struct Partition {
     pub(super) index: PartitionIndex,
     /// The next effect's version.
     pub(super) version_next: Version,

@@ -8,7 +8,7 @@ use super::staging::{OverlayKey, Pending, PendingPlace, Previous};
 use super::{Refusal, Shard, Stop};
 use crate::storage::format::{Record, RecordKind};
 use crate::storage::hash::{KeyHash, slot_of};
-use crate::types::{KeyspaceId, Now, PartitionId, Position, Version, partition_of_slot};
+use crate::types::{KeyspaceId, Now, PartitionId, Position, partition_of_slot};
 
 /// Where a key belongs.
 #[derive(Clone, Copy, Debug)]
@@ -44,8 +44,6 @@ pub(super) struct Facts<'a> {
     pub(super) previous: Previous,
     /// What the facts rest on is not committed yet.
     pub(super) pending: bool,
-    /// The version of the newest record or uncommitted delete of the key; 0 if none is known.
-    pub(super) version: Version,
 }
 
 impl Shard {
@@ -146,15 +144,14 @@ impl Shard {
                 PendingPlace::Flight(position) => Previous::At(position, pending.len),
             };
             let current = (record.kind == RecordKind::Set && !is_expired(&record, now)).then_some(record);
-            return Ok(Facts { current, previous, pending: true, version: pending.version });
+            return Ok(Facts { current, previous, pending: true });
         }
         Ok(match self.committed(place, key)? {
-            None => Facts { current: None, previous: Previous::Nothing, pending: false, version: Version(0) },
+            None => Facts { current: None, previous: Previous::Nothing, pending: false },
             Some(Located { position, record, len }) => Facts {
                 current: (!is_expired(&record, now)).then_some(record),
                 previous: Previous::At(position, len),
                 pending: false,
-                version: record.version,
             },
         })
     }

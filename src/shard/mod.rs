@@ -248,6 +248,13 @@ impl Shard {
         self.pipeline.refusing()
     }
 
+    /// How many partitions a keyspace has, if it exists.
+    #[must_use]
+    #[inline]
+    pub fn partitions_of(&self, keyspace: KeyspaceId) -> Option<u16> {
+        self.keyspace(keyspace).map(Keyspace::partitions)
+    }
+
     /// How many keys of a keyspace are here, those included that expired and are not taken away yet.
     #[must_use]
     pub fn count(&self, keyspace: KeyspaceId) -> u64 {

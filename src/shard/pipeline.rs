@@ -75,10 +75,6 @@ impl Pipeline {
         self.failed.as_deref().or(self.full.as_deref())
     }
 
-    pub(super) fn has_failed(&self) -> bool {
-        self.failed.is_some()
-    }
-
     pub(super) fn deadline(&self, sync: SyncMode) -> Option<MonoNanos> {
         if self.failed.is_some() {
             return None;
