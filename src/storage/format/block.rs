@@ -78,8 +78,8 @@ pub struct BlockHeader {
     pub log: LogTag,
     /// Where it begins.
     pub position: Position,
-    /// One more than that of the block before; the log's first is 1. A skip may leave numbers out: those of the blocks
-    /// that it covers.
+    /// One more than that of the block before; the log's first is 1. After a skip it may be higher: the numbers left out
+    /// are those of the blocks that the skip covers.
     pub sequence: u64,
     /// Every byte below this was known to be synced when the block was written. Never above `position`.
     pub durable: Position,

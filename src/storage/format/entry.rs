@@ -210,6 +210,14 @@ pub enum EntryError {
         /// As they follow.
         found: u32,
     },
+    /// The block's header counts other entries than follow it.
+    #[error("a block claims {claimed} entries and holds {found}")]
+    Entries {
+        /// As the block's header says.
+        claimed: u32,
+        /// As they follow.
+        found: u32,
+    },
     /// One of its records is none.
     #[error(transparent)]
     Record(#[from] RecordError),
