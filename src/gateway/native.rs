@@ -1,7 +1,8 @@
 //! The native protocol's handshake: what a new connection's first bytes say.
 
 use corduroy_proto_wire::{
-    DecodeError, FrameError, HELLO_FRAME_LEN_MAX, Hello, PREAMBLE, Request, RequestId, VERSION_MAX, VERSION_MIN, split,
+    DecodeError, FrameError, HELLO_FRAME_LEN_MAX, Hello, PREAMBLE, Request, RequestId, VERSION_MAX,
+    VERSION_MIN, split,
 };
 use thiserror::Error;
 
@@ -27,13 +28,17 @@ pub enum Opening<'a> {
 #[derive(Debug, Error, PartialEq)]
 pub enum OpeningError {
     /// The first bytes belong to no protocol that is spoken here.
-    #[error("the connection does not open with the native protocol's preamble; this port speaks Corduroy's native protocol")]
+    #[error(
+        "the connection does not open with the native protocol's preamble; this port speaks Corduroy's native protocol"
+    )]
     UnknownProtocol,
     /// The first frame is not a hello.
     #[error("the first request must be a hello")]
     NotAHello(RequestId),
     /// No version in common.
-    #[error("no common protocol version: the server speaks {VERSION_MIN} to {VERSION_MAX}, the client {min} to {max}")]
+    #[error(
+        "no common protocol version: the server speaks {VERSION_MIN} to {VERSION_MAX}, the client {min} to {max}"
+    )]
     NoCommonVersion {
         /// To be echoed in the answer.
         request: RequestId,
@@ -55,7 +60,9 @@ impl OpeningError {
     #[must_use]
     pub fn request(&self) -> RequestId {
         match self {
-            OpeningError::NotAHello(request) | OpeningError::NoCommonVersion { request, .. } => *request,
+            OpeningError::NotAHello(request) | OpeningError::NoCommonVersion { request, .. } => {
+                *request
+            }
             _ => corduroy_proto_wire::CONNECTION_REQUEST_ID,
         }
     }
@@ -74,11 +81,22 @@ pub fn open(bytes: &[u8]) -> Result<Opening<'_>, OpeningError> {
         return Ok(Opening::Incomplete);
     };
     let (request, decoded) = Request::decode(frame)?;
-    let Request::Hello(hello) = decoded else { return Err(OpeningError::NotAHello(request)) };
-    let Some(version) = hello.negotiate() else {
-        return Err(OpeningError::NoCommonVersion { request, min: hello.version_min, max: hello.version_max });
+    let Request::Hello(hello) = decoded else {
+        return Err(OpeningError::NotAHello(request));
     };
-    Ok(Opening::Hello { request, hello, version, consumed: PREAMBLE.len() + consumed })
+    let Some(version) = hello.negotiate() else {
+        return Err(OpeningError::NoCommonVersion {
+            request,
+            min: hello.version_min,
+            max: hello.version_max,
+        });
+    };
+    Ok(Opening::Hello {
+        request,
+        hello,
+        version,
+        consumed: PREAMBLE.len() + consumed,
+    })
 }
 
 #[cfg(test)]
@@ -87,7 +105,13 @@ mod tests {
 
     fn hello(version_min: u16, version_max: u16) -> Vec<u8> {
         let mut bytes = PREAMBLE.to_vec();
-        let hello = Hello { version_min, version_max, shard: Some(3), keyspace: "default", client_name: "test" };
+        let hello = Hello {
+            version_min,
+            version_max,
+            shard: Some(3),
+            keyspace: "default",
+            client_name: "test",
+        };
         Request::Hello(hello).encode(5, &mut bytes);
         bytes
     }
@@ -99,10 +123,25 @@ mod tests {
         let whole = bytes.len();
         bytes.extend_from_slice(b"next");
         for cut in 0..whole {
-            assert_eq!(open(&bytes[..cut]), Ok(Opening::Incomplete), "{cut} of {whole} bytes");
+            assert_eq!(
+                open(&bytes[..cut]),
+                Ok(Opening::Incomplete),
+                "{cut} of {whole} bytes"
+            );
         }
-        let Ok(Opening::Hello { request, hello, version, consumed }) = open(&bytes) else { panic!("it is whole") };
-        assert_eq!((request, hello.shard, version, consumed), (5, Some(3), 1, whole));
+        let Ok(Opening::Hello {
+            request,
+            hello,
+            version,
+            consumed,
+        }) = open(&bytes)
+        else {
+            panic!("it is whole")
+        };
+        assert_eq!(
+            (request, hello.shard, version, consumed),
+            (5, Some(3), 1, whole)
+        );
     }
 
     /// A client of another protocol must be told at its first byte, not after it waited for an answer.
@@ -117,6 +156,13 @@ mod tests {
     #[test]
     fn versions_must_meet() {
         let bytes = hello(40, 41);
-        assert_eq!(open(&bytes), Err(OpeningError::NoCommonVersion { request: 5, min: 40, max: 41 }));
+        assert_eq!(
+            open(&bytes),
+            Err(OpeningError::NoCommonVersion {
+                request: 5,
+                min: 40,
+                max: 41
+            })
+        );
     }
 }

@@ -5,3 +5,4 @@
 //! simulated disk, clock and network, all driven by one seed.
 
 pub mod driver;
+pub mod recover;

@@ -38,7 +38,10 @@ impl Output {
 
     pub(super) fn advance(&mut self, sent: usize) {
         self.sent += sent;
-        assert!(self.sent <= self.bytes.len(), "no more is sent than there is");
+        assert!(
+            self.sent <= self.bytes.len(),
+            "no more is sent than there is"
+        );
         if self.sent == self.bytes.len() {
             self.bytes.clear();
             self.sent = 0;
@@ -112,6 +115,7 @@ impl Connection {
     /// then nothing must not keep its place, one that uploads a large value over a slow line may.
     pub(super) fn frame_overdue(&self, now: MonoNanos, patience_nanos: u64) -> bool {
         let allowed = patience_nanos * (1 + self.input.len() as u64 / limits::SLOW_UPLOAD_BYTES);
-        self.frame_since.is_some_and(|since| now.0 - since.0 > allowed)
+        self.frame_since
+            .is_some_and(|since| now.0 - since.0 > allowed)
     }
 }

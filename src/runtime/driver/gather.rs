@@ -4,7 +4,9 @@
 //! to its place, and the last one completes the gather. Some take several rounds (a scan goes from partition to partition; a
 //! keyspace is first recorded, then installed everywhere): then completing a round yields the next one.
 
-use corduroy_proto_wire::{Body, Cursor, ItemResult, KeyspaceInfo, RequestId, Response, ScanItem, Status};
+use corduroy_proto_wire::{
+    Body, Cursor, ItemResult, KeyspaceInfo, RequestId, Response, ScanItem, Status,
+};
 
 use crate::limits;
 use crate::ports::ConnectionId;
@@ -42,17 +44,31 @@ pub(super) struct ScanProgress {
 /// What is gathered.
 #[derive(Debug)]
 pub(super) enum Gathering {
-    Batch { results: Vec<Option<OwnedItem>>, bytes: usize },
-    Count { keys: u64 },
+    Batch {
+        results: Vec<Option<OwnedItem>>,
+        bytes: usize,
+    },
+    Count {
+        keys: u64,
+    },
     /// Wait for all shards, then answer success.
     Flush,
     Scan(Box<ScanProgress>),
-    Status { shards: Vec<ShardStatus> },
+    Status {
+        shards: Vec<ShardStatus>,
+    },
     /// The record in the system keyspace is being written.
-    CreateRecord { name: String, partitions: u16 },
+    CreateRecord {
+        name: String,
+        partitions: u16,
+    },
     /// The keyspace is being installed on all shards.
-    CreateInstall { info: KeyspaceInfo },
-    DropRecord { id: KeyspaceId },
+    CreateInstall {
+        info: KeyspaceInfo,
+    },
+    DropRecord {
+        id: KeyspaceId,
+    },
     DropRemove,
 }
 
@@ -94,11 +110,18 @@ impl Gather {
             Gathering::CreateRecord { name, partitions } => match response.status {
                 Status::Ok => {
                     let id = keyspace_of_version(response.version);
-                    let info = KeyspaceInfo { id: id.0, partitions: *partitions, name: std::mem::take(name) };
+                    let info = KeyspaceInfo {
+                        id: id.0,
+                        partitions: *partitions,
+                        name: std::mem::take(name),
+                    };
                     self.gathering = Gathering::CreateInstall { info };
                 }
                 Status::ConditionFailed => {
-                    self.failure = Some((Status::AlreadyExists, format!("keyspace {name:?} exists already")));
+                    self.failure = Some((
+                        Status::AlreadyExists,
+                        format!("keyspace {name:?} exists already"),
+                    ));
                 }
                 status => self.failure = Some((status, reason(response))),
             },
@@ -120,7 +143,10 @@ impl Gather {
             (ShardReply::Failed(status, reason), _) => self.failure = Some((status, reason)),
             (ShardReply::Count(more), Gathering::Count { keys }) => *keys += more,
             (ShardReply::Status(status), Gathering::Status { shards }) => shards.push(*status),
-            (ShardReply::Done, Gathering::Flush | Gathering::CreateInstall { .. } | Gathering::DropRemove) => {}
+            (
+                ShardReply::Done,
+                Gathering::Flush | Gathering::CreateInstall { .. } | Gathering::DropRemove,
+            ) => {}
             (ShardReply::Scan(page), Gathering::Scan(scan)) => {
                 scan.bytes += page.bytes;
                 scan.entries += page.entries;
@@ -141,7 +167,11 @@ impl Gather {
 
 /// A read that does not fit into the batch's answer was not done; a write that can't give its old value back was.
 fn over_limit(status: Status) -> Status {
-    if status == Status::Ok { Status::LimitExceeded } else { status }
+    if status == Status::Ok {
+        Status::LimitExceeded
+    } else {
+        status
+    }
 }
 
 fn reason(response: &Response<'_>) -> String {
@@ -154,7 +184,9 @@ fn reason(response: &Response<'_>) -> String {
 /// A keyspace's number is one more than the version of the record that made it: the system partition's versions
 /// only grow, over deletes and restarts too, so no number is ever used again, and 1 stays for `default`.
 pub(super) fn keyspace_of_version(version: u64) -> KeyspaceId {
-    KeyspaceId(u32::try_from(version + 1).expect("four billion keyspaces are not made in a node's life"))
+    KeyspaceId(
+        u32::try_from(version + 1).expect("four billion keyspaces are not made in a node's life"),
+    )
 }
 
 impl ScanProgress {
@@ -181,7 +213,11 @@ impl ScanProgress {
     }
 
     /// Partition and place of a cursor, if it is one of this keyspace.
-    pub(super) fn parse_cursor(cursor: Cursor, keyspace: KeyspaceId, partitions: u16) -> Option<(u16, HashCursor)> {
+    pub(super) fn parse_cursor(
+        cursor: Cursor,
+        keyspace: KeyspaceId,
+        partitions: u16,
+    ) -> Option<(u16, HashCursor)> {
         if cursor == Cursor::START {
             return Some((0, HashCursor::START));
         }
@@ -190,8 +226,13 @@ impl ScanProgress {
         let id = u32::from_le_bytes([bytes[4], bytes[5], bytes[6], bytes[7]]);
         let mut hash = [0; 8];
         hash.copy_from_slice(&bytes[8..16]);
-        let valid = bytes[0] == CURSOR_FORMAT && bytes[1] == 0 && id == keyspace.0 && partition < partitions;
-        HashCursor::from_u64(u64::from_le_bytes(hash)).filter(|_| valid).map(|hash| (partition, hash))
+        let valid = bytes[0] == CURSOR_FORMAT
+            && bytes[1] == 0
+            && id == keyspace.0
+            && partition < partitions;
+        HashCursor::from_u64(u64::from_le_bytes(hash))
+            .filter(|_| valid)
+            .map(|hash| (partition, hash))
     }
 
     pub(super) fn wire_items(&self) -> Vec<ScanItem<'_>> {
@@ -215,7 +256,9 @@ pub(super) fn wire_results(results: &[Option<OwnedItem>]) -> Vec<ItemResult<'_>>
     results
         .iter()
         .map(|result| {
-            let item = result.as_ref().expect("a batch is complete when all parts are there");
+            let item = result
+                .as_ref()
+                .expect("a batch is complete when all parts are there");
             ItemResult {
                 status: item.status,
                 version: item.version,

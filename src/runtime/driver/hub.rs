@@ -49,12 +49,19 @@ impl Hub {
 
     #[inline]
     pub(super) fn connection(&mut self, id: ConnectionId) -> Option<&mut Connection> {
-        self.connections.get_mut(id.slot as usize).filter(|connection| connection.generation == id.generation)
+        self.connections
+            .get_mut(id.slot as usize)
+            .filter(|connection| connection.generation == id.generation)
     }
 
     /// Answers a client of this shard. A client that is gone gets nothing.
     #[inline]
-    pub(super) fn answer(&mut self, client: ConnectionId, request: RequestId, response: &Response<'_>) {
+    pub(super) fn answer(
+        &mut self,
+        client: ConnectionId,
+        request: RequestId,
+        response: &Response<'_>,
+    ) {
         if let Some(connection) = self.connections.get_mut(client.slot as usize)
             && connection.generation == client.generation
         {
@@ -101,14 +108,28 @@ impl Hub {
     ) -> GatherId {
         assert!(parts > 0, "a gather has parts");
         let generation = self.generation();
-        let gather = Gather { generation, client, request, remaining: parts, installed: false, failure: None, gathering };
+        let gather = Gather {
+            generation,
+            client,
+            request,
+            remaining: parts,
+            installed: false,
+            failure: None,
+            gathering,
+        };
         let slot = self.gathers.insert(gather) as u32;
         GatherId { slot, generation }
     }
 
     fn gather_mut(&mut self, id: GatherId) -> &mut Gather {
-        let gather = self.gathers.get_mut(id.slot as usize).expect("a gather lives until its last part has come");
-        assert_eq!(gather.generation, id.generation, "a gather lives until its last part has come");
+        let gather = self
+            .gathers
+            .get_mut(id.slot as usize)
+            .expect("a gather lives until its last part has come");
+        assert_eq!(
+            gather.generation, id.generation,
+            "a gather lives until its last part has come"
+        );
         gather
     }
 
@@ -143,8 +164,16 @@ impl Hub {
         request.encode(0, out);
     }
 
-    pub(super) fn forward_command(&mut self, owner: ShardId, origin: Origin, command: ShardCommand) {
-        self.links[owner.index()].out.commands.push((origin, command));
+    pub(super) fn forward_command(
+        &mut self,
+        owner: ShardId,
+        origin: Origin,
+        command: ShardCommand,
+    ) {
+        self.links[owner.index()]
+            .out
+            .commands
+            .push((origin, command));
     }
 }
 
@@ -174,7 +203,10 @@ impl Replies for Hub {
         if origin.shard == self.me {
             self.gather_internal(id, reply);
         } else {
-            self.links[origin.shard.index()].out.internal.push((origin, reply));
+            self.links[origin.shard.index()]
+                .out
+                .internal
+                .push((origin, reply));
         }
     }
 }

@@ -35,7 +35,10 @@ pub struct MeshBatch {
 
 impl MeshBatch {
     fn is_empty(&self) -> bool {
-        self.requests.is_empty() && self.replies.is_empty() && self.commands.is_empty() && self.internal.is_empty()
+        self.requests.is_empty()
+            && self.replies.is_empty()
+            && self.commands.is_empty()
+            && self.internal.is_empty()
     }
 }
 
@@ -56,7 +59,10 @@ impl Route {
             Target::Client(_) => None,
             Target::Gather(id, part) => Some((id, part)),
         };
-        Route { client: origin.client, gather }
+        Route {
+            client: origin.client,
+            gather,
+        }
     }
 
     pub(super) fn origin(self, shard: ShardId, request: corduroy_proto_wire::RequestId) -> Origin {
@@ -64,11 +70,21 @@ impl Route {
             None => Target::Client(request),
             Some((id, part)) => Target::Gather(id, part),
         };
-        Origin { shard, client: self.client, target }
+        Origin {
+            shard,
+            client: self.client,
+            target,
+        }
     }
 
     pub(super) fn encode(self, out: &mut Vec<u8>) {
-        let (gather, part) = self.gather.unwrap_or((GatherId { slot: NO_GATHER, generation: 0 }, 0));
+        let (gather, part) = self.gather.unwrap_or((
+            GatherId {
+                slot: NO_GATHER,
+                generation: 0,
+            },
+            0,
+        ));
         let mut bytes = [0; ROUTE_LEN];
         for (place, number) in bytes.chunks_exact_mut(4).zip([
             self.client.slot,
@@ -85,9 +101,22 @@ impl Route {
     fn decode(bytes: &[u8; ROUTE_LEN]) -> Route {
         let (words, _) = bytes.as_chunks::<4>();
         let word = |at: usize| u32::from_le_bytes(words[at]);
-        let gather = (word(2) != NO_GATHER)
-            .then(|| (GatherId { slot: word(2), generation: word(3) }, word(4)));
-        Route { client: ConnectionId { slot: word(0), generation: word(1) }, gather }
+        let gather = (word(2) != NO_GATHER).then(|| {
+            (
+                GatherId {
+                    slot: word(2),
+                    generation: word(3),
+                },
+                word(4),
+            )
+        });
+        Route {
+            client: ConnectionId {
+                slot: word(0),
+                generation: word(1),
+            },
+            gather,
+        }
     }
 }
 
@@ -96,7 +125,11 @@ pub(super) fn split_routed(bytes: &[u8]) -> Option<(Route, &[u8], usize)> {
     let (route, rest) = bytes.split_first_chunk::<ROUTE_LEN>()?;
     let (length, rest) = rest.split_first_chunk::<4>()?;
     let length = u32::from_le_bytes(*length) as usize;
-    Some((Route::decode(route), &rest[..length], ROUTE_LEN + 4 + length))
+    Some((
+        Route::decode(route),
+        &rest[..length],
+        ROUTE_LEN + 4 + length,
+    ))
 }
 
 /// One peer as this shard sees it.
@@ -127,7 +160,8 @@ impl Link {
     #[inline]
     pub(super) fn has_room(&self) -> bool {
         let outstanding = self.requests_sent + self.out.requests.len() as u64 - self.requests_done;
-        outstanding < limits::MESH_WINDOW_BYTES as u64 && self.out.commands.len() < limits::MESH_COMMANDS_MAX
+        outstanding < limits::MESH_WINDOW_BYTES as u64
+            && self.out.commands.len() < limits::MESH_COMMANDS_MAX
     }
 
     /// Whether the peer reads its answers, so that more of its requests may be evaluated.
@@ -152,8 +186,10 @@ impl Link {
 
     /// The batch to send now, if there is something to say. Progress alone is told once it is a good part of the window.
     pub(super) fn take_batch(&mut self) -> Option<MeshBatch> {
-        let progress = (self.taken_requests - self.told_requests).max(self.taken_replies - self.told_replies);
-        if self.blocked || (self.out.is_empty() && progress < limits::MESH_WINDOW_BYTES as u64 / 8) {
+        let progress =
+            (self.taken_requests - self.told_requests).max(self.taken_replies - self.told_replies);
+        if self.blocked || (self.out.is_empty() && progress < limits::MESH_WINDOW_BYTES as u64 / 8)
+        {
             return None;
         }
         let mut batch = std::mem::take(&mut self.out);
@@ -183,13 +219,31 @@ mod tests {
     /// A route that lost its gather would send a batch item's answer to the client as an answer of its own.
     #[test]
     fn routes_survive_the_way() {
-        for gather in [None, Some((GatherId { slot: 7, generation: 9 }, 11))] {
-            let route = Route { client: ConnectionId { slot: 1, generation: u32::MAX }, gather };
+        for gather in [
+            None,
+            Some((
+                GatherId {
+                    slot: 7,
+                    generation: 9,
+                },
+                11,
+            )),
+        ] {
+            let route = Route {
+                client: ConnectionId {
+                    slot: 1,
+                    generation: u32::MAX,
+                },
+                gather,
+            };
             let mut bytes = Vec::new();
             route.encode(&mut bytes);
             bytes.extend_from_slice(&3u32.to_le_bytes());
             bytes.extend_from_slice(b"abcrest");
-            assert_eq!(split_routed(&bytes), Some((route, &b"abc"[..], ROUTE_LEN + 7)));
+            assert_eq!(
+                split_routed(&bytes),
+                Some((route, &b"abc"[..], ROUTE_LEN + 7))
+            );
         }
     }
 }

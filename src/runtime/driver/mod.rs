@@ -27,7 +27,9 @@ mod link;
 mod multipart;
 mod requests;
 
-use corduroy_proto_wire::{Body, FrameError, HelloReply, KeyspaceInfo, LENGTH_LEN, Response, Status, split};
+use corduroy_proto_wire::{
+    Body, FrameError, HelloReply, KeyspaceInfo, LENGTH_LEN, Response, Status, split,
+};
 
 pub use link::MeshBatch;
 pub use multipart::{DEFAULT_KEYSPACE, decode_partitions};
@@ -162,14 +164,19 @@ impl<P: Clock + Disk + Net + Mesh<MeshBatch>> Driver<P> {
         }
         let now = self.now();
         let generation = self.hub.generation();
-        let slot = self.hub.connections.insert(Connection::new(generation, now.mono)) as u32;
+        let slot = self
+            .hub
+            .connections
+            .insert(Connection::new(generation, now.mono)) as u32;
         Some(ConnectionId { slot, generation })
     }
 
     /// Bytes have come in on a connection.
     pub fn received(&mut self, id: ConnectionId, bytes: &[u8]) -> Flow {
         let now = self.now();
-        let Some(connection) = self.hub.connection(id) else { return Flow::Gone };
+        let Some(connection) = self.hub.connection(id) else {
+            return Flow::Gone;
+        };
         connection.received_at = now.mono;
         if connection.phase == Phase::Closing {
             return Flow::Continue;
@@ -184,7 +191,10 @@ impl<P: Clock + Disk + Net + Mesh<MeshBatch>> Driver<P> {
         }
         // Part of a large frame: it is looked at again when it is whole, not copied about with every slice.
         if connection.phase == Phase::Open
-            && matches!(split(&connection.input, self.config.frame_len_max()), Ok(None))
+            && matches!(
+                split(&connection.input, self.config.frame_len_max()),
+                Ok(None)
+            )
         {
             return Flow::Continue;
         }
@@ -224,13 +234,16 @@ impl<P: Clock + Disk + Net + Mesh<MeshBatch>> Driver<P> {
             match route.gather {
                 None => self.hub.answer_frame(route.client, frame),
                 Some((id, part)) => {
-                    let (_, response) = Response::decode(frame).expect("a shard of this node encodes what decodes");
+                    let (_, response) =
+                        Response::decode(frame).expect("a shard of this node encodes what decodes");
                     self.hub.gather_part(id, part, &response);
                 }
             }
         }
         for (origin, reply) in batch.internal {
-            let crate::shard::Target::Gather(id, _) = origin.target else { unreachable!("asked by a gather") };
+            let crate::shard::Target::Gather(id, _) = origin.target else {
+                unreachable!("asked by a gather")
+            };
             self.hub.gather_internal(id, reply);
         }
         for (origin, command) in batch.commands {
@@ -248,7 +261,8 @@ impl<P: Clock + Disk + Net + Mesh<MeshBatch>> Driver<P> {
     /// A disk operation is done.
     pub fn disk_completed(&mut self, ticket: DiskTicket, outcome: DiskOutcome) {
         let now = self.now();
-        self.shard.disk_completed(now, ticket, outcome, &mut self.hub);
+        self.shard
+            .disk_completed(now, ticket, outcome, &mut self.hub);
         self.complete_gathers(now);
     }
 
@@ -264,7 +278,8 @@ impl<P: Clock + Disk + Net + Mesh<MeshBatch>> Driver<P> {
         if self.sealing && self.is_drained() {
             self.shard.stop();
         }
-        self.shard.end_turn(now, began.mono, &mut self.operations, &mut self.hub);
+        self.shard
+            .end_turn(now, began.mono, &mut self.operations, &mut self.hub);
         self.complete_gathers(now);
         for (ticket, operation) in self.operations.drain(..) {
             self.ports.submit(ticket, operation);
@@ -279,7 +294,10 @@ impl<P: Clock + Disk + Net + Mesh<MeshBatch>> Driver<P> {
         let housekeeping = (!self.hub.connections.is_empty()).then_some(self.housekeeping_at);
         let can_go_on = !self.hub.dirty.is_empty() || self.shard.has_slices();
         TurnEnd {
-            deadline: [self.shard.deadline(now), housekeeping].into_iter().flatten().min(),
+            deadline: [self.shard.deadline(now), housekeeping]
+                .into_iter()
+                .flatten()
+                .min(),
             again: can_go_on,
         }
     }
@@ -291,7 +309,10 @@ impl<P: Clock + Disk + Net + Mesh<MeshBatch>> Driver<P> {
             .hub
             .connections
             .iter()
-            .map(|(slot, connection)| ConnectionId { slot: slot as u32, generation: connection.generation })
+            .map(|(slot, connection)| ConnectionId {
+                slot: slot as u32,
+                generation: connection.generation,
+            })
             .collect();
         for id in open {
             let connection = self.hub.connection(id).expect("it was listed just now");
@@ -307,13 +328,20 @@ impl<P: Clock + Disk + Net + Mesh<MeshBatch>> Driver<P> {
     pub fn is_drained(&self) -> bool {
         self.draining
             && self.hub.gathers.is_empty()
-            && self.hub.connections.iter().all(|(_, connection)| connection.is_quiet())
+            && self
+                .hub
+                .connections
+                .iter()
+                .all(|(_, connection)| connection.is_quiet())
     }
 
     /// Closes every connection, whether it is quiet or not: the time for a clean stop is over.
     pub fn cut_connections(&mut self) {
         for (slot, connection) in std::mem::take(&mut self.hub.connections) {
-            self.ports.close(ConnectionId { slot: slot as u32, generation: connection.generation });
+            self.ports.close(ConnectionId {
+                slot: slot as u32,
+                generation: connection.generation,
+            });
         }
     }
 
@@ -365,7 +393,13 @@ impl<P: Clock + Disk + Net + Mesh<MeshBatch>> Driver<P> {
             && self.hub.links.iter().all(link::Link::has_room)
     }
 
-    fn keep_input(&mut self, now: Now, id: ConnectionId, rest: &[u8], waits_for_room: bool) -> Flow {
+    fn keep_input(
+        &mut self,
+        now: Now,
+        id: ConnectionId,
+        rest: &[u8],
+        waits_for_room: bool,
+    ) -> Flow {
         let connection = &mut self.hub.connections[id.slot as usize];
         debug_assert!(connection.input.is_empty());
         connection.input.extend_from_slice(rest);
@@ -389,7 +423,9 @@ impl<P: Clock + Disk + Net + Mesh<MeshBatch>> Driver<P> {
     /// Takes up connections that waited for room.
     fn go_on_with_waiting(&mut self, now: Now) {
         for id in std::mem::take(&mut self.waiting) {
-            let Some(connection) = self.hub.connection(id) else { continue };
+            let Some(connection) = self.hub.connection(id) else {
+                continue;
+            };
             if connection.phase == Phase::Closing {
                 continue;
             }
@@ -405,24 +441,43 @@ impl<P: Clock + Disk + Net + Mesh<MeshBatch>> Driver<P> {
     }
 
     /// Reads the hello. `Ok(None)`: not whole yet. `Err`: the connection is closed or another shard's.
-    fn shake_hands(&mut self, now: Now, id: ConnectionId, bytes: &[u8]) -> Result<Option<usize>, Flow> {
+    fn shake_hands(
+        &mut self,
+        now: Now,
+        id: ConnectionId,
+        bytes: &[u8],
+    ) -> Result<Option<usize>, Flow> {
         let (request, hello, version, consumed) = match native::open(bytes) {
             Ok(Opening::Incomplete) => return Ok(None),
-            Ok(Opening::Hello { request, hello, version, consumed }) => (request, hello, version, consumed),
+            Ok(Opening::Hello {
+                request,
+                hello,
+                version,
+                consumed,
+            }) => (request, hello, version, consumed),
             Err(error) => return Err(self.refuse_opening(id, &error)),
         };
         if let Some(shard) = hello.shard.filter(|&shard| shard != self.config.shard.0) {
             if shard >= self.config.shard_count {
-                let reason = format!("there is no shard {shard}: the node has {}", self.config.shard_count);
+                let reason = format!(
+                    "there is no shard {shard}: the node has {}",
+                    self.config.shard_count
+                );
                 return Err(self.close_with(id, request, Status::Handshake, &reason));
             }
             self.hub.connections.remove(id.slot as usize);
             self.ports.hand_over(id, ShardId(shard), bytes.to_vec());
             return Err(Flow::Gone);
         }
-        let keyspace = self.shard.keyspaces().find(|keyspace| keyspace.name() == hello.keyspace).map(|keyspace| {
-            KeyspaceInfo { id: keyspace.id().0, partitions: keyspace.partitions(), name: keyspace.name().to_owned() }
-        });
+        let keyspace = self
+            .shard
+            .keyspaces()
+            .find(|keyspace| keyspace.name() == hello.keyspace)
+            .map(|keyspace| KeyspaceInfo {
+                id: keyspace.id().0,
+                partitions: keyspace.partitions(),
+                name: keyspace.name().to_owned(),
+            });
         let reply = HelloReply {
             version,
             shard_count: self.config.shard_count,
@@ -437,7 +492,12 @@ impl<P: Clock + Disk + Net + Mesh<MeshBatch>> Driver<P> {
         let connection = &mut self.hub.connections[id.slot as usize];
         connection.phase = Phase::Open;
         connection.received_at = now.mono;
-        let response = Response { status: Status::Ok, version: 0, timestamp_ms: 0, body: Body::Hello(reply) };
+        let response = Response {
+            status: Status::Ok,
+            version: 0,
+            timestamp_ms: 0,
+            body: Body::Hello(reply),
+        };
         connection.push(request, &response);
         self.hub.mark_dirty(id);
         Ok(Some(consumed))
@@ -448,7 +508,12 @@ impl<P: Clock + Disk + Net + Mesh<MeshBatch>> Driver<P> {
     }
 
     fn refuse_stream(&mut self, id: ConnectionId, error: &FrameError) -> Flow {
-        self.close_with(id, corduroy_proto_wire::CONNECTION_REQUEST_ID, error.status(), &error.to_string())
+        self.close_with(
+            id,
+            corduroy_proto_wire::CONNECTION_REQUEST_ID,
+            error.status(),
+            &error.to_string(),
+        )
     }
 
     /// Says why, and closes the connection once that and every answer before it is sent.
@@ -457,7 +522,15 @@ impl<P: Clock + Disk + Net + Mesh<MeshBatch>> Driver<P> {
         connection.phase = Phase::Closing;
         connection.input = Vec::new();
         connection.frame_since = None;
-        connection.push(request, &Response { status, version: 0, timestamp_ms: 0, body: Body::Error(reason) });
+        connection.push(
+            request,
+            &Response {
+                status,
+                version: 0,
+                timestamp_ms: 0,
+                body: Body::Error(reason),
+            },
+        );
         self.hub.mark_dirty(id);
         Flow::Continue
     }
@@ -469,7 +542,9 @@ impl<P: Clock + Disk + Net + Mesh<MeshBatch>> Driver<P> {
             if !link.reader_keeps_up() || !self.shard.has_room() {
                 return;
             }
-            let Some(batch) = link.inbox.front_mut() else { return };
+            let Some(batch) = link.inbox.front_mut() else {
+                return;
+            };
             let batch = std::mem::take(batch);
             let mut at = std::mem::take(&mut link.inbox_at);
             let start = at;
@@ -495,7 +570,9 @@ impl<P: Clock + Disk + Net + Mesh<MeshBatch>> Driver<P> {
     /// Offers each connection's output to its socket, a slice at a time.
     fn flush_outputs(&mut self, now: MonoNanos) {
         for id in std::mem::take(&mut self.hub.dirty) {
-            let Some(connection) = self.hub.connections.get_mut(id.slot as usize) else { continue };
+            let Some(connection) = self.hub.connections.get_mut(id.slot as usize) else {
+                continue;
+            };
             if connection.generation != id.generation {
                 continue;
             }
@@ -572,7 +649,10 @@ impl<P: Clock + Disk + Net + Mesh<MeshBatch>> Driver<P> {
                     }
                     Phase::Closing => false,
                 };
-                let id = ConnectionId { slot: slot as u32, generation: connection.generation };
+                let id = ConnectionId {
+                    slot: slot as u32,
+                    generation: connection.generation,
+                };
                 (stalled || late).then_some((id, stalled))
             })
             .collect();
@@ -582,7 +662,10 @@ impl<P: Clock + Disk + Net + Mesh<MeshBatch>> Driver<P> {
     }
 
     fn keyspace_info(&self, id: KeyspaceId) -> Option<(KeyspaceId, u16)> {
-        self.shard.keyspaces().find(|keyspace| keyspace.id() == id).map(|keyspace| (id, keyspace.partitions()))
+        self.shard
+            .keyspaces()
+            .find(|keyspace| keyspace.id() == id)
+            .map(|keyspace| (id, keyspace.partitions()))
     }
 }
 

@@ -23,21 +23,40 @@ fn encode_partitions(partitions: u16) -> [u8; 2] {
 /// Reads what [`encode_partitions`] wrote; `None` if it is not that.
 #[must_use]
 pub fn decode_partitions(value: &[u8]) -> Option<u16> {
-    Some(u16::from_le_bytes(value.try_into().ok()?)).filter(|&partitions| {
-        (1..=limits::PARTITIONS_MAX).contains(&partitions)
-    })
+    Some(u16::from_le_bytes(value.try_into().ok()?))
+        .filter(|&partitions| (1..=limits::PARTITIONS_MAX).contains(&partitions))
 }
 
 impl<P: Clock + Disk + Net + Mesh<MeshBatch>> Driver<P> {
-    pub(super) fn multipart(&mut self, now: Now, client: ConnectionId, id: RequestId, request: Request<'_>) {
+    pub(super) fn multipart(
+        &mut self,
+        now: Now,
+        client: ConnectionId,
+        id: RequestId,
+        request: Request<'_>,
+    ) {
         match request {
             Request::Batch { keyspace, items } => self.batch(now, client, id, keyspace, &items),
-            Request::AtomicBatch { keyspace, ref items } => {
+            Request::AtomicBatch {
+                keyspace,
+                ref items,
+            } => {
                 let key = items.first().map(item_key);
-                let owner = key.map_or(self.config.shard, |key| self.owner(KeyspaceId(keyspace), key));
-                let origin = Origin { shard: self.config.shard, client, target: Target::Client(id) };
+                let owner = key.map_or(self.config.shard, |key| {
+                    self.owner(KeyspaceId(keyspace), key)
+                });
+                let origin = Origin {
+                    shard: self.config.shard,
+                    client,
+                    target: Target::Client(id),
+                };
                 if keyspace == KeyspaceId::SYSTEM.0 {
-                    self.refuse(client, id, Status::UnknownKeyspace, "there is no keyspace with the number 0");
+                    self.refuse(
+                        client,
+                        id,
+                        Status::UnknownKeyspace,
+                        "there is no keyspace with the number 0",
+                    );
                 } else if items.is_empty() {
                     self.respond(client, id, Status::Ok, Body::Batch(Vec::new()));
                 } else if owner == self.config.shard {
@@ -45,30 +64,71 @@ impl<P: Clock + Disk + Net + Mesh<MeshBatch>> Driver<P> {
                 } else {
                     let mut frame = Vec::with_capacity(request.encoded_len());
                     request.encode(id, &mut frame);
-                    self.hub.forward_frame(owner, &origin, super::frame_body(&frame));
+                    self.hub
+                        .forward_frame(owner, &origin, super::frame_body(&frame));
                 }
             }
-            Request::Scan { keyspace, prefix, cursor, limit, with_values } => {
-                self.begin_scan(now, client, id, KeyspaceId(keyspace), prefix, cursor, limit, with_values);
+            Request::Scan {
+                keyspace,
+                prefix,
+                cursor,
+                limit,
+                with_values,
+            } => {
+                self.begin_scan(
+                    now,
+                    client,
+                    id,
+                    KeyspaceId(keyspace),
+                    prefix,
+                    cursor,
+                    limit,
+                    with_values,
+                );
             }
             Request::Count { keyspace } => {
                 let keyspace = KeyspaceId(keyspace);
                 if self.known(client, id, keyspace) {
-                    self.ask_all(now, client, id, Gathering::Count { keys: 0 }, &ShardCommand::Count { keyspace });
+                    self.ask_all(
+                        now,
+                        client,
+                        id,
+                        Gathering::Count { keys: 0 },
+                        &ShardCommand::Count { keyspace },
+                    );
                 }
             }
             Request::Flush { keyspace } => {
                 let keyspace = KeyspaceId(keyspace);
                 if self.known(client, id, keyspace) {
-                    self.ask_all(now, client, id, Gathering::Flush, &ShardCommand::Flush { keyspace });
+                    self.ask_all(
+                        now,
+                        client,
+                        id,
+                        Gathering::Flush,
+                        &ShardCommand::Flush { keyspace },
+                    );
                 }
             }
             Request::Status => {
-                self.ask_all(now, client, id, Gathering::Status { shards: Vec::new() }, &ShardCommand::Status);
+                self.ask_all(
+                    now,
+                    client,
+                    id,
+                    Gathering::Status { shards: Vec::new() },
+                    &ShardCommand::Status,
+                );
             }
-            Request::KeyspaceCreate { name, partitions } => self.create_keyspace(now, client, id, name, partitions),
+            Request::KeyspaceCreate { name, partitions } => {
+                self.create_keyspace(now, client, id, name, partitions)
+            }
             Request::KeyspaceDrop { name } => self.drop_keyspace(now, client, id, name),
-            _ => self.refuse(client, id, Status::Unsupported, "this request is not supported"),
+            _ => self.refuse(
+                client,
+                id,
+                Status::Unsupported,
+                "this request is not supported",
+            ),
         }
     }
 
@@ -81,7 +141,14 @@ impl<P: Clock + Disk + Net + Mesh<MeshBatch>> Driver<P> {
         known
     }
 
-    fn batch(&mut self, now: Now, client: ConnectionId, id: RequestId, keyspace: u32, items: &[BatchItem<'_>]) {
+    fn batch(
+        &mut self,
+        now: Now,
+        client: ConnectionId,
+        id: RequestId,
+        keyspace: u32,
+        items: &[BatchItem<'_>],
+    ) {
         if !self.known(client, id, KeyspaceId(keyspace)) {
             return;
         }
@@ -89,7 +156,10 @@ impl<P: Clock + Disk + Net + Mesh<MeshBatch>> Driver<P> {
             self.respond(client, id, Status::Ok, Body::Batch(Vec::new()));
             return;
         }
-        let gathering = Gathering::Batch { results: vec![None; items.len()], bytes: 0 };
+        let gathering = Gathering::Batch {
+            results: vec![None; items.len()],
+            bytes: 0,
+        };
         let gather = self.hub.gather(client, id, items.len(), gathering);
         for (part, item) in items.iter().enumerate() {
             let request = match *item {
@@ -102,7 +172,10 @@ impl<P: Clock + Disk + Net + Mesh<MeshBatch>> Driver<P> {
         }
     }
 
-    #[expect(clippy::too_many_arguments, reason = "a scan's fields and its surroundings")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "a scan's fields and its surroundings"
+    )]
     fn begin_scan(
         &mut self,
         now: Now,
@@ -119,11 +192,19 @@ impl<P: Clock + Disk + Net + Mesh<MeshBatch>> Driver<P> {
         }
         let (_, partitions) = self.keyspace_info(keyspace).expect("it is known");
         let Some((first, from)) = ScanProgress::parse_cursor(cursor, keyspace, partitions) else {
-            self.refuse(client, id, Status::InvalidRequest, "the cursor is not one of this keyspace");
+            self.refuse(
+                client,
+                id,
+                Status::InvalidRequest,
+                "the cursor is not one of this keyspace",
+            );
             return;
         };
         if limit == 0 || limit as usize > limits::BATCH_LEN_MAX {
-            let reason = format!("a scan's limit is 1 to batch_len_max, {}, not {limit}", limits::BATCH_LEN_MAX);
+            let reason = format!(
+                "a scan's limit is 1 to batch_len_max, {}, not {limit}",
+                limits::BATCH_LEN_MAX
+            );
             self.refuse(client, id, Status::LimitExceeded, &reason);
             return;
         }
@@ -147,10 +228,20 @@ impl<P: Clock + Disk + Net + Mesh<MeshBatch>> Driver<P> {
             steps: 0,
         };
         if scan.is_done() {
-            self.respond(client, id, Status::Ok, Body::Scan { cursor: scan.cursor(), items: Vec::new() });
+            self.respond(
+                client,
+                id,
+                Status::Ok,
+                Body::Scan {
+                    cursor: scan.cursor(),
+                    items: Vec::new(),
+                },
+            );
             return;
         }
-        let gather = self.hub.gather(client, id, 1, Gathering::Scan(Box::new(scan)));
+        let gather = self
+            .hub
+            .gather(client, id, 1, Gathering::Scan(Box::new(scan)));
         self.next_scan_step(now, gather);
     }
 
@@ -159,7 +250,9 @@ impl<P: Clock + Disk + Net + Mesh<MeshBatch>> Driver<P> {
         let entry = &mut self.hub.gathers[gather.slot as usize];
         entry.remaining = 1;
         let client = entry.client;
-        let Gathering::Scan(scan) = &entry.gathering else { unreachable!("only scans have steps") };
+        let Gathering::Scan(scan) = &entry.gathering else {
+            unreachable!("only scans have steps")
+        };
         let step = ScanStep {
             keyspace: scan.keyspace,
             partition: scan.partition,
@@ -173,19 +266,41 @@ impl<P: Clock + Disk + Net + Mesh<MeshBatch>> Driver<P> {
         self.command(now, owner, client, gather, ShardCommand::Scan(step));
     }
 
-    fn create_keyspace(&mut self, now: Now, client: ConnectionId, id: RequestId, name: &str, partitions: u16) {
-        let partitions = if partitions == 0 { limits::PARTITIONS_DEFAULT } else { partitions };
+    fn create_keyspace(
+        &mut self,
+        now: Now,
+        client: ConnectionId,
+        id: RequestId,
+        name: &str,
+        partitions: u16,
+    ) {
+        let partitions = if partitions == 0 {
+            limits::PARTITIONS_DEFAULT
+        } else {
+            partitions
+        };
         let exists = self.keyspace_infos().iter().any(|info| info.name == name);
         if exists {
-            self.refuse(client, id, Status::AlreadyExists, &format!("keyspace {name:?} exists already"));
+            self.refuse(
+                client,
+                id,
+                Status::AlreadyExists,
+                &format!("keyspace {name:?} exists already"),
+            );
             return;
         }
         if self.keyspace_infos().len() >= limits::KEYSPACES_MAX {
-            let reason = format!("a node has at most {} keyspaces (keyspaces_max)", limits::KEYSPACES_MAX);
+            let reason = format!(
+                "a node has at most {} keyspaces (keyspaces_max)",
+                limits::KEYSPACES_MAX
+            );
             self.refuse(client, id, Status::LimitExceeded, &reason);
             return;
         }
-        let gathering = Gathering::CreateRecord { name: name.to_owned(), partitions };
+        let gathering = Gathering::CreateRecord {
+            name: name.to_owned(),
+            partitions,
+        };
         let gather = self.hub.gather(client, id, 1, gathering);
         let value = encode_partitions(partitions);
         let put = Put {
@@ -195,23 +310,58 @@ impl<P: Clock + Disk + Net + Mesh<MeshBatch>> Driver<P> {
             condition: Condition::IfAbsent,
             return_value: false,
         };
-        self.ask(now, ShardId(0), client, gather, 0, &Request::Put { keyspace: KeyspaceId::SYSTEM.0, put });
+        self.ask(
+            now,
+            ShardId(0),
+            client,
+            gather,
+            0,
+            &Request::Put {
+                keyspace: KeyspaceId::SYSTEM.0,
+                put,
+            },
+        );
     }
 
     fn drop_keyspace(&mut self, now: Now, client: ConnectionId, id: RequestId, name: &str) {
         if name == DEFAULT_KEYSPACE {
-            self.refuse(client, id, Status::InvalidRequest, "the keyspace \"default\" can't be dropped; flush empties it");
+            self.refuse(
+                client,
+                id,
+                Status::InvalidRequest,
+                "the keyspace \"default\" can't be dropped; flush empties it",
+            );
             return;
         }
-        let Some(info) = self.keyspace_infos().into_iter().find(|info| info.name == name) else {
+        let Some(info) = self
+            .keyspace_infos()
+            .into_iter()
+            .find(|info| info.name == name)
+        else {
             self.respond(client, id, Status::NotFound, Body::Empty);
             return;
         };
-        let gathering = Gathering::DropRecord { id: KeyspaceId(info.id) };
+        let gathering = Gathering::DropRecord {
+            id: KeyspaceId(info.id),
+        };
         let gather = self.hub.gather(client, id, 1, gathering);
         let condition = Condition::IfVersion(u64::from(info.id) - 1);
-        let delete = Delete { key: name.as_bytes(), condition, return_value: false };
-        self.ask(now, ShardId(0), client, gather, 0, &Request::Delete { keyspace: KeyspaceId::SYSTEM.0, delete });
+        let delete = Delete {
+            key: name.as_bytes(),
+            condition,
+            return_value: false,
+        };
+        self.ask(
+            now,
+            ShardId(0),
+            client,
+            gather,
+            0,
+            &Request::Delete {
+                keyspace: KeyspaceId::SYSTEM.0,
+                delete,
+            },
+        );
     }
 
     /// Sends one part of a gather to the shard that carries it out.
@@ -224,7 +374,11 @@ impl<P: Clock + Disk + Net + Mesh<MeshBatch>> Driver<P> {
         part: u32,
         request: &Request<'_>,
     ) {
-        let origin = Origin { shard: self.config.shard, client, target: Target::Gather(gather, part) };
+        let origin = Origin {
+            shard: self.config.shard,
+            client,
+            target: Target::Gather(gather, part),
+        };
         if owner == self.config.shard {
             self.shard.execute(now, origin, request, &mut self.hub);
         } else {
@@ -232,8 +386,19 @@ impl<P: Clock + Disk + Net + Mesh<MeshBatch>> Driver<P> {
         }
     }
 
-    fn command(&mut self, now: Now, owner: ShardId, client: ConnectionId, gather: GatherId, command: ShardCommand) {
-        let origin = Origin { shard: self.config.shard, client, target: Target::Gather(gather, u32::from(owner.0)) };
+    fn command(
+        &mut self,
+        now: Now,
+        owner: ShardId,
+        client: ConnectionId,
+        gather: GatherId,
+        command: ShardCommand,
+    ) {
+        let origin = Origin {
+            shard: self.config.shard,
+            client,
+            target: Target::Gather(gather, u32::from(owner.0)),
+        };
         if owner == self.config.shard {
             self.shard.command(now, origin, command, &mut self.hub);
         } else {
@@ -249,11 +414,19 @@ impl<P: Clock + Disk + Net + Mesh<MeshBatch>> Driver<P> {
         gathering: Gathering,
         command: &ShardCommand,
     ) {
-        let gather = self.hub.gather(client, id, usize::from(self.config.shard_count), gathering);
+        let gather = self
+            .hub
+            .gather(client, id, usize::from(self.config.shard_count), gathering);
         self.command_all(now, client, gather, command);
     }
 
-    fn command_all(&mut self, now: Now, client: ConnectionId, gather: GatherId, command: &ShardCommand) {
+    fn command_all(
+        &mut self,
+        now: Now,
+        client: ConnectionId,
+        gather: GatherId,
+        command: &ShardCommand,
+    ) {
         for shard in 0..self.config.shard_count {
             self.command(now, ShardId(shard), client, gather, command.clone());
         }
@@ -271,7 +444,9 @@ impl<P: Clock + Disk + Net + Mesh<MeshBatch>> Driver<P> {
                     self.next_scan_step(now, id);
                     continue;
                 }
-                (None, Gathering::CreateInstall { info }) if gather.remaining == 0 && !gather.installed => {
+                (None, Gathering::CreateInstall { info })
+                    if gather.remaining == 0 && !gather.installed =>
+                {
                     gather.installed = true;
                     Some(ShardCommand::Install {
                         keyspace: KeyspaceId(info.id),
@@ -297,7 +472,13 @@ impl<P: Clock + Disk + Net + Mesh<MeshBatch>> Driver<P> {
     }
 
     fn answer_gather(&mut self, gather: Gather) {
-        let Gather { client, request, failure, gathering, .. } = gather;
+        let Gather {
+            client,
+            request,
+            failure,
+            gathering,
+            ..
+        } = gather;
         if let Some((status, reason)) = failure {
             self.refuse(client, request, status, &reason);
             return;
@@ -307,10 +488,14 @@ impl<P: Clock + Disk + Net + Mesh<MeshBatch>> Driver<P> {
         let body = match &gathering {
             Gathering::Batch { results, .. } => Body::Batch(wire_results(results)),
             Gathering::Count { keys } => Body::Number(*keys),
-            Gathering::Flush | Gathering::DropRemove | Gathering::DropRecord { .. } | Gathering::CreateRecord { .. } => {
-                Body::Empty
-            }
-            Gathering::Scan(scan) => Body::Scan { cursor: scan.cursor(), items: scan.wire_items() },
+            Gathering::Flush
+            | Gathering::DropRemove
+            | Gathering::DropRecord { .. }
+            | Gathering::CreateRecord { .. } => Body::Empty,
+            Gathering::Scan(scan) => Body::Scan {
+                cursor: scan.cursor(),
+                items: scan.wire_items(),
+            },
             Gathering::CreateInstall { info } => Body::Keyspaces(vec![info.clone()]),
             Gathering::Status { shards } => {
                 let mut shards = shards.clone();
@@ -326,14 +511,28 @@ impl<P: Clock + Disk + Net + Mesh<MeshBatch>> Driver<P> {
                 Body::Status(&text)
             }
         };
-        self.hub.answer(client, request, &Response { status: Status::Ok, version: 0, timestamp_ms: 0, body });
+        self.hub.answer(
+            client,
+            request,
+            &Response {
+                status: Status::Ok,
+                version: 0,
+                timestamp_ms: 0,
+                body,
+            },
+        );
     }
 }
 
 /// Whether a prefix holds a whole hash tag, so that every key with the prefix has the same slot.
 fn whole_tag(prefix: &[u8]) -> bool {
-    let Some(open) = prefix.iter().position(|&byte| byte == b'{') else { return false };
-    prefix[open + 1..].iter().position(|&byte| byte == b'}').is_some_and(|len| len > 0)
+    let Some(open) = prefix.iter().position(|&byte| byte == b'{') else {
+        return false;
+    };
+    prefix[open + 1..]
+        .iter()
+        .position(|&byte| byte == b'}')
+        .is_some_and(|len| len > 0)
 }
 
 pub(super) fn item_key<'a>(item: &BatchItem<'a>) -> &'a [u8] {

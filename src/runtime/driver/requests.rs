@@ -17,7 +17,10 @@ impl<P: Clock + Disk + Net + Mesh<MeshBatch>> Driver<P> {
             return self.config.shard;
         }
         match self.shard.partitions_of(keyspace) {
-            Some(partitions) => shard_of_partition(partition_of_slot(slot_of(key), partitions), self.config.shard_count),
+            Some(partitions) => shard_of_partition(
+                partition_of_slot(slot_of(key), partitions),
+                self.config.shard_count,
+            ),
             None => self.config.shard,
         }
     }
@@ -29,8 +32,16 @@ impl<P: Clock + Disk + Net + Mesh<MeshBatch>> Driver<P> {
         if let Some(key) = key_of(frame) {
             let head = peek(frame).expect("a frame with a key has a header");
             let keyspace = KeyspaceId(head.keyspace);
-            let owner = if keyspace == KeyspaceId::SYSTEM { self.config.shard } else { self.owner(keyspace, key) };
-            let origin = Origin { shard: self.config.shard, client, target: Target::Client(head.id) };
+            let owner = if keyspace == KeyspaceId::SYSTEM {
+                self.config.shard
+            } else {
+                self.owner(keyspace, key)
+            };
+            let origin = Origin {
+                shard: self.config.shard,
+                client,
+                target: Target::Client(head.id),
+            };
             if owner == self.config.shard {
                 self.local_frame(now, origin, frame);
             } else {
@@ -41,15 +52,23 @@ impl<P: Clock + Disk + Net + Mesh<MeshBatch>> Driver<P> {
         match Request::decode(frame) {
             Ok((id, request)) => self.keyless_request(now, client, id, request),
             Err(error) => {
-                let id = peek(frame).map_or(corduroy_proto_wire::CONNECTION_REQUEST_ID, |head| head.id);
+                let id =
+                    peek(frame).map_or(corduroy_proto_wire::CONNECTION_REQUEST_ID, |head| head.id);
                 self.refuse(client, id, error.status(), &error.to_string());
             }
         }
     }
 
     /// Takes one request that another shard received.
-    pub(super) fn forwarded_request(&mut self, now: Now, from: ShardId, route: Route, frame: &[u8]) {
-        let request = peek(frame).map_or(corduroy_proto_wire::CONNECTION_REQUEST_ID, |head| head.id);
+    pub(super) fn forwarded_request(
+        &mut self,
+        now: Now,
+        from: ShardId,
+        route: Route,
+        frame: &[u8],
+    ) {
+        let request =
+            peek(frame).map_or(corduroy_proto_wire::CONNECTION_REQUEST_ID, |head| head.id);
         self.local_frame(now, route.origin(from, request), frame);
     }
 
@@ -60,18 +79,40 @@ impl<P: Clock + Disk + Net + Mesh<MeshBatch>> Driver<P> {
             Ok((_, request)) if !may_reach(&request, &origin) => {
                 let reason = "there is no keyspace with the number 0";
                 let body = Body::Error(reason);
-                self.hub.reply(origin, &Response { status: Status::UnknownKeyspace, version: 0, timestamp_ms: 0, body });
+                self.hub.reply(
+                    origin,
+                    &Response {
+                        status: Status::UnknownKeyspace,
+                        version: 0,
+                        timestamp_ms: 0,
+                        body,
+                    },
+                );
             }
             Ok((_, request)) => self.shard.execute(now, origin, &request, &mut self.hub),
             Err(error) => {
                 let reason = error.to_string();
                 let body = Body::Error(&reason);
-                self.hub.reply(origin, &Response { status: error.status(), version: 0, timestamp_ms: 0, body });
+                self.hub.reply(
+                    origin,
+                    &Response {
+                        status: error.status(),
+                        version: 0,
+                        timestamp_ms: 0,
+                        body,
+                    },
+                );
             }
         }
     }
 
-    fn keyless_request(&mut self, now: Now, client: ConnectionId, id: RequestId, request: Request<'_>) {
+    fn keyless_request(
+        &mut self,
+        now: Now,
+        client: ConnectionId,
+        id: RequestId,
+        request: Request<'_>,
+    ) {
         match request {
             Request::Ping { payload } => self.respond(client, id, Status::Ok, Body::Value(payload)),
             Request::KeyspaceList => {
@@ -79,14 +120,22 @@ impl<P: Clock + Disk + Net + Mesh<MeshBatch>> Driver<P> {
                 self.respond(client, id, Status::Ok, Body::Keyspaces(infos));
             }
             Request::KeyspaceOpen { name } => {
-                let info = self.keyspace_infos().into_iter().find(|info| info.name == name);
+                let info = self
+                    .keyspace_infos()
+                    .into_iter()
+                    .find(|info| info.name == name);
                 match info {
                     Some(info) => self.respond(client, id, Status::Ok, Body::Keyspaces(vec![info])),
                     None => self.respond(client, id, Status::NotFound, Body::Empty),
                 }
             }
             Request::Hello(_) => {
-                self.refuse(client, id, Status::InvalidRequest, "the connection is open already: a hello comes once");
+                self.refuse(
+                    client,
+                    id,
+                    Status::InvalidRequest,
+                    "the connection is open already: a hello comes once",
+                );
             }
             request => self.multipart(now, client, id, request),
         }
@@ -103,18 +152,41 @@ impl<P: Clock + Disk + Net + Mesh<MeshBatch>> Driver<P> {
             .collect()
     }
 
-    pub(super) fn respond(&mut self, client: ConnectionId, id: RequestId, status: Status, body: Body<'_>) {
-        self.hub.answer(client, id, &Response { status, version: 0, timestamp_ms: 0, body });
+    pub(super) fn respond(
+        &mut self,
+        client: ConnectionId,
+        id: RequestId,
+        status: Status,
+        body: Body<'_>,
+    ) {
+        self.hub.answer(
+            client,
+            id,
+            &Response {
+                status,
+                version: 0,
+                timestamp_ms: 0,
+                body,
+            },
+        );
     }
 
-    pub(super) fn refuse(&mut self, client: ConnectionId, id: RequestId, status: Status, reason: &str) {
+    pub(super) fn refuse(
+        &mut self,
+        client: ConnectionId,
+        id: RequestId,
+        status: Status,
+        reason: &str,
+    ) {
         self.respond(client, id, status, Body::Error(reason));
     }
 }
 
 fn may_reach(request: &Request<'_>, origin: &Origin) -> bool {
     let system = match request {
-        Request::Put { keyspace, .. } | Request::Delete { keyspace, .. } => *keyspace == KeyspaceId::SYSTEM.0,
+        Request::Put { keyspace, .. } | Request::Delete { keyspace, .. } => {
+            *keyspace == KeyspaceId::SYSTEM.0
+        }
         Request::Get { keyspace, .. }
         | Request::Exists { keyspace, .. }
         | Request::Ttl { keyspace, .. }
