@@ -15,12 +15,28 @@
 //!
 //! The result is a [`Config`] of plain values for the node and a [`Resolved`] for people.
 
+mod decide;
+mod error;
+mod file;
+mod kinds;
+mod layers;
+mod machine;
+mod print;
+mod settings;
+#[cfg(test)]
+mod tests;
 mod values;
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use error::{ConfigError, Rejected, ValueError};
+pub use layers::Source;
+pub use machine::{Machine, Memory};
+pub use print::{write_json, write_toml};
+pub use settings::{SETTINGS, Setting, VARIABLE_PREFIX};
 pub use values::{LogFilter, LogFormat, Spin, SyncPolicy};
 
 /// What a node runs with: every value checked, every `auto` decided.
@@ -70,5 +86,125 @@ impl Config {
     #[must_use]
     pub fn shard_count(&self) -> u16 {
         u16::try_from(self.cores.len()).expect("cores are bounded by SHARDS_MAX")
+    }
+}
+
+/// The file that is read if it exists and no other is named.
+pub const DEFAULT_FILE: &str = "./corduroy.toml";
+
+/// What the command line says.
+#[derive(Debug, Default)]
+pub struct Flags {
+    /// The configuration file to read.
+    pub file: Option<PathBuf>,
+    /// Each setting that has a flag, with its text.
+    pub settings: Vec<(&'static Setting, OsString)>,
+    /// Start in spite of damage.
+    pub salvage: bool,
+}
+
+/// A configuration, and where each value came from.
+#[derive(Debug)]
+pub struct Resolved {
+    /// What the node runs with.
+    pub config: Config,
+    sources: Vec<(&'static str, Source)>,
+    notes: Vec<Note>,
+}
+
+/// One setting's effective value.
+#[derive(Debug)]
+pub struct EffectiveValue<'a> {
+    /// The setting.
+    pub setting: &'static Setting,
+    /// Its value, as text that parses back to it.
+    pub text: String,
+    /// Where it came from.
+    pub source: &'a Source,
+    /// How it was chosen, if it was.
+    pub note: Option<&'a str>,
+}
+
+/// How the value of a setting was chosen.
+#[derive(Debug)]
+struct Note {
+    setting: &'static str,
+    text: String,
+}
+
+impl Note {
+    fn new(setting: &'static str, text: String) -> Note {
+        Note { setting, text }
+    }
+}
+
+impl Resolved {
+    /// The configuration of this process: `flags` over its environment over its file.
+    ///
+    /// # Errors
+    /// With everything that is wrong, each a sentence for the person who starts the node.
+    pub fn of_process(flags: Flags) -> Result<Resolved, Rejected> {
+        Resolved::new(
+            flags,
+            std::env::vars_os(),
+            Path::new(DEFAULT_FILE),
+            Machine::read(),
+        )
+    }
+
+    /// The configuration of a process with this environment, on this machine.
+    ///
+    /// # Errors
+    /// With everything that is wrong, each a sentence for the person who starts the node.
+    pub fn new(
+        flags: Flags,
+        environment: impl IntoIterator<Item = (OsString, OsString)>,
+        default_file: &Path,
+        machine: Machine,
+    ) -> Result<Resolved, Rejected> {
+        let environment: Vec<(OsString, OsString)> = environment.into_iter().collect();
+        let named = layers::named_file(flags.file, &environment);
+        let file = file::Contents::find(named, default_file).map_err(|error| Rejected {
+            errors: vec![error],
+        })?;
+        let mut errors = Vec::new();
+        let layers = layers::Layers::new(flags.settings, environment, file.as_ref(), &mut errors);
+        // Relations are checked even if a name was unknown, so that one round of mending does.
+        let decided = settings::Requested::gather(&layers, &mut errors).and_then(|requested| {
+            decide::decide(&requested, flags.salvage, machine, &mut errors)
+                .map(|decided| (decided, requested.sources()))
+        });
+        match decided {
+            Some(((config, notes), sources)) if errors.is_empty() => Ok(Resolved {
+                config,
+                sources,
+                notes,
+            }),
+            _ => Err(Rejected { errors }),
+        }
+    }
+
+    /// Every setting's effective value, in the table's order.
+    pub fn values(&self) -> impl Iterator<Item = EffectiveValue<'_>> {
+        SETTINGS
+            .iter()
+            .zip(&self.sources)
+            .map(|(setting, (name, source))| {
+                debug_assert_eq!(
+                    setting.name, *name,
+                    "sources are gathered in the table's order"
+                );
+                let note = self
+                    .notes
+                    .iter()
+                    .find(|note| note.setting == *name)
+                    .map(|note| note.text.as_str());
+                EffectiveValue {
+                    setting,
+                    text: setting.shown(&self.config),
+                    source,
+                    note,
+                }
+            })
     }
 }

@@ -3,6 +3,17 @@
 use std::fmt;
 use std::time::Duration;
 
+/// Which cores run a shard, before the machine was asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum CoreSelection {
+    /// All that the process may run on.
+    All,
+    /// The first so many of them.
+    Count(usize),
+    /// These: ascending, none twice, at most [`SHARDS_MAX`](crate::limits::SHARDS_MAX) of them.
+    List(Vec<usize>),
+}
+
 /// When an acknowledged write is on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SyncPolicy {
