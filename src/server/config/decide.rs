@@ -10,8 +10,9 @@
 
 use std::io;
 
+use super::choices::cores_text;
 use super::error::ConfigError;
-use super::kinds::{bytes_text, cores_text};
+use super::kinds::bytes_text;
 use super::layers::Given;
 use super::machine::{Machine, Memory};
 use super::settings::Requested;

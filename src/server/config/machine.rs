@@ -181,7 +181,7 @@ mod tests {
         );
     }
 
-    // A node that sized itself by the machine was ended by the kernel in a container of 2 GiB. The limit may stand on any
+    // A node that sizes itself by the machine is ended by the kernel in a container of 2 GiB. The limit may stand on any
     // ancestor of the process's cgroup.
     #[test]
     fn the_lowest_limit_of_the_ancestors_counts() {

@@ -15,6 +15,7 @@
 //!
 //! The result is a [`Config`] of plain values for the node and a [`Resolved`] for people.
 
+mod choices;
 mod decide;
 mod error;
 mod file;

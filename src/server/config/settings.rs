@@ -7,10 +7,11 @@
 use std::time::Duration;
 
 use super::Config;
+use super::choices::{Cores, Filter, Format, Spinning, Sync, cores_text};
 use super::error::ConfigError;
 use super::kinds::{
-    Address, Auto, Bytes, Cores, Count, Directory, Filter, Format, Kind, PowerOfTwo, Spinning,
-    Sync, Time, TimeOrNone, bytes_text, cores_text, time_text,
+    Address, Auto, Bytes, Count, Directory, Kind, PowerOfTwo, Time, TimeOrNone, bytes_text,
+    time_text,
 };
 use super::layers::{Given, Layers, Source};
 use crate::limits;
