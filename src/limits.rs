@@ -16,6 +16,8 @@ pub const PARTITIONS_DEFAULT: u16 = 64;
 pub const PARTITIONS_MAX: u16 = 16_384;
 /// Most operations in a batch, and most keys in a scan page.
 pub const BATCH_LEN_MAX: usize = 4096;
+/// Most partitions of all keyspaces of a node together: each takes memory, empty or not.
+pub const PARTITIONS_TOTAL_MAX: u32 = 65_536;
 /// Blocks begin at multiples of this in a segment, so that a block's header never crosses a sector.
 pub const BLOCK_ALIGN: usize = 64;
 /// What a disk writes wholly or not at all, in bytes.
@@ -78,11 +80,13 @@ const _: () = assert!(SEGMENT_LEN_MIN < SEGMENT_LEN_MAX);
 
 /// A batch takes no more commands once its effects take this many bytes: the block that it becomes, with one more command
 /// of the largest size, must fit into a segment.
-pub const BATCH_ARENA_MAX: usize = 4 << 20;
+pub const BATCH_ARENA_MAX: usize = 1 << 20;
+/// A batch takes no more commands once it has this many effects: appending and applying them must not stall the core.
+pub const BATCH_EFFECTS_MAX: usize = 2048;
 /// What an emptied batch keeps of its memory, in bytes.
-pub const BATCH_ARENA_KEEP: usize = 8 << 20;
+pub const BATCH_ARENA_KEEP: usize = 2 << 20;
 /// A batch takes no more commands once it has this many replies waiting.
-pub const BATCH_REPLIES_MAX: usize = 65_536;
+pub const BATCH_REPLIES_MAX: usize = 8192;
 /// Requests that wait for cold records in a shard, in bytes of requests and of records asked for.
 pub const WAITING_BYTES_MAX: usize = 64 << 20;
 /// Most cold records that one scan page reads.
@@ -94,7 +98,7 @@ pub const SCAN_STEP_ENTRIES_MAX: usize = 1024;
 /// Most partitions that one scan page visits.
 pub const SCAN_PAGE_STEPS_MAX: u32 = 256;
 /// Entries of the expiry queue that one turn looks at to drop stale ones.
-pub const EXPIRY_CHECK_SLICE: usize = 4096;
+pub const EXPIRY_CHECK_SLICE: usize = 2048;
 /// Keys that one turn takes away because they expired.
 pub const EXPIRY_SLICE: usize = 512;
 /// Bytes of dropped tables that one turn frees.
@@ -108,7 +112,7 @@ const _: () = assert!(INDEX_TABLE_SLOTS_MAX.is_power_of_two());
 const _: () = assert!(INDEX_DIRECTORY_BITS_MAX <= 16);
 
 /// Request bytes, and apart from them reply bytes, that one shard may have outstanding with another before it pauses.
-pub const MESH_WINDOW_BYTES: usize = 4 << 20;
+pub const MESH_WINDOW_BYTES: usize = 512 << 10;
 /// Internal commands that one batch to another shard holds before no more requests are taken.
 pub const MESH_COMMANDS_MAX: usize = 4096;
 /// Batches that a channel between two shards holds.
@@ -131,3 +135,10 @@ pub const GATHERS_MAX: usize = 65_536;
 pub const HOUSEKEEPING_NS: u64 = 500_000_000;
 /// Input that a connection may leave unread in memory beside one frame of the largest size.
 pub const RECEIVE_SLICE_BYTES: usize = 64 << 10;
+
+/// Bytes of waiting connections' input that one turn works off before it lets others run.
+pub const TURN_INPUT_BYTES: usize = 128 << 10;
+/// Bytes of other shards' requests that one turn works off before it lets others run.
+pub const TURN_MESH_BYTES: usize = 128 << 10;
+/// Connections that one turn offers output to before it lets others run.
+pub const TURN_SENDS_MAX: usize = 128;

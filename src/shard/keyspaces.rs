@@ -5,6 +5,8 @@
 //! which exist, so [`Shard::install`] either adopts what was replayed or makes empty tables, and [`Shard::drop_unknown`]
 //! then lets go of what no keyspace claims: a drop that was interrupted by a crash.
 
+use std::collections::HashSet;
+
 use corduroy_proto_wire::Status;
 
 use super::origin::{Origin, Replies, ShardCommand, ShardReply};
@@ -333,14 +335,19 @@ impl Shard {
         let Keyspace {
             shard, shard_count, ..
         } = self.keyspaces[at];
+        let staged: HashSet<u16> = self
+            .overlay
+            .keys()
+            .filter(|key| key.partition.keyspace == id)
+            .map(|key| key.partition.index)
+            .collect();
         for local in 0..self.keyspaces[at].local.len() {
             let partition_id = PartitionId {
                 keyspace: id,
                 index: shard + local as u16 * shard_count,
             };
-            let staged = self.overlay.keys().any(|key| key.partition == partition_id);
             let partition = &mut self.keyspaces[at].local[local];
-            if partition.index.is_empty() && !staged {
+            if partition.index.is_empty() && !staged.contains(&partition_id.index) {
                 continue;
             }
             partition.clearing = true;

@@ -178,6 +178,7 @@ impl Shard {
     #[inline]
     pub fn has_room(&self) -> bool {
         self.batch.arena.len() < self.arena_max()
+            && self.batch.effects.len() < limits::BATCH_EFFECTS_MAX
             && self.batch.replies.len() < limits::BATCH_REPLIES_MAX
             && self.waiting.bytes() < limits::WAITING_BYTES_MAX
     }

@@ -3,6 +3,8 @@
 //! The hub stands apart from the shard so that the shard can hand its answers straight to it while it runs: an answer to a local
 //! connection is encoded into that connection's output, one for another shard's connection into the batch for that shard.
 
+use std::collections::VecDeque;
+
 use corduroy_proto_wire::{Request, RequestId, Response};
 use slab::Slab;
 
@@ -24,7 +26,9 @@ pub(super) struct Hub {
     /// Gathers whose last part has come.
     pub(super) complete: Vec<GatherId>,
     /// Connections with output that was not offered to their sockets yet.
-    pub(super) dirty: Vec<ConnectionId>,
+    pub(super) dirty: VecDeque<ConnectionId>,
+    /// The link to some shard is full: no more requests are taken until it is not, for the next one might go there.
+    pub(super) congested: bool,
     generation_next: u32,
 }
 
@@ -36,7 +40,8 @@ impl Hub {
             links: (0..shard_count).map(|_| Link::default()).collect(),
             gathers: Slab::new(),
             complete: Vec::new(),
-            dirty: Vec::new(),
+            dirty: VecDeque::new(),
+            congested: false,
             generation_next: 0,
         }
     }
@@ -69,7 +74,7 @@ impl Hub {
             connection.in_flight -= 1;
             if !connection.dirty {
                 connection.dirty = true;
-                self.dirty.push(client);
+                self.dirty.push_back(client);
             }
         }
     }
@@ -85,7 +90,7 @@ impl Hub {
             connection.in_flight -= 1;
             if !connection.dirty {
                 connection.dirty = true;
-                self.dirty.push(client);
+                self.dirty.push_back(client);
             }
         }
     }
@@ -95,7 +100,7 @@ impl Hub {
             && !connection.dirty
         {
             connection.dirty = true;
-            self.dirty.push(client);
+            self.dirty.push_back(client);
         }
     }
 
@@ -156,12 +161,25 @@ impl Hub {
         Route::of(origin).encode(out);
         out.extend_from_slice(&(frame.len() as u32).to_le_bytes());
         out.extend_from_slice(frame);
+        self.note_congestion(owner);
     }
 
     pub(super) fn forward(&mut self, owner: ShardId, origin: &Origin, request: &Request<'_>) {
         let out = &mut self.links[owner.index()].out.requests;
         Route::of(origin).encode(out);
         request.encode(0, out);
+        self.note_congestion(owner);
+    }
+
+    /// Looks again whether every link has room; called when a peer has made progress.
+    pub(super) fn look_for_congestion(&mut self) {
+        if self.congested {
+            self.congested = !self.links.iter().all(Link::has_room);
+        }
+    }
+
+    fn note_congestion(&mut self, owner: ShardId) {
+        self.congested |= !self.links[owner.index()].has_room();
     }
 
     pub(super) fn forward_command(
@@ -174,6 +192,7 @@ impl Hub {
             .out
             .commands
             .push((origin, command));
+        self.note_congestion(owner);
     }
 }
 

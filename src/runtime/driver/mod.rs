@@ -27,6 +27,8 @@ mod link;
 mod multipart;
 mod requests;
 
+use std::collections::VecDeque;
+
 use corduroy_proto_wire::{
     Body, FrameError, HelloReply, KeyspaceInfo, LENGTH_LEN, Response, Status, split,
 };
@@ -108,7 +110,7 @@ pub struct Driver<P> {
     /// The clocks as of the turn's first event.
     turn: Option<Now>,
     /// Connections whose input waits for room.
-    waiting: Vec<ConnectionId>,
+    waiting: VecDeque<ConnectionId>,
     operations: Vec<(DiskTicket, DiskOperation)>,
     draining: bool,
     sealing: bool,
@@ -125,7 +127,7 @@ impl<P: Clock + Disk + Net + Mesh<MeshBatch>> Driver<P> {
             shard,
             ports,
             turn: None,
-            waiting: Vec::new(),
+            waiting: VecDeque::new(),
             operations: Vec::new(),
             draining: false,
             sealing: false,
@@ -225,6 +227,8 @@ impl<P: Clock + Disk + Net + Mesh<MeshBatch>> Driver<P> {
         let link = &mut self.hub.links[from.index()];
         link.acknowledged(&batch);
         link.took_replies(batch.replies.len());
+        self.hub.look_for_congestion();
+        let link = &mut self.hub.links[from.index()];
         if !batch.requests.is_empty() {
             link.inbox.push_back(std::mem::take(&mut batch.requests));
         }
@@ -249,7 +253,8 @@ impl<P: Clock + Disk + Net + Mesh<MeshBatch>> Driver<P> {
         for (origin, command) in batch.commands {
             self.shard.command(now, origin, command, &mut self.hub);
         }
-        self.work_off_inbox(now, from);
+        let mut budget = limits::TURN_MESH_BYTES;
+        self.work_off_inbox(now, from, &mut budget);
         self.complete_gathers(now);
     }
 
@@ -269,8 +274,9 @@ impl<P: Clock + Disk + Net + Mesh<MeshBatch>> Driver<P> {
     /// Ends a turn.
     pub fn end_turn(&mut self) -> TurnEnd {
         let began = self.now();
+        let mut budget = limits::TURN_MESH_BYTES;
         for peer in 0..self.config.shard_count {
-            self.work_off_inbox(began, ShardId(peer));
+            self.work_off_inbox(began, ShardId(peer), &mut budget);
         }
         self.go_on_with_waiting(began);
         self.complete_gathers(began);
@@ -292,7 +298,10 @@ impl<P: Clock + Disk + Net + Mesh<MeshBatch>> Driver<P> {
         self.flush_links();
         self.turn = None;
         let housekeeping = (!self.hub.connections.is_empty()).then_some(self.housekeeping_at);
-        let can_go_on = !self.hub.dirty.is_empty() || self.shard.has_slices();
+        let can_go_on = !self.hub.dirty.is_empty()
+            || self.shard.has_slices()
+            || (0..self.config.shard_count).any(|peer| self.may_work_off(ShardId(peer)))
+            || (self.has_room() && self.waiting.iter().any(|&id| self.is_ready(id)));
         TurnEnd {
             deadline: [self.shard.deadline(now), housekeeping]
                 .into_iter()
@@ -374,6 +383,7 @@ impl<P: Clock + Disk + Net + Mesh<MeshBatch>> Driver<P> {
             match split(&bytes[at..], self.config.frame_len_max()) {
                 Ok(Some((frame, consumed))) => {
                     at += consumed;
+                    self.hub.connections[id.slot as usize].frame_since = None;
                     self.request(now, id, frame);
                 }
                 Ok(None) => return self.keep_input(now, id, &bytes[at..], false),
@@ -388,9 +398,13 @@ impl<P: Clock + Disk + Net + Mesh<MeshBatch>> Driver<P> {
         let connection = &self.hub.connections[id.slot as usize];
         connection.in_flight < self.config.in_flight_max
             && connection.output.len() < limits::OUTPUT_HIGH_WATER
-            && self.shard.has_room()
-            && self.hub.gathers.len() < limits::GATHERS_MAX
-            && self.hub.links.iter().all(link::Link::has_room)
+            && self.has_room()
+    }
+
+    /// Whether this shard can take one more request of any connection.
+    #[inline]
+    fn has_room(&self) -> bool {
+        self.shard.has_room() && self.hub.gathers.len() < limits::GATHERS_MAX && !self.hub.congested
     }
 
     fn keep_input(
@@ -412,7 +426,7 @@ impl<P: Clock + Disk + Net + Mesh<MeshBatch>> Driver<P> {
         if waits_for_room {
             if !connection.waits_for_room {
                 connection.waits_for_room = true;
-                self.waiting.push(id);
+                self.waiting.push_back(id);
             }
             connection.paused = true;
             return Flow::Pause;
@@ -420,17 +434,30 @@ impl<P: Clock + Disk + Net + Mesh<MeshBatch>> Driver<P> {
         Flow::Continue
     }
 
-    /// Takes up connections that waited for room.
+    /// Takes up connections that waited for room, as many as a turn's slice allows.
     fn go_on_with_waiting(&mut self, now: Now) {
-        for id in std::mem::take(&mut self.waiting) {
+        let mut budget = limits::TURN_INPUT_BYTES;
+        for _ in 0..self.waiting.len() {
+            if budget == 0 || !self.has_room() {
+                return;
+            }
+            let Some(id) = self.waiting.pop_front() else {
+                return;
+            };
             let Some(connection) = self.hub.connection(id) else {
                 continue;
             };
             if connection.phase == Phase::Closing {
                 continue;
             }
+            if !self.may_go_on(id) {
+                self.waiting.push_back(id);
+                continue;
+            }
+            let connection = &mut self.hub.connections[id.slot as usize];
             connection.waits_for_room = false;
             let input = std::mem::take(&mut connection.input);
+            budget = budget.saturating_sub(input.len().max(1));
             if self.work_off(now, id, &input) == Flow::Continue
                 && let Some(connection) = self.hub.connection(id)
                 && std::mem::take(&mut connection.paused)
@@ -438,6 +465,13 @@ impl<P: Clock + Disk + Net + Mesh<MeshBatch>> Driver<P> {
                 self.ports.resume(id);
             }
         }
+    }
+
+    /// Whether a connection that waits could go on now.
+    fn is_ready(&self, id: ConnectionId) -> bool {
+        let connection = self.hub.connections.get(id.slot as usize);
+        connection.is_some_and(|connection| connection.generation == id.generation)
+            && self.may_go_on(id)
     }
 
     /// Reads the hello. `Ok(None)`: not whole yet. `Err`: the connection is closed or another shard's.
@@ -535,23 +569,19 @@ impl<P: Clock + Disk + Net + Mesh<MeshBatch>> Driver<P> {
         Flow::Continue
     }
 
-    /// Evaluates another shard's requests as far as there is room, and as long as it reads their answers.
-    fn work_off_inbox(&mut self, now: Now, peer: ShardId) {
-        loop {
+    /// Evaluates another shard's requests as far as there is room, as long as it reads their answers, and within the budget.
+    fn work_off_inbox(&mut self, now: Now, peer: ShardId, budget: &mut usize) {
+        while *budget > 0 && self.may_work_off(peer) {
             let link = &mut self.hub.links[peer.index()];
-            if !link.reader_keeps_up() || !self.shard.has_room() {
-                return;
-            }
-            let Some(batch) = link.inbox.front_mut() else {
-                return;
-            };
-            let batch = std::mem::take(batch);
-            let mut at = std::mem::take(&mut link.inbox_at);
-            let start = at;
+            let batch = std::mem::take(link.inbox.front_mut().expect("there is work in the inbox"));
+            let start = std::mem::take(&mut link.inbox_at);
+            let mut at = start;
             while let Some((route, frame, taken)) = split_routed(&batch[at..]) {
                 at += taken;
+                *budget = budget.saturating_sub(taken);
                 self.forwarded_request(now, peer, route, frame);
-                if !self.shard.has_room() || !self.hub.links[peer.index()].reader_keeps_up() {
+                let link = &self.hub.links[peer.index()];
+                if *budget == 0 || !self.shard.has_room() || !link.reader_keeps_up() {
                     break;
                 }
             }
@@ -562,14 +592,23 @@ impl<P: Clock + Disk + Net + Mesh<MeshBatch>> Driver<P> {
             } else {
                 link.inbox_at = at;
                 *link.inbox.front_mut().expect("the batch's place is kept") = batch;
-                return;
             }
         }
     }
 
-    /// Offers each connection's output to its socket, a slice at a time.
+    /// Whether a peer's requests wait and could be evaluated now.
+    fn may_work_off(&self, peer: ShardId) -> bool {
+        let link = &self.hub.links[peer.index()];
+        !link.inbox.is_empty() && link.reader_keeps_up() && self.shard.has_room()
+    }
+
+    /// Offers each connection's output to its socket, a slice at a time, and no more connections than a turn's slice.
     fn flush_outputs(&mut self, now: MonoNanos) {
-        for id in std::mem::take(&mut self.hub.dirty) {
+        let offered = self.hub.dirty.len().min(limits::TURN_SENDS_MAX);
+        for _ in 0..offered {
+            let Some(id) = self.hub.dirty.pop_front() else {
+                return;
+            };
             let Some(connection) = self.hub.connections.get_mut(id.slot as usize) else {
                 continue;
             };
@@ -577,35 +616,37 @@ impl<P: Clock + Disk + Net + Mesh<MeshBatch>> Driver<P> {
                 continue;
             }
             connection.dirty = false;
-            if connection.output.len() > self.config.output_bytes_max {
+            if connection.output.len() > self.config.output_bytes_max || !self.offer(now, id) {
                 self.cut(id);
                 continue;
-            }
-            if !connection.blocked && !connection.output.is_empty() {
-                let unsent = connection.output.unsent();
-                let slice = &unsent[..unsent.len().min(limits::SEND_SLICE_BYTES)];
-                match Net::send(&mut self.ports, id, slice) {
-                    Ok(sent) => {
-                        connection.blocked = sent < slice.len();
-                        connection.output.advance(sent);
-                        if sent > 0 || connection.output.is_empty() {
-                            connection.sent_at = now;
-                        }
-                        if !connection.output.is_empty() && !connection.blocked {
-                            connection.dirty = true;
-                            self.hub.dirty.push(id);
-                        }
-                    }
-                    Err(_) => {
-                        self.cut(id);
-                        continue;
-                    }
-                }
             }
             let connection = &self.hub.connections[id.slot as usize];
             if connection.phase == Phase::Closing && connection.is_quiet() {
                 self.cut(id);
+            } else if !connection.output.is_empty() && !connection.blocked {
+                self.hub.mark_dirty(id);
             }
+        }
+    }
+
+    /// Offers one slice of a connection's output to its socket; false if the connection is dead.
+    fn offer(&mut self, now: MonoNanos, id: ConnectionId) -> bool {
+        let connection = &mut self.hub.connections[id.slot as usize];
+        if connection.blocked || connection.output.is_empty() {
+            return true;
+        }
+        let unsent = connection.output.unsent();
+        let slice = &unsent[..unsent.len().min(limits::SEND_SLICE_BYTES)];
+        match Net::send(&mut self.ports, id, slice) {
+            Ok(sent) => {
+                connection.blocked = sent < slice.len();
+                connection.output.advance(sent);
+                if sent > 0 {
+                    connection.sent_at = now;
+                }
+                true
+            }
+            Err(_) => false,
         }
     }
 
@@ -618,6 +659,7 @@ impl<P: Clock + Disk + Net + Mesh<MeshBatch>> Driver<P> {
                 link.give_back(batch);
             }
         }
+        self.hub.look_for_congestion();
     }
 
     fn cut(&mut self, id: ConnectionId) {

@@ -297,6 +297,19 @@ impl<P: Clock + Disk + Net + Mesh<MeshBatch>> Driver<P> {
             self.refuse(client, id, Status::LimitExceeded, &reason);
             return;
         }
+        let taken: u32 = self
+            .keyspace_infos()
+            .iter()
+            .map(|info| u32::from(info.partitions))
+            .sum();
+        if taken + u32::from(partitions) > limits::PARTITIONS_TOTAL_MAX {
+            let reason = format!(
+                "{partitions} more partitions would be over partitions_total_max, {}: {taken} are taken",
+                limits::PARTITIONS_TOTAL_MAX
+            );
+            self.refuse(client, id, Status::LimitExceeded, &reason);
+            return;
+        }
         let gathering = Gathering::CreateRecord {
             name: name.to_owned(),
             partitions,
