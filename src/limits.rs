@@ -142,3 +142,24 @@ pub const TURN_INPUT_BYTES: usize = 128 << 10;
 pub const TURN_MESH_BYTES: usize = 128 << 10;
 /// Connections that one turn offers output to before it lets others run.
 pub const TURN_SENDS_MAX: usize = 128;
+
+/// Segment files that a shard keeps open.
+pub const SEGMENT_FILES_OPEN_MAX: usize = 64;
+/// A new segment is filled with zeros in writes of this many bytes.
+pub const PREPARE_SLICE_BYTES: u64 = 1 << 20;
+/// A new segment is synced whenever this many bytes more are written, so that the shard's own syncs don't wait for all of it.
+pub const PREPARE_SYNC_BYTES: u64 = 4 << 20;
+/// How soon a batch is offered again to a shard whose channel was full, in nanoseconds.
+pub const MESH_RETRY_NS: u64 = 1_000_000;
+/// Connections that wait to be accepted by the node, in the kernel.
+pub const ACCEPT_BACKLOG: i32 = 4096;
+/// How long a connection that the node has closed may go on sending before its socket is closed, in nanoseconds.
+pub const LINGER_NS: u64 = 1_000_000_000;
+/// How much it may send until then, in bytes.
+pub const LINGER_BYTES: usize = 1 << 20;
+/// Longest manifest that is read, in bytes.
+pub const MANIFEST_LEN_MAX: u64 = 64 << 10;
+/// Descriptors that a node needs beside its shards and connections: listener, lock, log, signals, and some to spare.
+pub const NODE_DESCRIPTORS: u64 = 32;
+/// Descriptors that a shard needs beside its connections: rings, notifier, segment files.
+pub const SHARD_DESCRIPTORS: u64 = SEGMENT_FILES_OPEN_MAX as u64 + 16;

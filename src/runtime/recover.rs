@@ -4,13 +4,15 @@
 //! earlier record holds, which replay asks to tell an overwrite from another key of the same hash: it is answered from the
 //! mapped files.
 
+use super::driver::{DEFAULT_KEYSPACE, decode_partitions, keyspace_of_version};
+use crate::limits;
 use crate::shard::{Earlier, Shard, ShardConfig};
 use crate::storage::format::{
     ENTRY_HEADER_LEN, Entry, LogTag, Record, RecordAt, SEGMENT_HEADER_LEN,
 };
 use crate::storage::log::Log;
 use crate::storage::recovery::{Damage, RecoveryError, Repair, SegmentFile, Visitor, recover};
-use crate::types::{Now, PartitionId, Position, SegmentId};
+use crate::types::{KeyspaceId, Now, PartitionId, Position, SegmentId, Version};
 
 /// A recovered shard and what has to be done before it may write or serve.
 #[derive(Debug)]
@@ -25,6 +27,19 @@ pub struct RecoveredShard {
     pub clean: bool,
     /// Records replayed.
     pub records: u64,
+    /// The keyspaces that the shard's log records: all of the node's on shard 0, none on the others.
+    pub keyspaces: Vec<StoredKeyspace>,
+}
+
+/// A keyspace as the system keyspace records it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredKeyspace {
+    /// Its number.
+    pub id: KeyspaceId,
+    /// Its name.
+    pub name: String,
+    /// Its number of partitions.
+    pub partitions: u16,
 }
 
 /// Why a shard can't be recovered.
@@ -33,6 +48,14 @@ pub enum RecoverShardError {
     /// The log can't be used as it is.
     #[error(transparent)]
     Log(#[from] RecoveryError),
+    /// The record of a keyspace makes no sense, though its checksum is right.
+    #[error(
+        "the record of the keyspace {name:?} can't be read: it was written by another release. Start that one"
+    )]
+    Keyspace {
+        /// The keyspace's name, as far as it can be shown.
+        name: String,
+    },
     /// There is no memory for the log's tail.
     #[error("no memory for the log's tail: {0}")]
     Memory(std::io::Error),
@@ -66,6 +89,7 @@ pub fn recover_shard(
         records,
         ..
     } = replay;
+    let keyspaces = stored_keyspaces(&shard.system_records(&earlier))?;
     let tag: LogTag = recovered.log.unwrap_or(config.log_tag);
     let log = Log::recovered(
         config.identity,
@@ -100,8 +124,45 @@ pub fn recover_shard(
         damage: recovered.damage,
         clean: recovered.clean,
         records,
+        keyspaces,
     })
 }
+
+fn stored_keyspaces(
+    records: &[(Vec<u8>, Vec<u8>, Version)],
+) -> Result<Vec<StoredKeyspace>, RecoverShardError> {
+    let stored = |(key, value, version): &(Vec<u8>, Vec<u8>, Version)| {
+        let name = String::from_utf8(key.clone());
+        match (name, decode_partitions(value)) {
+            (Ok(name), Some(partitions)) => Ok(StoredKeyspace {
+                id: keyspace_of_version(version.0),
+                name,
+                partitions,
+            }),
+            _ => Err(RecoverShardError::Keyspace {
+                name: String::from_utf8_lossy(key).into_owned(),
+            }),
+        }
+    };
+    records.iter().map(stored).collect()
+}
+
+/// Tells a recovered shard which keyspaces the node has: the two that always exist, and those that shard 0's log records. What
+/// the shard holds of any other is let go: a drop that a crash interrupted.
+pub fn install_keyspaces(shard: &mut Shard, stored: &[StoredKeyspace]) {
+    shard.install(KeyspaceId::SYSTEM, 1, SYSTEM_KEYSPACE);
+    shard.install(
+        KeyspaceId::DEFAULT,
+        limits::PARTITIONS_DEFAULT,
+        DEFAULT_KEYSPACE,
+    );
+    for keyspace in stored {
+        shard.install(keyspace.id, keyspace.partitions, &keyspace.name);
+    }
+    shard.drop_unknown();
+}
+
+const SYSTEM_KEYSPACE: &str = "system";
 
 struct Replay<'a, 'b> {
     shard: Shard,

@@ -143,6 +143,10 @@ impl Keyspace {
             .sum()
     }
 
+    pub(super) fn local(&self) -> &[Partition] {
+        &self.local
+    }
+
     #[inline]
     pub(super) fn partition(&self, local: usize) -> &Partition {
         &self.local[local]
@@ -293,19 +297,6 @@ impl Shard {
         self.keyspaces
             .iter()
             .filter(|keyspace| keyspace.id != KeyspaceId::SYSTEM && keyspace.partitions > 0)
-    }
-
-    /// Every key and value of a small keyspace that is wholly in memory: how the driver reads the system keyspace.
-    #[must_use]
-    pub fn system_records(&self) -> Vec<(Vec<u8>, Vec<u8>, Version)> {
-        let Some(system) = self.keyspace(KeyspaceId::SYSTEM) else {
-            return Vec::new();
-        };
-        system
-            .local
-            .iter()
-            .flat_map(|partition| self.all_in_memory(partition))
-            .collect()
     }
 
     fn remove(&mut self, id: KeyspaceId) {
