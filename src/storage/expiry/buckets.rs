@@ -3,7 +3,7 @@
 //! A **bucket** begins at a time and reaches to where the next one begins; inside it, entries are in no order. So an insertion is
 //! a search among buckets and a push, and only a full bucket costs more: it is split at its median, or gets a neighbour if the
 //! new entry lies outside of what it holds (which keeps buckets full when times only rise, the usual case).
-//! An entry before all buckets goes into the first, which then begins with it.
+//! An entry before all buckets goes into the first, which then begins with it, so times that fall don't make a bucket each.
 //!
 //! # Invariants
 //!
@@ -180,22 +180,29 @@ impl Buckets {
             .sum()
     }
 
-    /// The bucket into whose range the time falls.
+    /// The bucket into whose range the time falls. If that is before all buckets, the first is made to begin there.
     fn bucket_for(&mut self, expiry: u64) -> (BucketKey, &mut Bucket) {
-        let upto = ..=BucketKey::last_at(expiry);
-        let key = match self.map.range(upto).next_back() {
+        let found = self.map.range(..=BucketKey::last_at(expiry)).next_back();
+        let key = match found {
             Some((&key, _)) => key,
             None => {
-                let (_, bucket) = self
-                    .map
-                    .pop_first()
-                    .unwrap_or((BucketKey::START, Bucket::new()));
                 let key = BucketKey::first_at(expiry);
+                let bucket = self.pop_first_single().unwrap_or_default();
                 self.map.insert(key, bucket);
                 key
             }
         };
         (key, self.map.entry(key).or_default())
+    }
+
+    /// Takes the first bucket out, unless the next one begins where it does: such a bucket has to stay where it is.
+    fn pop_first_single(&mut self) -> Option<Bucket> {
+        let mut keys = self.map.keys();
+        let first = keys.next()?;
+        if keys.next().is_some_and(|next| next.begin == first.begin) {
+            return None;
+        }
+        self.map.pop_first().map(|(_, bucket)| bucket)
     }
 
     /// Cuts the full bucket into whose range the new entry falls; says whether the new entry found its place by that.

@@ -25,6 +25,8 @@
 
 mod buckets;
 mod entry;
+#[cfg(test)]
+mod tests;
 
 pub use self::entry::Due;
 
@@ -146,6 +148,13 @@ impl ExpiryQueue {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    fn begin_pass(&mut self) {
+        self.pass.get_or_insert(Pass {
+            at: BucketKey::START,
+            kept: 0,
+        });
     }
 
     /// Asserts all invariants. Costs the size of the queue, so it is for tests.

@@ -91,7 +91,7 @@ impl Table {
             slots,
             homes: homes as u32,
             len: len as u32,
-            shrink_below: (len - len / 4) as u32,
+            shrink_below: (len - len / 8) as u32,
             depth: depth as u8,
         };
         if cfg!(debug_assertions) {
