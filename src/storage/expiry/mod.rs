@@ -85,10 +85,7 @@ impl ExpiryQueue {
             .into(),
         );
         if self.pass.is_none() && self.len() >= EXPIRY_PASS_LEN_MIN.max(self.valid_estimate * 2) {
-            self.pass = Some(Pass {
-                at: BucketKey::START,
-                kept: 0,
-            });
+            self.begin_pass();
         }
     }
 

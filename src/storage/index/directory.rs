@@ -262,7 +262,7 @@ impl Directory {
                 "node {index} is named by the slots {slots:?}"
             );
             assert!(
-                slots[0] % named == 0 && slots[named - 1] == slots[0] + named - 1,
+                slots[0].is_multiple_of(named) && slots[named - 1] == slots[0] + named - 1,
                 "node {index}: slots {slots:?}"
             );
         }
