@@ -27,6 +27,8 @@ mod block;
 mod entry;
 mod record;
 mod segment;
+#[cfg(test)]
+mod tests;
 
 pub use block::{
     BLOCK_HEADER_LEN, BlockError, BlockHeader, BlockKind, block_len, payload_crc, zero_sectors,
