@@ -188,15 +188,29 @@ fn only_a_seal_at_the_end_is_a_clean_stop() {
     let (recovered, _) = run(&writer.kill(), false).expect("sound");
     assert!(recovered.clean);
     assert_eq!(recovered.end.0, writer.end);
-    let mut writer = Writer::resume(writer.kill(), &recovered, writer.blocks, writer.versions);
-    writer.append(&[vec![1]]);
-    let (recovered, _) = run(&writer.kill(), false).expect("sound");
-    assert!(!recovered.clean, "a block after the seal");
-    let torn = writer.crash(|_| 0);
-    assert!(
-        run(&torn, false).expect("sound").0.clean,
-        "the block never reached the disk"
-    );
+    let sealed = writer.kill();
+    for len in [1, 2000] {
+        let mut writer = Writer::resume(sealed.clone(), &recovered, vec![], 100);
+        writer.append(&[vec![1; len]]);
+        assert!(
+            !run(&writer.kill(), false).expect("sound").0.clean,
+            "a block after the seal"
+        );
+        let lost = writer.crash(|_| 0);
+        assert!(
+            run(&lost, false).expect("sound").0.clean,
+            "the block never reached the disk"
+        );
+        let mut sector = 0;
+        let torn = writer.crash(|all| {
+            sector += 1;
+            if sector == 1 { all } else { 0 }
+        });
+        assert!(
+            !run(&torn, false).expect("sound").0.clean,
+            "a part of the block did"
+        );
+    }
 }
 
 /// Each record that recovery shows can later be fetched alone and pass its own checksum, or reads would fail after a good start.

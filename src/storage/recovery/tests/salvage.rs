@@ -92,6 +92,28 @@ fn a_salvage_that_was_interrupted_can_be_repeated() {
     }
 }
 
+/// After a kill, blocks that were never synced are still in the page cache, and salvage puts a skip behind them. The power goes
+/// before the salvage is synced: the skip is on disk and a block before it is not. That is a tear like any other, so the skip must
+/// not testify that the block was synced.
+#[test]
+fn a_skip_does_not_testify_for_what_was_in_flight_before_it() {
+    let mut writer = small_log();
+    let synced = writer.end;
+    writer.append(&[vec![1; 2000]]);
+    let bad = writer.offset(writer.end);
+    writer.append(&[vec![2; 10]]);
+    let mut image = writer.kill();
+    image.get_mut(&2).expect("there")[bad + 8..bad + 16].fill(0xEE);
+    let (recovered, seen) = salvage(&image);
+    assert_eq!(seen, writer.records_to(writer.blocks[6].0));
+    repair(&mut image, &recovered.repairs, || true);
+    let torn = (bad - 1024).next_multiple_of(SECTOR_LEN);
+    image.get_mut(&2).expect("there")[torn..torn + SECTOR_LEN].fill(0);
+    let (recovered, seen) = run(&image, false).expect("a torn write is not damage");
+    assert_eq!(recovered.end.0, synced);
+    assert_eq!(seen, writer.records_to(synced));
+}
+
 /// The sector of a segment's header is gone. All its blocks are still there and say where they belong; not one record may be lost.
 #[test]
 fn a_lost_segment_header_costs_nothing() {
