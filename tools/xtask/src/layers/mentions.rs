@@ -51,14 +51,14 @@ pub(super) struct Mentions {
     pub(super) async_lines: Vec<usize>,
     /// Lines with the word `unsafe`.
     pub(super) unsafe_lines: Vec<usize>,
+    /// Modules in files of their own that only tests are built with.
+    pub(super) test_modules: Vec<Vec<String>>,
 }
 
 impl Mentions {
-    /// Reads a source. `file` is its path from the workspace's root.
-    pub(super) fn of_source(file: &str, text: &str) -> Result<Mentions, syn::Error> {
+    /// Reads a source. `file` is its path from the workspace's root, `in_test` whether only tests are built with it.
+    pub(super) fn of_source(file: &str, text: &str, in_test: bool) -> Result<Mentions, syn::Error> {
         let syntax = syn::parse_file(text)?;
-        let name = file.rsplit('/').next().unwrap_or(file);
-        let in_test = name == "tests.rs" || file.contains("/tests/");
         let mut collector = Collector {
             mentions: Mentions::default(),
             module: module_of(file),
@@ -72,7 +72,7 @@ impl Mentions {
 }
 
 /// The path of the module that a file is: `src/storage/log/mod.rs` is `crate::storage::log`.
-fn module_of(file: &str) -> Vec<String> {
+pub(super) fn module_of(file: &str) -> Vec<String> {
     let inside = file.split_once("src/").map_or(file, |(_, inside)| inside);
     let inside = inside.strip_suffix(".rs").unwrap_or(inside);
     let mut module = vec!["crate".to_owned()];
@@ -298,6 +298,9 @@ impl<'ast> Visit<'ast> for Collector {
     fn visit_item_mod(&mut self, item: &'ast syn::ItemMod) {
         self.within(&item.attrs, |this| {
             this.module.push(item.ident.to_string());
+            if this.in_test && item.content.is_none() {
+                this.mentions.test_modules.push(this.module.clone());
+            }
             visit::visit_item_mod(this, item);
             this.module.pop();
         });

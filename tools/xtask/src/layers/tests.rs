@@ -1,9 +1,9 @@
 //! Each rule bites on a small source that breaks it, and lets pass the nearest one that doesn't.
 
-use super::{LAYERS, manifest_findings, source_findings};
+use super::{LAYERS, findings_of_sources, manifest_findings};
 
 fn findings(file: &str, text: &str) -> Vec<String> {
-    source_findings(file, text).expect("the fixture is Rust")
+    findings_of_sources(&[(file.to_owned(), text.to_owned())]).expect("the fixture is Rust")
 }
 
 #[track_caller]
@@ -216,8 +216,23 @@ fn the_core_is_not_async() {
 #[test]
 fn tests_of_the_core_may_do_io_and_nothing_else_may() {
     let text = "use std::fs::File;";
-    passes("src/storage/log/tests.rs", text);
-    passes("src/storage/tests/crash.rs", text);
+    for (parent, child) in [
+        ("storage/log/mod.rs", "storage/log/tests.rs"),
+        ("storage/log.rs", "storage/log/tests/crash.rs"),
+    ] {
+        let file = |name: &str, text: &str| (format!("src/{name}"), text.to_owned());
+        let found = |parent_text| {
+            findings_of_sources(&[file(parent, parent_text), file(child, text)])
+                .map(|found| found.len())
+        };
+        assert_eq!(found("#[cfg(test)] mod tests;"), Ok(0), "{child}");
+        assert_eq!(found("mod tests;"), Ok(1), "{child}");
+    }
+    bites("src/storage/mod.rs", "use libc::fsync;", "libc");
+    passes(
+        "src/storage/mod.rs",
+        "use libc::ENOSPC; fn a() -> bool { b == libc::EIO }",
+    );
     passes(
         "src/storage/mod.rs",
         "#[cfg(test)] mod tests { use std::fs::File; }",
@@ -289,5 +304,5 @@ fn the_protocol_stands_alone_and_the_client_on_it() {
 
 #[test]
 fn a_source_that_is_not_rust_is_an_error() {
-    assert!(source_findings("src/types.rs", "fn (").is_err());
+    assert!(findings_of_sources(&[("src/types.rs".to_owned(), "fn (".to_owned())]).is_err());
 }
