@@ -114,9 +114,7 @@ impl Core {
             Err(_elapsed) => return Err(self.timeout(Outcome::NotDone)),
         };
         check_limits(request, connection.hello())?;
-        let mut frame = Vec::new();
-        request.encode(0, &mut frame);
-        match connection.call(frame, deadline).await {
+        match connection.call(request, deadline).await {
             Ok(frame) => read_answer(&connection, request, &frame, interpret),
             Err(CallError::Timeout { sent }) => Err(self.timeout(outcome_of(request, sent))),
             Err(CallError::Lost { sent, reason }) => Err(Error::ConnectionLost {
@@ -301,3 +299,6 @@ fn check_limits(request: &Request<'_>, hello: &HelloReply) -> Result<(), LimitEr
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -17,6 +17,8 @@
 //! ```
 
 mod batch;
+#[cfg(feature = "blocking")]
+pub mod blocking;
 mod call;
 mod client;
 mod connection;

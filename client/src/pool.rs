@@ -96,14 +96,31 @@ impl Pool {
         direct: bool,
         connections_per_group: usize,
     ) -> Result<Self, ConnectError> {
-        let first = Arc::new(Connection::open(&options, None).await?);
-        let layout = Arc::new(Layout::new(&first, direct, connections_per_group));
-        Ok(Self {
+        let first = Connection::open(&options, None).await?;
+        Ok(Self::around(
+            first,
+            options,
+            retry,
+            direct,
+            connections_per_group,
+        ))
+    }
+
+    /// A pool that has its first connection.
+    pub(crate) fn around(
+        first: Connection,
+        options: ConnectionOptions,
+        retry: RetryPolicy,
+        direct: bool,
+        connections_per_group: usize,
+    ) -> Self {
+        let layout = Arc::new(Layout::new(&Arc::new(first), direct, connections_per_group));
+        Self {
             opener: Arc::new(Opener { options, retry }),
             direct,
             connections_per_group,
             layout: RwLock::new(layout),
-        })
+        }
     }
 
     /// The address as it was given, with the port.

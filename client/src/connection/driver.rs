@@ -12,7 +12,6 @@ use std::time::Duration;
 
 use corduroy_proto_wire::Request;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
 use super::Shared;
@@ -25,13 +24,13 @@ const FAREWELL_WAIT: Duration = Duration::from_secs(1);
 
 /// Runs the connection to its end.
 pub(super) async fn drive(
-    mut stream: TcpStream,
+    source: impl AsyncRead + Unpin,
+    sink: impl AsyncWrite + Unpin,
     mut frames: FrameReader,
     shared: Arc<Shared>,
     keepalive: Option<Duration>,
 ) {
     let ending = EndOnDrop(&shared);
-    let (source, sink) = stream.split();
     let mut reading = pin!(read_answers(source, &mut frames, &shared));
     let reason = tokio::select! {
         reason = &mut reading => reason,

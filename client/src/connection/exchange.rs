@@ -255,6 +255,12 @@ impl Exchange {
         }
     }
 
+    /// How many requests are queued or await an answer.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.in_flight.len()
+    }
+
     /// Why the connection ended, if it has.
     pub(super) fn ended(&self) -> Option<&LostReason> {
         self.ended.as_ref()
@@ -287,3 +293,6 @@ fn farewell(frame: &[u8]) -> LostReason {
         Err(error) => LostReason::Protocol(error.into()),
     }
 }
+
+#[cfg(test)]
+mod tests;

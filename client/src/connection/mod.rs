@@ -6,7 +6,7 @@
 //!      └───────── by request id ──────┴────── frames ────< socket
 //! ```
 //!
-//! Callers encode their requests themselves and put the frames in a queue; the connection's one task ([`driver`]) writes
+//! Callers wait for room, encode their requests themselves and put the frames in a queue; the connection's one task ([`driver`]) writes
 //! whatever has gathered in one go, reads answers in bulk and hands each to its caller, who decodes it. Two semaphores bound what a
 //! connection holds: requests in flight (the server's limit) and bytes in the queue. Whoever finds one exhausted waits,
 //! and that is how a server that reads slowly slows its callers down.
@@ -27,13 +27,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use corduroy_proto_wire::HelloReply;
-use tokio::sync::{Notify, Semaphore, oneshot};
+use corduroy_proto_wire::{CONNECTION_REQUEST_ID, HelloReply, Request, RequestId};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::{AcquireError, Notify, Semaphore, SemaphorePermit, oneshot};
 use tokio::time::{Instant, timeout_at};
 
 use crate::error::{ConnectError, LostReason, ProtocolError};
 use crate::limits::{IN_FLIGHT_MAX, QUEUED_LEN_MAX};
 use exchange::{Cancelled, Exchange, Interrupted, charge_of};
+use frames::FrameReader;
 pub(crate) use handshake::Introduction;
 
 /// How connections are to be opened and kept.
@@ -100,16 +102,30 @@ impl Connection {
             mut frames,
             hello,
         } = agreed?;
-        frames.set_frame_len_max(options.answer_len_max);
+        // No server sends more than it would accept.
+        frames.set_frame_len_max(options.answer_len_max.min(hello.frame_len_max));
+        let (source, sink) = stream.into_split();
+        Ok(Self::over(source, sink, frames, hello, options.keepalive))
+    }
+
+    /// A connection over anything that bytes go through, on which the hello has been answered.
+    fn over(
+        source: impl AsyncRead + Unpin + Send + 'static,
+        sink: impl AsyncWrite + Unpin + Send + 'static,
+        frames: FrameReader,
+        hello: HelloReply,
+        keepalive: Option<Duration>,
+    ) -> Self {
         let in_flight_max = (hello.in_flight_max as usize).min(IN_FLIGHT_MAX);
         let shared = Arc::new(Shared::new(in_flight_max));
         tokio::spawn(driver::drive(
-            stream,
+            source,
+            sink,
             frames,
             Arc::clone(&shared),
-            options.keepalive,
+            keepalive,
         ));
-        Ok(Self { shared, hello })
+        Self { shared, hello }
     }
 
     /// What the server said when the connection was opened.
@@ -122,15 +138,16 @@ impl Connection {
         !self.shared.unusable.load(Ordering::Acquire)
     }
 
-    /// Sends a request's frame (its id is put in here) and waits for the answer's.
+    /// Sends a request and waits for its answer's frame. The request must be valid and within the server's limits.
     ///
     /// May be dropped at any time; see the module's documentation.
-    pub(crate) async fn call(&self, frame: Vec<u8>, deadline: Instant) -> Result<Bytes, CallError> {
+    pub(crate) async fn call(
+        &self,
+        request: &Request<'_>,
+        deadline: Instant,
+    ) -> Result<Bytes, CallError> {
         let shared = &*self.shared;
-        let charge = charge_of(frame.len()) as u32;
-        let permits =
-            async { tokio::try_join!(shared.places.acquire(), shared.room.acquire_many(charge)) };
-        let (place, room) = match timeout_at(deadline, permits).await {
+        let (place, room) = match timeout_at(deadline, shared.admit(request.encoded_len())).await {
             Ok(Ok(permits)) => permits,
             Ok(Err(_closed)) => {
                 return Err(CallError::Lost {
@@ -141,6 +158,9 @@ impl Connection {
             Err(_elapsed) => return Err(CallError::Timeout { sent: false }),
         };
 
+        // Not before there is room for it: of what waits outside the queue there is no second copy.
+        let mut frame = Vec::new();
+        request.encode(CONNECTION_REQUEST_ID, &mut frame);
         let arrivals = shared.arrivals();
         let (waiter, mut answer) = oneshot::channel();
         let id = match shared.exchange().enqueue(frame, Some(waiter)) {
@@ -214,6 +234,16 @@ impl Shared {
         }
     }
 
+    /// Waits for a place in flight and room in the queue, for a frame of this length.
+    async fn admit(
+        &self,
+        frame_len: usize,
+    ) -> Result<(SemaphorePermit<'_>, SemaphorePermit<'_>), AcquireError> {
+        let place = self.places.acquire().await?;
+        let room = self.room.acquire_many(charge_of(frame_len) as u32).await?;
+        Ok((place, room))
+    }
+
     fn exchange(&self) -> MutexGuard<'_, Exchange> {
         // A panic inside the exchange is our own mistake and was reported as such; what it left behind is still ended below.
         self.exchange.lock().unwrap_or_else(PoisonError::into_inner)
@@ -258,7 +288,7 @@ impl Shared {
 struct OccupiedPlace<'a> {
     shared: &'a Shared,
     /// `None` once the request has ended.
-    id: Option<corduroy_proto_wire::RequestId>,
+    id: Option<RequestId>,
 }
 
 impl OccupiedPlace<'_> {
@@ -280,3 +310,6 @@ impl Drop for OccupiedPlace<'_> {
         self.vacate();
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests;
