@@ -33,6 +33,8 @@ pub(super) async fn drive(
     let ending = EndOnDrop(&shared);
     let mut reading = pin!(read_answers(source, &mut frames, &shared));
     let reason = tokio::select! {
+        // Reading comes first: what is not written to a connection that has ended is certain not to have been done.
+        biased;
         reason = &mut reading => reason,
         reason = write_requests(sink, &shared) => {
             shared.retire();
