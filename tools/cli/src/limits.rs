@@ -28,7 +28,7 @@ pub(crate) const IN_FLIGHT_BYTES_MAX: usize = 64 << 20;
 pub(crate) const UNACKNOWLEDGED_LINES_MAX: usize = 1 << 20;
 /// Bad lines that an import describes one by one; further ones are counted.
 pub(crate) const BAD_LINES_SHOWN_MAX: u64 = 100;
-/// Shortest and longest pause before an import sends a record again.
+/// Shortest and longest pause before an import or export asks again.
 pub(crate) const RETRY_PAUSE_MIN: Duration = Duration::from_millis(100);
 /// See [`RETRY_PAUSE_MIN`].
 pub(crate) const RETRY_PAUSE_MAX: Duration = Duration::from_secs(2);
@@ -38,7 +38,7 @@ pub(crate) const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(1);
 pub(crate) const FINGERPRINT_LEN: u64 = 4096;
 /// Largest state file that is read: a prefix of the longest key, in base64, is the bulk of it.
 pub(crate) const STATE_LEN_MAX: u64 = 256 << 10;
-/// Keys in a page of `scan` without values, and of `count`less listings.
+/// Keys in a page of `scan` without values.
 pub(crate) const SCAN_PAGE_KEYS: u32 = 1000;
 /// Keys in a page that carries values: a page is held in memory whole, here and on the server.
 pub(crate) const SCAN_PAGE_KEYS_WITH_VALUES: u32 = 256;

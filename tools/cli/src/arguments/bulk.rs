@@ -107,6 +107,9 @@ pub(crate) struct ExportArguments {
     /// Keep in this file how far the export has come, and go on there if it exists
     #[arg(long, value_name = "STATEFILE")]
     pub(crate) resume: Option<PathBuf>,
+    /// How long to go on trying while the server does not answer
+    #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = humantime::parse_duration)]
+    pub(crate) patience: Duration,
     /// Overwrite the file if it exists
     #[arg(long)]
     pub(crate) force: bool,

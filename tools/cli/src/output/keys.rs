@@ -109,9 +109,9 @@ fn stamped(fields: Fields, stamp: Stamp) -> Fields {
 
 fn condition_text(current: Option<Stamp>) -> String {
     match current {
-        None => "condition failed: the key does not exist".to_owned(),
+        None => "condition failed: the key was never written".to_owned(),
         Some(stamp) => format!(
-            "condition failed: the key is at version {}, written {}",
+            "condition failed: the key's version is {}, of {}",
             stamp.version,
             date(stamp.timestamp_ms)
         ),
@@ -164,9 +164,8 @@ fn reply_json(key: &[u8], reply: &Reply) -> Value {
                 set("old_value", old.as_deref().map_or(Value::Null, json_bytes));
             }
         }
-        Reply::ConditionFailed { current, value } => {
+        Reply::ConditionFailed { value, .. } => {
             set("done", false.into());
-            set("found", current.is_some().into());
             if let Some(value) = value {
                 set("value", json_bytes(value));
             }
@@ -237,9 +236,9 @@ mod tests {
             ),
             (
                 Reply::ConditionFailed { current: Some(STAMP), value: Some(Bytes::from_static(b"\xff")) },
-                r#"{"done":false,"found":true,"key":"k","timestamp_ms":1000,"value":{"base64":"/w=="},"version":7}"#,
+                r#"{"done":false,"key":"k","timestamp_ms":1000,"value":{"base64":"/w=="},"version":7}"#,
             ),
-            (Reply::ConditionFailed { current: None, value: None }, r#"{"done":false,"found":false,"key":"k"}"#),
+            (Reply::ConditionFailed { current: None, value: None }, r#"{"done":false,"key":"k"}"#),
             (
                 Reply::Counter { value: -3, stamp: STAMP },
                 r#"{"key":"k","timestamp_ms":1000,"value":-3,"version":7}"#,

@@ -67,7 +67,7 @@ pub(crate) enum Reply {
     },
     /// The condition did not hold.
     ConditionFailed {
-        /// What the key is at; `None` if it does not exist.
+        /// The key's last version; `None` if it never was. A deleted key may have one.
         current: Option<Stamp>,
         /// `None` if it was not asked for or there is none.
         value: Option<Bytes>,
