@@ -6,6 +6,7 @@
 
 pub mod limits;
 pub mod ports;
+pub mod runtime;
 pub mod server;
 pub mod shard;
 pub mod storage;

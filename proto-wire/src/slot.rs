@@ -28,7 +28,11 @@ const fn crc16_table() -> [u16; 256] {
         let mut crc = (byte as u16) << 8;
         let mut bit = 0;
         while bit < 8 {
-            crc = if crc & 0x8000 == 0 { crc << 1 } else { (crc << 1) ^ 0x1021 };
+            crc = if crc & 0x8000 == 0 {
+                crc << 1
+            } else {
+                (crc << 1) ^ 0x1021
+            };
             bit += 1;
         }
         table[byte] = crc;
@@ -39,7 +43,9 @@ const fn crc16_table() -> [u16; 256] {
 
 #[inline]
 fn crc16(bytes: &[u8]) -> u16 {
-    bytes.iter().fold(0, |crc, &byte| (crc << 8) ^ CRC16_TABLE[usize::from((crc >> 8) as u8 ^ byte)])
+    bytes.iter().fold(0, |crc, &byte| {
+        (crc << 8) ^ CRC16_TABLE[usize::from((crc >> 8) as u8 ^ byte)]
+    })
 }
 
 /// The part of a key that decides its slot: its `{tag}` if it has one that is not empty, or all of it.
@@ -119,7 +125,10 @@ mod tests {
             let mut expected = 0;
             for slot in 0..SLOTS {
                 let partition = partition_of_slot(slot, partitions);
-                assert!(partition == expected || partition == expected + 1, "slot {slot} of {partitions}");
+                assert!(
+                    partition == expected || partition == expected + 1,
+                    "slot {slot} of {partitions}"
+                );
                 expected = partition;
             }
             assert_eq!(expected, partitions - 1);

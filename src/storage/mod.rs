@@ -4,3 +4,4 @@ pub mod format;
 pub mod hash;
 pub mod index;
 pub mod recovery;
+pub mod log;

@@ -89,9 +89,11 @@ impl Error {
             Self::Arguments(_) => Exit::Done,
             Self::Stdout(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::BrokenPipe,
             Self::Declined | Self::Interrupted => Exit::Interrupted,
-            Self::Stdin(_) | Self::StdinTooLong { .. } | Self::Stdout(_) | Self::Terminal(_) | Self::Runtime(_) => {
-                Exit::Local
-            }
+            Self::Stdin(_)
+            | Self::StdinTooLong { .. }
+            | Self::Stdout(_)
+            | Self::Terminal(_)
+            | Self::Runtime(_) => Exit::Local,
             Self::Transfer(error) => error.exit(),
         }
     }
@@ -138,16 +140,34 @@ mod tests {
     /// A script that retries on 3 and stops on 5 loses or doubles data if the two are mixed up.
     #[test]
     fn unknown_outcomes_have_a_code_of_their_own() {
-        let lost = |outcome| Client::ConnectionLost { address: "a:1".into(), outcome, source: LostReason::Closed };
-        let server = |status| Client::Server { status, message: String::new() };
+        let lost = |outcome| Client::ConnectionLost {
+            address: "a:1".into(),
+            outcome,
+            source: LostReason::Closed,
+        };
+        let server = |status| Client::Server {
+            status,
+            message: String::new(),
+        };
         let cases = [
             (lost(Outcome::NotDone), Exit::CannotConnect),
-            (lost(Outcome::Unknown { repeatable: false }), Exit::OutcomeUnknown),
-            (lost(Outcome::Unknown { repeatable: true }), Exit::OutcomeUnknown),
+            (
+                lost(Outcome::Unknown { repeatable: false }),
+                Exit::OutcomeUnknown,
+            ),
+            (
+                lost(Outcome::Unknown { repeatable: true }),
+                Exit::OutcomeUnknown,
+            ),
             (server(Status::OutcomeUnknown), Exit::OutcomeUnknown),
             (server(Status::ReadOnly), Exit::Refused),
             (server(Status::NotACounter), Exit::Refused),
-            (Client::KeyspaceNotFound { name: "x".to_owned() }, Exit::Refused),
+            (
+                Client::KeyspaceNotFound {
+                    name: "x".to_owned(),
+                },
+                Exit::Refused,
+            ),
         ];
         for (error, exit) in cases {
             assert_eq!(client_exit(&error), exit, "{error}");
@@ -157,7 +177,13 @@ mod tests {
     /// `scan | head` must end without a word, but a full disk must be heard of.
     #[test]
     fn a_broken_pipe_is_not_a_full_disk() {
-        assert_eq!(Error::Stdout(io::ErrorKind::BrokenPipe.into()).exit(), Exit::BrokenPipe);
-        assert_eq!(Error::Stdout(io::ErrorKind::StorageFull.into()).exit(), Exit::Local);
+        assert_eq!(
+            Error::Stdout(io::ErrorKind::BrokenPipe.into()).exit(),
+            Exit::BrokenPipe
+        );
+        assert_eq!(
+            Error::Stdout(io::ErrorKind::StorageFull.into()).exit(),
+            Exit::Local
+        );
     }
 }

@@ -87,8 +87,11 @@ mod tests {
             Exit::Interrupted,
             Exit::BrokenPipe,
         ];
-        let listed: Vec<u8> =
-            HELP.lines().skip(1).map(|line| line.split_whitespace().next().unwrap().parse().unwrap()).collect();
+        let listed: Vec<u8> = HELP
+            .lines()
+            .skip(1)
+            .map(|line| line.split_whitespace().next().unwrap().parse().unwrap())
+            .collect();
         assert_eq!(listed, all.map(Exit::code));
     }
 
@@ -98,7 +101,13 @@ mod tests {
         for exit in [Exit::Done, Exit::NotFound, Exit::ConditionFailed] {
             assert!(!exit.ends_script());
         }
-        for exit in [Exit::Usage, Exit::CannotConnect, Exit::OutcomeUnknown, Exit::Refused, Exit::Local] {
+        for exit in [
+            Exit::Usage,
+            Exit::CannotConnect,
+            Exit::OutcomeUnknown,
+            Exit::Refused,
+            Exit::Local,
+        ] {
             assert!(exit.ends_script());
         }
     }

@@ -34,7 +34,12 @@ impl Interrupt {
 
     /// Resolves when it is pressed, at once if it was. Never resolves when nobody listens any more.
     pub(crate) async fn wait(&mut self) {
-        if self.requested.wait_for(|requested| *requested).await.is_err() {
+        if self
+            .requested
+            .wait_for(|requested| *requested)
+            .await
+            .is_err()
+        {
             std::future::pending::<()>().await;
         }
     }

@@ -1,10 +1,10 @@
 //! Arguments of the commands on many keys.
 
 use crate::limits;
-use crate::transfer::cursor::CursorText;
 use crate::transfer::record::Format;
 use clap::builder::RangedU64ValueParser;
 use clap::{Args, ValueEnum};
+use corduroy_client::Cursor;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -34,7 +34,7 @@ pub(crate) struct ScanArguments {
     pub(crate) limit: Option<u64>,
     /// Go on where an earlier scan of the same prefix stopped
     #[arg(long, value_name = "CURSOR")]
-    pub(crate) cursor: Option<CursorText>,
+    pub(crate) cursor: Option<Cursor>,
 }
 
 /// What an import does about a line that can't be imported.
@@ -102,7 +102,12 @@ pub(crate) struct ExportArguments {
     #[arg(long, value_name = "FORMAT")]
     pub(crate) format: Option<Format>,
     /// Only keys that begin with this
-    #[arg(long, value_name = "PREFIX", default_value = "", hide_default_value = true)]
+    #[arg(
+        long,
+        value_name = "PREFIX",
+        default_value = "",
+        hide_default_value = true
+    )]
     pub(crate) prefix: OsString,
     /// Keep in this file how far the export has come, and go on there if it exists
     #[arg(long, value_name = "STATEFILE")]

@@ -78,7 +78,12 @@ pub(crate) struct ConditionArguments {
     #[arg(long, value_name = "VERSION", group = "condition_kind")]
     pub(crate) if_version: Option<u64>,
     /// Only if the key holds exactly this value
-    #[arg(long, value_name = "VALUE", group = "condition_kind", allow_hyphen_values = true)]
+    #[arg(
+        long,
+        value_name = "VALUE",
+        group = "condition_kind",
+        allow_hyphen_values = true
+    )]
     pub(crate) if_value: Option<OsString>,
 }
 

@@ -11,7 +11,8 @@ mod keyspaces;
 
 pub(crate) use bulk::{ExportArguments, ImportArguments, OnError, ScanArguments};
 pub(crate) use keys::{
-    AddArguments, AppendArguments, ConditionArguments, DeleteArguments, KeyArguments, PutArguments, TouchArguments,
+    AddArguments, AppendArguments, ConditionArguments, DeleteArguments, KeyArguments, PutArguments,
+    TouchArguments,
 };
 pub(crate) use keyspaces::{FlushArguments, KeyspaceCommand};
 
@@ -67,7 +68,13 @@ pub(crate) struct ConnectionArguments {
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct SessionArguments {
     /// The keyspace [default: default]
-    #[arg(short, long, global = true, env = "CORDUROY_KEYSPACE", value_name = "NAME")]
+    #[arg(
+        short,
+        long,
+        global = true,
+        env = "CORDUROY_KEYSPACE",
+        value_name = "NAME"
+    )]
     pub(crate) keyspace: Option<String>,
 
     /// How to print results [default: table on a terminal, else raw]
@@ -187,6 +194,13 @@ Examples:
     },
 }
 
+impl Command {
+    /// Whether the command itself looks at Ctrl-C, to end in good order.
+    pub(crate) fn handles_interrupts(&self) -> bool {
+        matches!(self, Self::Scan(_) | Self::Import(_) | Self::Export(_))
+    }
+}
+
 /// A duration over nothing, in words such as `1h 30m`.
 fn positive_duration(text: &str) -> Result<Duration, DurationError> {
     let duration = humantime::parse_duration(text)?;
@@ -237,8 +251,14 @@ mod tests {
                 check(subcommand);
             }
             if command.get_subcommands().next().is_none() {
-                let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
-                assert!(help.contains(&format!("{name} ")) || help.contains(&format!("{name}\n")), "{name}");
+                let help = command
+                    .get_after_help()
+                    .map(ToString::to_string)
+                    .unwrap_or_default();
+                assert!(
+                    help.contains(&format!("{name} ")) || help.contains(&format!("{name}\n")),
+                    "{name}"
+                );
             }
         }
         check(&Cli::command());
@@ -247,9 +267,15 @@ mod tests {
     /// A counter goes down too, and values begin with whatever they like: neither may be taken for a flag.
     #[test]
     fn hyphens_in_values() {
-        assert!(matches!(command(&["add", "k", "-5"]), Command::Add(arguments) if arguments.delta == -5));
-        assert!(matches!(command(&["put", "k", "-"]), Command::Put(arguments) if arguments.value == "-"));
-        assert!(matches!(command(&["put", "k", "-5"]), Command::Put(arguments) if arguments.value == "-5"));
+        assert!(
+            matches!(command(&["add", "k", "-5"]), Command::Add(arguments) if arguments.delta == -5)
+        );
+        assert!(
+            matches!(command(&["put", "k", "-"]), Command::Put(arguments) if arguments.value == "-")
+        );
+        assert!(
+            matches!(command(&["put", "k", "-5"]), Command::Put(arguments) if arguments.value == "-5")
+        );
         assert!(
             matches!(command(&["put", "k", "--no-flag"]), Command::Put(arguments) if arguments.value == "--no-flag")
         );
@@ -261,12 +287,16 @@ mod tests {
     /// Flags after the value are flags: `put k v --ttl 10s` must not store a key that lives for ever.
     #[test]
     fn flags_after_values() {
-        let Command::Put(arguments) = command(&["put", "k", "v", "--ttl", "10s", "--return"]) else {
+        let Command::Put(arguments) = command(&["put", "k", "v", "--ttl", "10s", "--return"])
+        else {
             panic!("not a put");
         };
         assert_eq!(arguments.ttl, Some(Duration::from_secs(10)));
         assert!(arguments.return_value);
-        let cli = parse(&["get", "k", "-k", "sessions", "-o", "json", "--server", "db:1"]).unwrap();
+        let cli = parse(&[
+            "get", "k", "-k", "sessions", "-o", "json", "--server", "db:1",
+        ])
+        .unwrap();
         assert_eq!(cli.session.keyspace.as_deref(), Some("sessions"));
         assert_eq!(cli.session.output, Some(OutputFormat::Json));
         assert_eq!(cli.connection.server, "db:1");
@@ -280,10 +310,22 @@ mod tests {
             &["put", "k", "v", "--ttl", "1s", "--keep-ttl"],
             &["del", "k", "--if-present", "--if-value", "x"],
         ] {
-            assert_eq!(parse(words).unwrap_err().kind(), ErrorKind::ArgumentConflict, "{words:?}");
+            assert_eq!(
+                parse(words).unwrap_err().kind(),
+                ErrorKind::ArgumentConflict,
+                "{words:?}"
+            );
         }
-        for words in [&["put", "k", "v", "--ttl", "0s"][..], &["touch", "k", "10"], &["add", "k", "1.5"]] {
-            assert_eq!(parse(words).unwrap_err().kind(), ErrorKind::ValueValidation, "{words:?}");
+        for words in [
+            &["put", "k", "v", "--ttl", "0s"][..],
+            &["touch", "k", "10"],
+            &["add", "k", "1.5"],
+        ] {
+            assert_eq!(
+                parse(words).unwrap_err().kind(),
+                ErrorKind::ValueValidation,
+                "{words:?}"
+            );
         }
     }
 
@@ -293,7 +335,11 @@ mod tests {
         use std::ffi::OsString;
         use std::os::unix::ffi::OsStringExt as _;
         let key = OsString::from_vec(vec![0xff, 0xfe]);
-        let words = [OsString::from("corduroy-cli"), OsString::from("get"), key.clone()];
+        let words = [
+            OsString::from("corduroy-cli"),
+            OsString::from("get"),
+            key.clone(),
+        ];
         let cli = Cli::try_parse_from(words).unwrap();
         assert!(matches!(cli.command, Some(Command::Get(arguments)) if arguments.key == key));
     }
@@ -303,7 +349,9 @@ mod tests {
     fn a_line_has_no_server() {
         assert!(Line::try_parse_from(["get", "k", "-o", "raw"]).is_ok());
         assert_eq!(
-            Line::try_parse_from(["get", "k", "--server", "x"]).unwrap_err().kind(),
+            Line::try_parse_from(["get", "k", "--server", "x"])
+                .unwrap_err()
+                .kind(),
             ErrorKind::UnknownArgument
         );
     }

@@ -5,6 +5,7 @@ use super::{Output, OutputFormat, Reply, Stamp, cell, date, note};
 use crate::text::escape;
 use crate::text::json::JsonBytes;
 use bytes::Bytes;
+use corduroy_client::KeyspaceInfo;
 use serde_json::{Map, Value, json};
 use std::io;
 use std::time::Duration;
@@ -36,8 +37,13 @@ impl Output {
     fn reply_raw(&mut self, reply: &Reply) -> io::Result<()> {
         match reply {
             Reply::Found { value, .. }
-            | Reply::Done { old: Some(Some(value)), .. }
-            | Reply::ConditionFailed { value: Some(value), .. } => self.raw_value(value),
+            | Reply::Done {
+                old: Some(Some(value)),
+                ..
+            }
+            | Reply::ConditionFailed {
+                value: Some(value), ..
+            } => self.raw_value(value),
             Reply::Counter { value, .. } => self.line(&value.to_string()),
             Reply::Length { length, .. } => self.line(&length.to_string()),
             Reply::Ttl(Some(left)) => self.line(&left.as_millis().to_string()),
@@ -49,7 +55,10 @@ impl Output {
 
     fn reply_table(&mut self, key: &[u8], reply: &Reply) -> io::Result<()> {
         match reply {
-            Reply::Found { value, stamp } => self.fields(&stamped(Fields::default().row("value", cell(value)), *stamp)),
+            Reply::Found { value, stamp } => self.fields(&stamped(
+                Fields::default().row("value", cell(value)),
+                *stamp,
+            )),
             Reply::NotFound => {
                 note(format_args!("not found: {}", cell(key)));
                 Ok(())
@@ -58,28 +67,43 @@ impl Output {
                 let fields = match old {
                     None => Fields::default().row("done", ""),
                     Some(None) => Fields::default().row("done", "").row("old value", "(none)"),
-                    Some(Some(value)) => Fields::default().row("done", "").row("old value", cell(value)),
+                    Some(Some(value)) => Fields::default()
+                        .row("done", "")
+                        .row("old value", cell(value)),
                 };
                 self.fields(&stamped(fields, *stamp))
             }
             Reply::ConditionFailed { current, value } => {
                 note(condition_text(*current));
                 match value {
-                    Some(value) => self.fields(&Fields::default().row("current value", cell(value))),
+                    Some(value) => {
+                        self.fields(&Fields::default().row("current value", cell(value)))
+                    }
                     None => Ok(()),
                 }
             }
-            Reply::Counter { value, stamp } => self.fields(&stamped(Fields::default().row("value", value), *stamp)),
-            Reply::Length { length, stamp } => {
-                self.fields(&stamped(Fields::default().row("length", format_args!("{length} bytes")), *stamp))
+            Reply::Counter { value, stamp } => self.fields(&stamped(
+                Fields::default().row("value", value.to_string()),
+                *stamp,
+            )),
+            Reply::Length { length, stamp } => self.fields(&stamped(
+                Fields::default().row("length", format!("{length} bytes")),
+                *stamp,
+            )),
+            Reply::Ttl(left) => {
+                self.line(&left.map_or_else(|| "does not expire".to_owned(), duration_text))
             }
-            Reply::Ttl(left) => self.line(&left.map_or_else(|| "does not expire".to_owned(), duration_text)),
             Reply::Exists(exists) => self.line(&exists.to_string()),
         }
     }
 
     /// Prints a page of a scan. `first` puts the names of the columns over a table.
-    pub(crate) fn listed_keys(&mut self, keys: &[ListedKey], with_values: bool, first: bool) -> io::Result<()> {
+    pub(crate) fn listed_keys(
+        &mut self,
+        keys: &[ListedKey],
+        with_values: bool,
+        first: bool,
+    ) -> io::Result<()> {
         match self.format {
             OutputFormat::Json => keys.iter().try_for_each(|key| self.json(&listed_json(key))),
             OutputFormat::Raw => {
@@ -103,8 +127,32 @@ impl Output {
     }
 }
 
+impl Output {
+    /// Prints the keyspaces of a server.
+    pub(crate) fn keyspaces(&mut self, keyspaces: &[KeyspaceInfo]) -> io::Result<()> {
+        match self.format {
+            OutputFormat::Json => keyspaces.iter().try_for_each(|info| {
+                self.json(
+                    &json!({"keyspace": info.name, "id": info.id, "partitions": info.partitions}),
+                )
+            }),
+            OutputFormat::Raw => keyspaces.iter().try_for_each(|info| self.line(&info.name)),
+            OutputFormat::Table => {
+                let mut table = table::with_header(["KEYSPACE", "PARTITIONS", "ID"]);
+                for info in keyspaces {
+                    let name = escape::printable(info.name.as_bytes());
+                    table.add_row([name, info.partitions.to_string(), info.id.to_string()]);
+                }
+                self.line(&table::render(&table))
+            }
+        }
+    }
+}
+
 fn stamped(fields: Fields, stamp: Stamp) -> Fields {
-    fields.row("version", stamp.version).row("written", date(stamp.timestamp_ms))
+    fields
+        .row("version", stamp.version.to_string())
+        .row("written", date(stamp.timestamp_ms))
 }
 
 fn condition_text(current: Option<Stamp>) -> String {
@@ -130,7 +178,11 @@ fn listed_table(keys: &[ListedKey], with_values: bool, first: bool) -> String {
         names.push("VALUE");
     }
     names.extend(["VERSION", "WRITTEN", "EXPIRES"]);
-    let mut table = if first { table::with_header(names) } else { table::new_table() };
+    let mut table = if first {
+        table::with_header(names)
+    } else {
+        table::new_table()
+    };
     for key in keys {
         let mut row = vec![cell(&key.key)];
         if with_values {
@@ -172,7 +224,10 @@ fn reply_json(key: &[u8], reply: &Reply) -> Value {
         }
         Reply::Counter { value, .. } => set("value", (*value).into()),
         Reply::Length { length, .. } => set("length", (*length).into()),
-        Reply::Ttl(left) => set("ttl_ms", left.map_or(Value::Null, |left| json!(left.as_millis()))),
+        Reply::Ttl(left) => set(
+            "ttl_ms",
+            left.map_or(Value::Null, |left| json!(left.as_millis())),
+        ),
         Reply::Exists(exists) => set("found", (*exists).into()),
     }
     let stamp = match reply {
@@ -209,7 +264,10 @@ mod tests {
     use super::super::testing::output;
     use super::*;
 
-    const STAMP: Stamp = Stamp { version: 7, timestamp_ms: 1000 };
+    const STAMP: Stamp = Stamp {
+        version: 7,
+        timestamp_ms: 1000,
+    };
 
     fn printed(format: OutputFormat, reply: &Reply) -> String {
         let (mut output, captured) = output(format, false, false);
@@ -222,29 +280,53 @@ mod tests {
     fn json_is_stable() {
         let cases = [
             (
-                Reply::Found { value: Bytes::from_static(b"v"), stamp: STAMP },
+                Reply::Found {
+                    value: Bytes::from_static(b"v"),
+                    stamp: STAMP,
+                },
                 r#"{"found":true,"key":"k","timestamp_ms":1000,"value":"v","version":7}"#,
             ),
             (Reply::NotFound, r#"{"found":false,"key":"k"}"#),
             (
-                Reply::Done { stamp: STAMP, old: None },
+                Reply::Done {
+                    stamp: STAMP,
+                    old: None,
+                },
                 r#"{"done":true,"key":"k","timestamp_ms":1000,"version":7}"#,
             ),
             (
-                Reply::Done { stamp: STAMP, old: Some(None) },
+                Reply::Done {
+                    stamp: STAMP,
+                    old: Some(None),
+                },
                 r#"{"done":true,"key":"k","old_value":null,"timestamp_ms":1000,"version":7}"#,
             ),
             (
-                Reply::ConditionFailed { current: Some(STAMP), value: Some(Bytes::from_static(b"\xff")) },
+                Reply::ConditionFailed {
+                    current: Some(STAMP),
+                    value: Some(Bytes::from_static(b"\xff")),
+                },
                 r#"{"done":false,"key":"k","timestamp_ms":1000,"value":{"base64":"/w=="},"version":7}"#,
             ),
-            (Reply::ConditionFailed { current: None, value: None }, r#"{"done":false,"key":"k"}"#),
             (
-                Reply::Counter { value: -3, stamp: STAMP },
+                Reply::ConditionFailed {
+                    current: None,
+                    value: None,
+                },
+                r#"{"done":false,"key":"k"}"#,
+            ),
+            (
+                Reply::Counter {
+                    value: -3,
+                    stamp: STAMP,
+                },
                 r#"{"key":"k","timestamp_ms":1000,"value":-3,"version":7}"#,
             ),
             (Reply::Ttl(None), r#"{"key":"k","ttl_ms":null}"#),
-            (Reply::Ttl(Some(Duration::from_millis(5))), r#"{"key":"k","ttl_ms":5}"#),
+            (
+                Reply::Ttl(Some(Duration::from_millis(5))),
+                r#"{"key":"k","ttl_ms":5}"#,
+            ),
             (Reply::Exists(true), r#"{"found":true,"key":"k"}"#),
         ];
         for (reply, expected) in cases {
@@ -257,14 +339,56 @@ mod tests {
     fn raw_is_the_datum_alone() {
         let value = Bytes::from_static(b"v");
         let cases = [
-            (Reply::Found { value: value.clone(), stamp: STAMP }, "v"),
+            (
+                Reply::Found {
+                    value: value.clone(),
+                    stamp: STAMP,
+                },
+                "v",
+            ),
             (Reply::NotFound, ""),
-            (Reply::Done { stamp: STAMP, old: None }, ""),
-            (Reply::Done { stamp: STAMP, old: Some(None) }, ""),
-            (Reply::Done { stamp: STAMP, old: Some(Some(value.clone())) }, "v"),
-            (Reply::ConditionFailed { current: Some(STAMP), value: Some(value) }, "v"),
-            (Reply::Counter { value: 42, stamp: STAMP }, "42\n"),
-            (Reply::Length { length: 9, stamp: STAMP }, "9\n"),
+            (
+                Reply::Done {
+                    stamp: STAMP,
+                    old: None,
+                },
+                "",
+            ),
+            (
+                Reply::Done {
+                    stamp: STAMP,
+                    old: Some(None),
+                },
+                "",
+            ),
+            (
+                Reply::Done {
+                    stamp: STAMP,
+                    old: Some(Some(value.clone())),
+                },
+                "v",
+            ),
+            (
+                Reply::ConditionFailed {
+                    current: Some(STAMP),
+                    value: Some(value),
+                },
+                "v",
+            ),
+            (
+                Reply::Counter {
+                    value: 42,
+                    stamp: STAMP,
+                },
+                "42\n",
+            ),
+            (
+                Reply::Length {
+                    length: 9,
+                    stamp: STAMP,
+                },
+                "9\n",
+            ),
             (Reply::Ttl(Some(Duration::from_millis(1500))), "1500\n"),
             (Reply::Ttl(None), "none\n"),
             (Reply::Exists(false), "false\n"),
@@ -277,8 +401,13 @@ mod tests {
     /// A value with a newline or a terminal's control bytes must not break out of its column.
     #[test]
     fn tables_show_bytes_safely() {
-        let text =
-            printed(OutputFormat::Table, &Reply::Found { value: Bytes::from_static(b"a\nb\x1b"), stamp: STAMP });
+        let text = printed(
+            OutputFormat::Table,
+            &Reply::Found {
+                value: Bytes::from_static(b"a\nb\x1b"),
+                stamp: STAMP,
+            },
+        );
         assert!(text.contains("a\\nb\\x1b"), "{text}");
         assert!(text.contains("version"), "{text}");
         assert!(text.contains("1970-01-01T00:00:01.000Z"), "{text}");

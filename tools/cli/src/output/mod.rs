@@ -108,8 +108,17 @@ impl Output {
     pub(crate) fn stdout(format: Option<OutputFormat>, script: bool) -> Self {
         let stdout = io::stdout();
         let terminal = stdout.is_terminal();
-        let by_place = if terminal { OutputFormat::Table } else { OutputFormat::Raw };
-        Self { format: format.unwrap_or(by_place), stdout: Box::new(stdout), terminal, script }
+        let by_place = if terminal {
+            OutputFormat::Table
+        } else {
+            OutputFormat::Raw
+        };
+        Self {
+            format: format.unwrap_or(by_place),
+            stdout: Box::new(stdout),
+            terminal,
+            script,
+        }
     }
 
     /// Writes bytes as they are.
@@ -160,7 +169,9 @@ pub(crate) fn note(text: impl std::fmt::Display) {
 pub(crate) fn date(timestamp_ms: u64) -> String {
     match UNIX_EPOCH.checked_add(Duration::from_millis(timestamp_ms)) {
         // Beyond the year 9999 the notation ends; the number is shown as it is.
-        Some(time) if timestamp_ms < 253_402_300_800_000 => humantime::format_rfc3339_millis(time).to_string(),
+        Some(time) if timestamp_ms < 253_402_300_800_000 => {
+            humantime::format_rfc3339_millis(time).to_string()
+        }
         _ => format!("{timestamp_ms} ms"),
     }
 }
@@ -210,7 +221,15 @@ pub(crate) mod testing {
 
     pub(crate) fn output(format: OutputFormat, terminal: bool, script: bool) -> (Output, Captured) {
         let captured = Captured::default();
-        (Output { format, stdout: Box::new(captured.clone()), terminal, script }, captured)
+        (
+            Output {
+                format,
+                stdout: Box::new(captured.clone()),
+                terminal,
+                script,
+            },
+            captured,
+        )
     }
 }
 
@@ -221,11 +240,19 @@ mod tests {
     /// `get photo > photo.jpg` must make the same file: one newline more and every checksum differs.
     #[test]
     fn raw_values_are_exact_unless_they_would_run_together() {
-        let cases = [(false, false, "a"), (true, false, "a\n"), (false, true, "a\n")];
+        let cases = [
+            (false, false, "a"),
+            (true, false, "a\n"),
+            (false, true, "a\n"),
+        ];
         for (terminal, script, expected) in cases {
             let (mut output, captured) = testing::output(OutputFormat::Raw, terminal, script);
             output.raw_value(b"a").unwrap();
-            assert_eq!(captured.text(), expected, "terminal {terminal}, script {script}");
+            assert_eq!(
+                captured.text(),
+                expected,
+                "terminal {terminal}, script {script}"
+            );
         }
         let (mut output, captured) = testing::output(OutputFormat::Raw, true, false);
         output.raw_value(b"a\n").unwrap();
@@ -239,7 +266,10 @@ mod tests {
         let long = "ü".repeat(5000);
         let text = cell(long.as_bytes());
         assert!(text.ends_with("… (10000 bytes in all)"), "{text}");
-        assert_eq!(text.chars().filter(|&character| character == 'ü').count(), crate::limits::CELL_CHARS_MAX);
+        assert_eq!(
+            text.chars().filter(|&character| character == 'ü').count(),
+            crate::limits::CELL_CHARS_MAX
+        );
     }
 
     /// A server with a broken clock must not make the client fall over.

@@ -53,7 +53,9 @@ fn flatten<'a>(
                 flatten(&dotted(name, member), value, singles, lists);
             }
         }
-        Value::Array(items) if items.iter().any(Value::is_object) => lists.push((escape::printable(name.as_bytes()), items)),
+        Value::Array(items) if items.iter().any(Value::is_object) => {
+            lists.push((escape::printable(name.as_bytes()), items));
+        }
         other => singles.push((escape::printable(name.as_bytes()), single_text(other))),
     }
 }
@@ -64,7 +66,11 @@ fn list_text(items: &[Value]) -> String {
         .map(|item| {
             let (mut singles, mut lists) = (Vec::new(), Vec::new());
             flatten("", item, &mut singles, &mut lists);
-            singles.extend(lists.into_iter().map(|(name, items)| (name, format!("({} items)", items.len()))));
+            singles.extend(
+                lists
+                    .into_iter()
+                    .map(|(name, items)| (name, format!("({} items)", items.len()))),
+            );
             singles
         })
         .collect();
@@ -76,13 +82,21 @@ fn list_text(items: &[Value]) -> String {
     }
     let mut table = table::with_header(names.clone());
     for row in &rows {
-        table.add_row(names.iter().map(|name| row.iter().find(|(own, _)| own == *name).map_or("", |(_, value)| value)));
+        table.add_row(names.iter().map(|name| {
+            row.iter()
+                .find(|(own, _)| own == *name)
+                .map_or("", |(_, value)| value)
+        }));
     }
     table::render(&table)
 }
 
 fn dotted(name: &str, member: &str) -> String {
-    if name.is_empty() { member.to_owned() } else { format!("{name}.{member}") }
+    if name.is_empty() {
+        member.to_owned()
+    } else {
+        format!("{name}.{member}")
+    }
 }
 
 fn single_text(value: &Value) -> String {
@@ -106,7 +120,10 @@ mod tests {
     #[test]
     fn shows_whatever_is_there() {
         let text = status_text(&serde_json::from_str(STATUS).unwrap());
-        let words: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
+        let words: Vec<Vec<&str>> = text
+            .lines()
+            .map(|line| line.split_whitespace().collect())
+            .collect();
         for expected in [
             &["disk.free_bytes", "12"][..],
             &["server", "corduroy/0.1.0"],
@@ -115,7 +132,10 @@ mod tests {
             &["5", "1", "0"],
             &["6", "1", "x\\x1b"],
         ] {
-            assert!(words.iter().any(|line| line == expected), "{expected:?} is missing in\n{text}");
+            assert!(
+                words.iter().any(|line| line == expected),
+                "{expected:?} is missing in\n{text}"
+            );
         }
     }
 

@@ -12,8 +12,8 @@ pub(crate) struct Fields {
 
 impl Fields {
     /// Adds a row.
-    pub(crate) fn row(mut self, name: &'static str, value: impl ToString) -> Self {
-        self.rows.push((name, value.to_string()));
+    pub(crate) fn row(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.rows.push((name, value.into()));
         self
     }
 }
@@ -31,7 +31,9 @@ impl fmt::Display for Fields {
 /// An empty table in our style, as wide as the terminal.
 pub(crate) fn new_table() -> Table {
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+    table
+        .load_style(presets::NOTHING)
+        .set_content_arrangement(ContentArrangement::Dynamic);
     if table.width().is_none() {
         table.set_width(limits::TABLE_WIDTH_DEFAULT);
     }
@@ -47,7 +49,11 @@ pub(crate) fn with_header<T: Into<Row>>(names: T) -> Table {
 
 /// The table as lines without blanks at their ends, and without a last newline.
 pub(crate) fn render(table: &Table) -> String {
-    table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
+    table
+        .lines()
+        .map(|line| line.trim_end().to_owned())
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 #[cfg(test)]
@@ -57,7 +63,10 @@ mod tests {
     /// Blanks at the ends of lines make a diff of two outputs differ where nothing does.
     #[test]
     fn no_blanks_at_the_ends() {
-        let text = Fields::default().row("value", "hello").row("a longer name", "").to_string();
+        let text = Fields::default()
+            .row("value", "hello")
+            .row("a longer name", "")
+            .to_string();
         for line in text.lines() {
             assert_eq!(line, line.trim_end());
         }

@@ -58,11 +58,15 @@ pub(crate) fn unescape_one(text: &[u8], at: usize) -> Result<(u8, usize), Escape
         Some(b'r') => b'\r',
         Some(b'0') => 0,
         Some(b'x') => {
-            let digit = |index: usize| text.get(index).and_then(|&byte| char::from(byte).to_digit(16));
+            let digit = |index: usize| {
+                text.get(index)
+                    .and_then(|&byte| char::from(byte).to_digit(16))
+            };
             let (Some(high), Some(low)) = (digit(2), digit(3)) else {
                 return Err(EscapeError::Hex { at });
             };
-            let byte = u8::try_from(high * 16 + low).expect("two hexadecimal digits are at most 255");
+            let byte =
+                u8::try_from(high * 16 + low).expect("two hexadecimal digits are at most 255");
             return Ok((byte, 4));
         }
         Some(&byte) => return Err(EscapeError::Unknown { byte, at }),
@@ -159,14 +163,20 @@ mod tests {
     /// A terminal must not be driven by a value: an escape sequence in one is shown, not obeyed.
     #[test]
     fn printable_disarms_terminal_sequences() {
-        assert_eq!(printable(b"\x1b[2Jgr\xc3\xbc\xc3\x9fe\x00\xff"), "\\x1b[2Jgr\u{fc}\u{df}e\\0\\xff");
+        assert_eq!(
+            printable(b"\x1b[2Jgr\xc3\xbc\xc3\x9fe\x00\xff"),
+            "\\x1b[2Jgr\u{fc}\u{df}e\\0\\xff"
+        );
         assert_eq!(printable("a\u{202e}b".as_bytes()), "a\\xe2\\x80\\xaeb");
     }
 
     /// The message must point at the place, or a bad line of a megabyte can't be repaired.
     #[test]
     fn errors_say_where() {
-        assert_eq!(unescape(b"ab\\q"), Err(EscapeError::Unknown { byte: b'q', at: 2 }));
+        assert_eq!(
+            unescape(b"ab\\q"),
+            Err(EscapeError::Unknown { byte: b'q', at: 2 })
+        );
         assert_eq!(unescape(b"\\\\\\x4"), Err(EscapeError::Hex { at: 2 }));
         assert_eq!(unescape(b"a\\"), Err(EscapeError::Unfinished));
     }

@@ -64,9 +64,13 @@ impl<'de> Visitor<'de> for BytesVisitor {
             return Err(de::Error::unknown_field(&name, &["base64"]));
         }
         if map.next_key::<de::IgnoredAny>()?.is_some() {
-            return Err(de::Error::custom("bytes are {\"base64\": \"…\"} and nothing beside it"));
+            return Err(de::Error::custom(
+                "bytes are {\"base64\": \"…\"} and nothing beside it",
+            ));
         }
-        STANDARD.decode(text).map_err(|error| de::Error::custom(format_args!("base64: {error}")))
+        STANDARD
+            .decode(text)
+            .map_err(|error| de::Error::custom(format_args!("base64: {error}")))
     }
 }
 
@@ -93,11 +97,22 @@ mod tests {
     /// A number or a list where bytes belong is a mistake in the file, not the bytes of its spelling.
     #[test]
     fn refuses_what_is_not_bytes() {
-        for json in
-            ["1", "null", "[]", "{}", r#"{"base65":"AA=="}"#, r#"{"base64":"A"}"#, r#"{"base64":"AA==","more":1}"#]
-        {
+        for json in [
+            "1",
+            "null",
+            "[]",
+            "{}",
+            r#"{"base65":"AA=="}"#,
+            r#"{"base64":"A"}"#,
+            r#"{"base64":"AA==","more":1}"#,
+        ] {
             assert!(serde_json::from_str::<JsonBuf>(json).is_err(), "{json}");
         }
-        assert_eq!(serde_json::from_str::<JsonBuf>(r#"{"base64":"/w=="}"#).unwrap().0, [0xff]);
+        assert_eq!(
+            serde_json::from_str::<JsonBuf>(r#"{"base64":"/w=="}"#)
+                .unwrap()
+                .0,
+            [0xff]
+        );
     }
 }

@@ -46,7 +46,8 @@ pub(crate) fn split(line: &[u8]) -> Result<Vec<Vec<u8>>, WordsError> {
             b'\'' => at = single_quoted(line, at, word.get_or_insert_default())?,
             b'"' => at = double_quoted(line, at, word.get_or_insert_default())?,
             b'\\' => {
-                word.get_or_insert_default().push(*line.get(at + 1).ok_or(WordsError::Unfinished)?);
+                word.get_or_insert_default()
+                    .push(*line.get(at + 1).ok_or(WordsError::Unfinished)?);
                 at += 2;
             }
             _ => {
@@ -62,7 +63,10 @@ pub(crate) fn split(line: &[u8]) -> Result<Vec<Vec<u8>>, WordsError> {
 /// Appends what stands between the quote at `at` and its partner; the offset after that.
 fn single_quoted(line: &[u8], at: usize, word: &mut Vec<u8>) -> Result<usize, WordsError> {
     let inside = &line[at + 1..];
-    let len = inside.iter().position(|&byte| byte == b'\'').ok_or(WordsError::Unclosed { quote: '\'', at })?;
+    let len = inside
+        .iter()
+        .position(|&byte| byte == b'\'')
+        .ok_or(WordsError::Unclosed { quote: '\'', at })?;
     word.extend_from_slice(&inside[..len]);
     Ok(at + len + 2)
 }
@@ -78,7 +82,9 @@ fn double_quoted(line: &[u8], at: usize, word: &mut Vec<u8>) -> Result<usize, Wo
                 word.push(b'"');
                 next += 2;
             }
-            Some(b'\\') if next + 1 == line.len() => return Err(WordsError::Unclosed { quote: '"', at }),
+            Some(b'\\') if next + 1 == line.len() => {
+                return Err(WordsError::Unclosed { quote: '"', at });
+            }
             Some(b'\\') => {
                 let (byte, consumed) = escape::unescape_one(&line[next..], next)?;
                 word.push(byte);
@@ -98,14 +104,21 @@ mod tests {
     use proptest::prelude::*;
 
     fn words(line: &str) -> Vec<String> {
-        split(line.as_bytes()).unwrap().into_iter().map(|word| String::from_utf8(word).unwrap()).collect()
+        split(line.as_bytes())
+            .unwrap()
+            .into_iter()
+            .map(|word| String::from_utf8(word).unwrap())
+            .collect()
     }
 
     /// Scripts are written by people who know a shell: what they expect of quotes must hold.
     #[test]
     fn cuts_as_a_shell_does() {
         assert_eq!(words("put  key 'a b'  "), ["put", "key", "a b"]);
-        assert_eq!(words(r#"put k "say \"hi\"\n""#), ["put", "k", "say \"hi\"\n"]);
+        assert_eq!(
+            words(r#"put k "say \"hi\"\n""#),
+            ["put", "k", "say \"hi\"\n"]
+        );
         assert_eq!(words(r"put k a\ b"), ["put", "k", "a b"]);
         assert_eq!(words(r#"put k '' x'y'"z""#), ["put", "k", "", "xyz"]);
         assert_eq!(words("get a#b # a comment"), ["get", "a#b"]);
@@ -116,8 +129,14 @@ mod tests {
     /// An open quote is told apart from other mistakes: the interactive mode could go on with the next line.
     #[test]
     fn names_the_quote_that_is_open() {
-        assert_eq!(split(b"put k 'a"), Err(WordsError::Unclosed { quote: '\'', at: 6 }));
-        assert_eq!(split(b"put k \"a\\"), Err(WordsError::Unclosed { quote: '"', at: 6 }));
+        assert_eq!(
+            split(b"put k 'a"),
+            Err(WordsError::Unclosed { quote: '\'', at: 6 })
+        );
+        assert_eq!(
+            split(b"put k \"a\\"),
+            Err(WordsError::Unclosed { quote: '"', at: 6 })
+        );
         assert_eq!(split(b"put k a\\"), Err(WordsError::Unfinished));
         assert!(matches!(split(b"\"\\q\""), Err(WordsError::Escape(_))));
     }

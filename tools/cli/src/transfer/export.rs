@@ -7,7 +7,6 @@
 //! A scan may return a key twice, with an insertion or a restart in between. Within a page the later one is kept; over pages both are
 //! written, the later line being at least as new, which is the order that an import wants.
 
-use super::cursor::CursorText;
 use super::patience::{Patience, may_pass};
 use super::progress::Progress;
 use super::record::{self, Format, Record};
@@ -22,7 +21,7 @@ use crate::output::note;
 use crate::text::escape;
 use crate::text::json::JsonBuf;
 use bytes::Bytes;
-use corduroy_client::{Cursor, Error as ClientError, Keyspace, ScanEntry};
+use corduroy_client::{Cursor, CursorParseError, Keyspace, ScanEntry};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -36,13 +35,19 @@ pub(crate) async fn export(
     prefix: &[u8],
     interrupt: Interrupt,
 ) -> Result<Exit, TransferError> {
-    let format = arguments.format.or_else(|| Format::guess(&arguments.file)).unwrap_or(Format::Jsonl);
+    let format = arguments
+        .format
+        .or_else(|| Format::guess(&arguments.file))
+        .unwrap_or(Format::Jsonl);
     let resumed = match &arguments.resume {
         Some(path) => load(path, name, format, prefix)?,
         None => None,
     };
     if let Some(state) = resumed.as_ref().filter(|state| state.complete) {
-        note(format_args!("complete since an earlier run: {} records; without its state file it begins anew", state.records));
+        note(format_args!(
+            "complete since an earlier run: {} records; without its state file it begins anew",
+            state.records
+        ));
         return Ok(Exit::Done);
     }
     let mut export = Export::begin(name, arguments, format, prefix, resumed.as_ref())?;
@@ -66,8 +71,8 @@ struct Export<'a> {
     format: Format,
     prefix: &'a [u8],
     sink: Sink,
-    /// Where the scan goes on after what was written.
-    cursor: Cursor,
+    /// Where the scan goes on after what was written; `None` at its end.
+    cursor: Option<Cursor>,
     records: u64,
     /// Records whose time to live the format has no place for.
     ttls_lost: u64,
@@ -84,34 +89,59 @@ impl<'a> Export<'a> {
         resumed: Option<&ExportState>,
     ) -> Result<Self, TransferError> {
         let resume = arguments.resume.as_deref().zip(resumed);
-        let cursor = resume.map(|(path, state)| cursor_of(path, state)).transpose()?.unwrap_or(Cursor::START);
+        let cursor = resume
+            .map(|(path, state)| cursor_of(path, state))
+            .transpose()?
+            .unwrap_or(Cursor::START);
         let sink = Sink::open(&arguments.file, arguments.force, resume)?;
         if arguments.resume.is_some() && !sink.is_file() {
-            return Err(TransferError::OutputNotAFile { path: arguments.file.clone() });
+            return Err(TransferError::OutputNotAFile {
+                path: arguments.file.clone(),
+            });
         }
         let records = resumed.map_or(0, |state| state.records);
         if resumed.is_some() {
-            note(format_args!("going on after {records} records ({} bytes)", sink.length));
+            note(format_args!(
+                "going on after {records} records ({} bytes)",
+                sink.length
+            ));
         }
         let progress = Progress::new(None, sink.length);
         let lines = Vec::with_capacity(limits::WRITE_LEN);
-        Ok(Self { arguments, keyspace_name, format, prefix, sink, cursor, records, ttls_lost: 0, progress, lines })
+        Ok(Self {
+            arguments,
+            keyspace_name,
+            format,
+            prefix,
+            sink,
+            cursor: Some(cursor),
+            records,
+            ttls_lost: 0,
+            progress,
+            lines,
+        })
     }
 
     /// Until the scan ends, or something ends it.
     async fn run(&mut self, keyspace: &Keyspace, mut interrupt: Interrupt) -> End {
         let mut patience = Patience::new(self.arguments.patience);
         let mut checkpointed = Instant::now();
+        let mut scan = keyspace
+            .scan(self.prefix)
+            .with_values(true)
+            .page_size(limits::SCAN_PAGE_KEYS_WITH_VALUES)
+            .from_cursor(self.cursor.unwrap_or(Cursor::START));
         loop {
             let page = tokio::select! {
                 biased;
                 () = interrupt.wait() => return End::Interrupted,
-                page = self.page(keyspace) => page,
+                page = scan.next_page() => page,
             };
             let result = match page {
-                Ok((entries, cursor)) => {
+                Ok(None) => return End::Complete,
+                Ok(Some(entries)) => {
                     patience.succeeded();
-                    self.write_page(&entries, cursor)
+                    self.write_page(&entries, scan.cursor())
                 }
                 Err(error) => match patience.failed().filter(|_| may_pass(&error)) {
                     None => Err(TransferError::Server(Box::new(error))),
@@ -128,9 +158,6 @@ impl<'a> Export<'a> {
             if let Err(error) = result {
                 return End::Failed(error);
             }
-            if self.cursor == Cursor::START {
-                return End::Complete;
-            }
             if checkpointed.elapsed() >= limits::CHECKPOINT_INTERVAL {
                 if let Err(error) = self.checkpoint(false) {
                     return End::Failed(error);
@@ -140,20 +167,18 @@ impl<'a> Export<'a> {
         }
     }
 
-    /// The page at the cursor, and the cursor that follows it: [`Cursor::START`] after the last.
-    async fn page(&self, keyspace: &Keyspace) -> Result<(Vec<ScanEntry>, Cursor), ClientError> {
-        let mut scan = keyspace
-            .scan(self.prefix)
-            .with_values(true)
-            .page_size(limits::SCAN_PAGE_KEYS_WITH_VALUES)
-            .from_cursor(self.cursor);
-        let entries = scan.next_page().await?.unwrap_or_default();
-        Ok((entries, scan.cursor()))
-    }
-
-    fn write_page(&mut self, entries: &[ScanEntry], cursor: Cursor) -> Result<(), TransferError> {
+    /// Writes a page; `cursor` is where the scan goes on after it.
+    fn write_page(
+        &mut self,
+        entries: &[ScanEntry],
+        cursor: Option<Cursor>,
+    ) -> Result<(), TransferError> {
         let now_ms = now_ms();
-        let last: HashMap<&Bytes, usize> = entries.iter().enumerate().map(|(index, entry)| (&entry.key, index)).collect();
+        let last: HashMap<&Bytes, usize> = entries
+            .iter()
+            .enumerate()
+            .map(|(index, entry)| (&entry.key, index))
+            .collect();
         for (index, entry) in entries.iter().enumerate() {
             if last[&entry.key] == index {
                 self.write_record(entry, now_ms)?;
@@ -166,14 +191,24 @@ impl<'a> Export<'a> {
     }
 
     fn write_record(&mut self, entry: &ScanEntry, now_ms: u64) -> Result<(), TransferError> {
-        let ttl_ms = entry.expires_at_ms.map(|expires_at_ms| expires_at_ms.saturating_sub(now_ms));
+        let ttl_ms = entry
+            .expires_at_ms
+            .map(|expires_at_ms| expires_at_ms.saturating_sub(now_ms));
         if ttl_ms == Some(0) {
             // It expired between the server's answer and now.
             return Ok(());
         }
         self.ttls_lost += u64::from(ttl_ms.is_some() && self.format == Format::Tsv);
         let value = entry.value.clone().unwrap_or_default();
-        record::write(self.format, &Record { key: entry.key.clone(), value, ttl_ms }, &mut self.lines);
+        record::write(
+            self.format,
+            &Record {
+                key: entry.key.clone(),
+                value,
+                ttl_ms,
+            },
+            &mut self.lines,
+        );
         self.records += 1;
         if self.lines.len() >= limits::WRITE_LEN {
             self.write_lines()?;
@@ -229,7 +264,7 @@ impl<'a> Export<'a> {
             keyspace: self.keyspace_name.to_owned(),
             format: self.format,
             prefix: JsonBuf(self.prefix.to_vec()),
-            cursor: CursorText(self.cursor).to_string(),
+            cursor: self.cursor.unwrap_or(Cursor::START).to_string(),
             length: self.sink.length,
             records: self.records,
             complete,
@@ -239,41 +274,74 @@ impl<'a> Export<'a> {
     /// What was done, and how to go on if there is more.
     fn summarize(&self, end: &End) {
         if self.ttls_lost > 0 {
-            note(format_args!("{} records expire, and tsv has no place for that: jsonl keeps it", self.ttls_lost));
+            note(format_args!(
+                "{} records expire, and tsv has no place for that: jsonl keeps it",
+                self.ttls_lost
+            ));
         }
         let records = self.records;
         match end {
-            End::Complete => return note(format_args!("exported {records} records ({} bytes)", self.sink.length)),
+            End::Complete => {
+                return note(format_args!(
+                    "exported {records} records ({} bytes)",
+                    self.sink.length
+                ));
+            }
             // Nobody reads any more, so nobody is told.
             End::Failed(error) if error.exit() == Exit::BrokenPipe => return,
-            _ => note(format_args!("stopped after {records} records: the output is incomplete")),
+            _ => note(format_args!(
+                "stopped after {records} records: the output is incomplete"
+            )),
         }
         if self.arguments.resume.is_some() {
             note("the same command goes on there");
-        } else if let (Some(path), false) = (self.state_beside(), matches!(end, End::Failed(TransferError::File(_) | TransferError::State(_)))) {
-            note(format_args!("to go on there: add --resume {} to the same command", shell_word(&path)));
+        } else if let (Some(path), false) = (
+            self.state_beside(),
+            matches!(
+                end,
+                End::Failed(TransferError::File(_) | TransferError::State(_))
+            ),
+        ) {
+            note(format_args!(
+                "to go on there: add --resume {} to the same command",
+                shell_word(&path)
+            ));
         }
     }
 }
 
-fn load(path: &Path, name: &str, format: Format, prefix: &[u8]) -> Result<Option<ExportState>, StateError> {
-    let Some(state) = state::load::<ExportState>(path)? else { return Ok(None) };
+fn load(
+    path: &Path,
+    name: &str,
+    format: Format,
+    prefix: &[u8],
+) -> Result<Option<ExportState>, StateError> {
+    let Some(state) = state::load::<ExportState>(path)? else {
+        return Ok(None);
+    };
     state::expect_same(path, "keyspace", &state.keyspace, name)?;
     state::expect_same(path, "format", state.format.name(), format.name())?;
-    state::expect_same(path, "prefix", escape::printable(&state.prefix.0), escape::printable(prefix))?;
+    state::expect_same(
+        path,
+        "prefix",
+        &escape::printable(&state.prefix.0),
+        &escape::printable(prefix),
+    )?;
     Ok(Some(state))
 }
 
 fn cursor_of(path: &Path, state: &ExportState) -> Result<Cursor, StateError> {
-    let malformed = |error: super::cursor::CursorError| StateError::Malformed {
+    let malformed = |error: CursorParseError| StateError::Malformed {
         path: path.to_owned(),
         reason: error.to_string(),
     };
-    Ok(state.cursor.parse::<CursorText>().map_err(malformed)?.0)
+    state.cursor.parse().map_err(malformed)
 }
 
 /// Milliseconds since 1970 on this machine's clock.
 fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

@@ -45,7 +45,9 @@ pub(crate) async fn import(
     let format = arguments
         .format
         .or_else(|| Format::guess(&arguments.file))
-        .ok_or_else(|| TransferError::UnknownFormat { path: arguments.file.clone() })?;
+        .ok_or_else(|| TransferError::UnknownFormat {
+            path: arguments.file.clone(),
+        })?;
     let mut import = Import::begin(keyspace, name, arguments, format, interrupt)?;
     let end = import.run().await;
     import.shared.progress.clear();
@@ -129,15 +131,27 @@ impl<'a> Import<'a> {
         let mut source = Source::open(&arguments.file, resume)?;
         let position = source.start;
         if resume.is_some() {
-            note(format_args!("going on after line {} (byte {})", position.line, position.offset));
+            note(format_args!(
+                "going on after line {} (byte {})",
+                position.line, position.offset
+            ));
         }
-        let start = Start { offset: position.offset, line: position.line };
+        let start = Start {
+            offset: position.offset,
+            line: position.line,
+        };
         let input = std::mem::replace(&mut source.input, Box::new(std::io::empty()));
         let parcels = reader::spawn(input, format, start)
             .map_err(|source| FileError::new("read", &arguments.file, source))?;
         let progress = Progress::new(source.length, position.offset);
         let outage_told = AtomicBool::new(false);
-        let shared = Shared { keyspace, patience: arguments.patience, interrupt, progress, outage_told };
+        let shared = Shared {
+            keyspace,
+            patience: arguments.patience,
+            interrupt,
+            progress,
+            outage_told,
+        };
         Ok(Self {
             arguments,
             keyspace_name,
@@ -188,7 +202,9 @@ impl<'a> Import<'a> {
         match parcel {
             None => self.end = Some(End::Complete),
             Some(Ok(lines)) => self.lines.extend(lines),
-            Some(Err(source)) => self.fail(FileError::new("read", &self.arguments.file, source).into()),
+            Some(Err(source)) => {
+                self.fail(FileError::new("read", &self.arguments.file, source).into());
+            }
         }
     }
 
@@ -201,7 +217,9 @@ impl<'a> Import<'a> {
 
     fn begin_lines(&mut self) {
         while self.end.is_none() {
-            let Some(begun) = self.held.take().or_else(|| self.begin_next()) else { return };
+            let Some(begun) = self.held.take().or_else(|| self.begin_next()) else {
+                return;
+            };
             if !self.has_room(&begun) {
                 self.held = Some(begun);
                 return;
@@ -216,10 +234,22 @@ impl<'a> Import<'a> {
             let line = self.lines.pop_front()?;
             let ticket = self.watermark.begin(line.end);
             match line.record {
-                Ok(Some(record)) => return Some(Begun { ticket, number: line.number, record }),
+                Ok(Some(record)) => {
+                    return Some(Begun {
+                        ticket,
+                        number: line.number,
+                        record,
+                    });
+                }
                 Ok(None) => self.watermark.finish(ticket, Fate::Blank),
                 Err(source) => {
-                    self.bad_line(ticket, TransferError::BadLine { number: line.number, source });
+                    self.bad_line(
+                        ticket,
+                        TransferError::BadLine {
+                            number: line.number,
+                            source,
+                        },
+                    );
                     if self.end.is_some() {
                         return None;
                     }
@@ -230,7 +260,8 @@ impl<'a> Import<'a> {
     }
 
     fn has_room(&self, begun: &Begun) -> bool {
-        let bytes_fit = self.bytes_in_flight + begun.len() <= limits::IN_FLIGHT_BYTES_MAX || self.in_flight.is_empty();
+        let bytes_fit = self.bytes_in_flight + begun.len() <= limits::IN_FLIGHT_BYTES_MAX
+            || self.in_flight.is_empty();
         bytes_fit
             && self.in_flight.len() < self.arguments.in_flight
             && !self.keys_in_flight.contains(&begun.record.key)
@@ -255,11 +286,19 @@ impl<'a> Import<'a> {
             Ok(PutOutcome::Done(..)) => {
                 self.watermark.finish(begun.ticket, Fate::Imported);
                 let position = self.watermark.position();
-                self.shared.progress.update(position.offset, position.imported);
+                self.shared
+                    .progress
+                    .update(position.offset, position.imported);
             }
             Ok(PutOutcome::ConditionFailed { .. }) => self.fail(TransferError::Absurd { number }),
             Err(error) if is_about_the_record(&error) => {
-                self.bad_line(begun.ticket, TransferError::Rejected { number, source: Box::new(error) });
+                self.bad_line(
+                    begun.ticket,
+                    TransferError::Rejected {
+                        number,
+                        source: Box::new(error),
+                    },
+                );
             }
             // Ctrl-C cuts retries short; what it interrupted is not a failure of its own.
             Err(_) if self.shared.interrupt.requested() => self.end = Some(End::Interrupted),
@@ -277,7 +316,9 @@ impl<'a> Import<'a> {
                 match self.bad_lines_shown.cmp(&limits::BAD_LINES_SHOWN_MAX) {
                     std::cmp::Ordering::Less => self.shared.progress.note(error),
                     std::cmp::Ordering::Equal => {
-                        self.shared.progress.note(format_args!("{error}\nfurther bad lines are only counted"));
+                        self.shared
+                            .progress
+                            .note(format_args!("{error}\nfurther bad lines are only counted"));
                     }
                     std::cmp::Ordering::Greater => {}
                 }
@@ -288,15 +329,20 @@ impl<'a> Import<'a> {
     /// Makes what is certain durable, if that was asked for and there is news.
     fn checkpoint(&mut self) -> Result<(), StateError> {
         let position = self.watermark.position();
-        let Some(path) = &self.arguments.resume else { return Ok(()) };
+        let Some(path) = &self.arguments.resume else {
+            return Ok(());
+        };
         if self.stored == Some(position) {
             return Ok(());
         }
         tokio::task::block_in_place(|| {
-            let fingerprint = self
-                .source
-                .fingerprint(position.offset)
-                .map_err(|source| StateError::Read { path: self.arguments.file.clone(), source })?;
+            let fingerprint =
+                self.source
+                    .fingerprint(position.offset)
+                    .map_err(|source| StateError::Read {
+                        path: self.arguments.file.clone(),
+                        source,
+                    })?;
             let state = ImportState {
                 keyspace: self.keyspace_name.to_owned(),
                 format: self.format,
@@ -314,13 +360,24 @@ impl<'a> Import<'a> {
 
     /// What was done, and how to go on if there is more.
     fn summarize(&self, end: &End) {
-        let Position { offset, line, imported, skipped } = self.watermark.position();
-        let left_out = if skipped > 0 { format!(", left {skipped} lines out") } else { String::new() };
+        let Position {
+            offset,
+            line,
+            imported,
+            skipped,
+        } = self.watermark.position();
+        let left_out = if skipped > 0 {
+            format!(", left {skipped} lines out")
+        } else {
+            String::new()
+        };
         if matches!(end, End::Complete) {
             note(format_args!("imported {imported} records{left_out}"));
             return;
         }
-        note(format_args!("stopped after line {line} (byte {offset}): imported {imported} records{left_out}"));
+        note(format_args!(
+            "stopped after line {line} (byte {offset}): imported {imported} records{left_out}"
+        ));
         if self.arguments.resume.is_some() {
             note("the same command goes on there");
         } else if self.source.length.is_some() {
@@ -332,7 +389,9 @@ impl<'a> Import<'a> {
                 self.format.name(),
             ));
         } else {
-            note("to import everything again does no harm; with --resume STATEFILE the same command goes on where it stopped");
+            note(
+                "to import everything again does no harm; with --resume STATEFILE the same command goes on where it stopped",
+            );
         }
     }
 }
@@ -347,7 +406,11 @@ impl Shared {
                 Some(ttl_ms) => PutOptions::new().ttl(Duration::from_millis(ttl_ms)),
                 None => PutOptions::new(),
             };
-            let error = match self.keyspace.put_with(&record.key, &record.value, options).await {
+            let error = match self
+                .keyspace
+                .put_with(&record.key, &record.value, options)
+                .await
+            {
                 Ok(outcome) => {
                     self.outage_told.store(false, Ordering::Relaxed);
                     return Ok(outcome);
@@ -357,10 +420,13 @@ impl Shared {
             if !may_pass(&error) || interrupt.requested() {
                 return Err(error);
             }
-            let Some(pause) = patience.failed() else { return Err(error) };
+            let Some(pause) = patience.failed() else {
+                return Err(error);
+            };
             if !self.outage_told.swap(true, Ordering::Relaxed) {
                 let limit = humantime::format_duration(self.patience);
-                self.progress.note(format_args!("{error}; trying again for up to {limit}"));
+                self.progress
+                    .note(format_args!("{error}; trying again for up to {limit}"));
             }
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
@@ -373,11 +439,23 @@ impl Shared {
 /// Whether another record could fare better: the error is about this one's length or form, not about the server.
 fn is_about_the_record(error: &ClientError) -> bool {
     matches!(error, ClientError::Limit(_))
-        || matches!(error, ClientError::Server { status: Status::LimitExceeded | Status::InvalidRequest, .. })
+        || matches!(
+            error,
+            ClientError::Server {
+                status: Status::LimitExceeded | Status::InvalidRequest,
+                ..
+            }
+        )
 }
 
-fn load(path: &Path, keyspace_name: &str, format: Format) -> Result<Option<ImportState>, StateError> {
-    let Some(state) = state::load::<ImportState>(path)? else { return Ok(None) };
+fn load(
+    path: &Path,
+    keyspace_name: &str,
+    format: Format,
+) -> Result<Option<ImportState>, StateError> {
+    let Some(state) = state::load::<ImportState>(path)? else {
+        return Ok(None);
+    };
     state::expect_same(path, "keyspace", &state.keyspace, keyspace_name)?;
     state::expect_same(path, "format", state.format.name(), format.name())?;
     Ok(Some(state))
@@ -386,6 +464,11 @@ fn load(path: &Path, keyspace_name: &str, format: Format) -> Result<Option<Impor
 impl ImportState {
     /// Where the import goes on.
     pub(super) fn position(&self) -> Position {
-        Position { offset: self.offset, line: self.line, imported: self.imported, skipped: self.skipped }
+        Position {
+            offset: self.offset,
+            line: self.line,
+            imported: self.imported,
+            skipped: self.skipped,
+        }
     }
 }

@@ -14,7 +14,6 @@
 //! order of the file. An export's state names a length of the file that is on disk and the cursor that goes on from there; what
 //! the file holds beyond that length is cut off on resuming, and the scan repeats it.
 
-pub(crate) mod cursor;
 mod export;
 mod import;
 mod patience;
@@ -31,7 +30,7 @@ pub(crate) use import::import;
 
 use crate::error::client_exit;
 use crate::exit::Exit;
-use record::{Format, RecordError};
+use record::RecordError;
 use state::StateError;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -94,8 +93,12 @@ impl TransferError {
     /// How the program ends.
     pub(crate) fn exit(&self) -> Exit {
         match self {
-            Self::UnknownFormat { .. } | Self::OutputExists { .. } | Self::OutputNotAFile { .. } => Exit::Usage,
-            Self::File(error) if error.source.kind() == io::ErrorKind::BrokenPipe => Exit::BrokenPipe,
+            Self::UnknownFormat { .. }
+            | Self::OutputExists { .. }
+            | Self::OutputNotAFile { .. } => Exit::Usage,
+            Self::File(error) if error.source.kind() == io::ErrorKind::BrokenPipe => {
+                Exit::BrokenPipe
+            }
             Self::State(_) | Self::File(_) | Self::BadLine { .. } => Exit::Local,
             Self::Rejected { .. } | Self::Absurd { .. } => Exit::Refused,
             Self::Server(error) => client_exit(error),
@@ -125,7 +128,11 @@ pub(crate) struct FileError {
 
 impl FileError {
     fn new(action: &'static str, path: &Path, source: io::Error) -> Self {
-        Self { action, path: path.to_owned(), source }
+        Self {
+            action,
+            path: path.to_owned(),
+            source,
+        }
     }
 }
 

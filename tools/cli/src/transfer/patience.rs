@@ -20,12 +20,19 @@ pub(crate) struct Patience {
 impl Patience {
     /// Gives up after failing for `limit`.
     pub(crate) fn new(limit: Duration) -> Self {
-        Self { limit, failing_since: None, pause: RETRY_PAUSE_MIN }
+        Self {
+            limit,
+            failing_since: None,
+            pause: RETRY_PAUSE_MIN,
+        }
     }
 
     /// It failed: how long to wait before the next attempt, or `None` to give up.
     pub(crate) fn failed(&mut self) -> Option<Duration> {
-        let failing_for = self.failing_since.get_or_insert_with(Instant::now).elapsed();
+        let failing_for = self
+            .failing_since
+            .get_or_insert_with(Instant::now)
+            .elapsed();
         let pause = self.pause;
         self.pause = (pause * 2).min(RETRY_PAUSE_MAX);
         (failing_for + pause <= self.limit).then_some(pause)
@@ -60,7 +67,10 @@ mod tests {
             tokio::time::sleep(pause).await;
         }
         let waited = begin.elapsed();
-        assert!(waited <= Duration::from_secs(10) && waited > Duration::from_secs(7), "{waited:?}");
+        assert!(
+            waited <= Duration::from_secs(10) && waited > Duration::from_secs(7),
+            "{waited:?}"
+        );
         patience.succeeded();
         assert_eq!(patience.failed(), Some(RETRY_PAUSE_MIN));
     }

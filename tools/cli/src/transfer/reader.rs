@@ -40,19 +40,28 @@ pub(crate) fn spawn(
     start: Start,
 ) -> io::Result<mpsc::Receiver<Parcel>> {
     let (sender, receiver) = mpsc::channel(limits::PARCELS_WAITING_MAX);
-    thread::Builder::new().name("import-reader".to_owned()).spawn(move || {
-        let mut lines = Lines::new(BufReader::with_capacity(limits::READ_LEN, input), format, start);
-        loop {
-            let parcel = lines.parcel();
-            let last = match &parcel {
-                Ok(lines) => lines.is_empty(),
-                Err(_) => true,
-            };
-            if matches!(&parcel, Ok(lines) if lines.is_empty()) || sender.blocking_send(parcel).is_err() || last {
-                return;
+    thread::Builder::new()
+        .name("import-reader".to_owned())
+        .spawn(move || {
+            let mut lines = Lines::new(
+                BufReader::with_capacity(limits::READ_LEN, input),
+                format,
+                start,
+            );
+            loop {
+                let parcel = lines.parcel();
+                let last = match &parcel {
+                    Ok(lines) => lines.is_empty(),
+                    Err(_) => true,
+                };
+                if matches!(&parcel, Ok(lines) if lines.is_empty())
+                    || sender.blocking_send(parcel).is_err()
+                    || last
+                {
+                    return;
+                }
             }
-        }
-    })?;
+        })?;
     Ok(receiver)
 }
 
@@ -68,14 +77,22 @@ struct Lines<R> {
 
 impl<R: BufRead> Lines<R> {
     fn new(input: R, format: Format, start: Start) -> Self {
-        Self { input, format, at: start, line: Vec::new(), line_len_max: limits::LINE_LEN_MAX }
+        Self {
+            input,
+            format,
+            at: start,
+            line: Vec::new(),
+            line_len_max: limits::LINE_LEN_MAX,
+        }
     }
 
     /// The next lines; none at the end of the file.
     fn parcel(&mut self) -> Parcel {
         let begin = self.at.offset;
         let mut lines = Vec::new();
-        while lines.len() < limits::PARCEL_LINES_MAX && self.at.offset - begin < limits::PARCEL_LEN_MAX as u64 {
+        while lines.len() < limits::PARCEL_LINES_MAX
+            && self.at.offset - begin < limits::PARCEL_LEN_MAX as u64
+        {
             match self.next()? {
                 Some(line) => lines.push(line),
                 None => break,
@@ -88,7 +105,11 @@ impl<R: BufRead> Lines<R> {
         self.line.clear();
         // One byte more than the longest line: its newline, or the sign that it is too long.
         let bound = self.line_len_max as u64 + 1;
-        let len = self.input.by_ref().take(bound).read_until(b'\n', &mut self.line)?;
+        let len = self
+            .input
+            .by_ref()
+            .take(bound)
+            .read_until(b'\n', &mut self.line)?;
         if len == 0 {
             return Ok(None);
         }
@@ -99,11 +120,17 @@ impl<R: BufRead> Lines<R> {
         } else {
             consumed += self.input.skip_until(b'\n')? as u64;
             self.line = Vec::new();
-            Err(RecordError::TooLong { max: self.line_len_max })
+            Err(RecordError::TooLong {
+                max: self.line_len_max,
+            })
         };
         self.at.offset += consumed;
         self.at.line += 1;
-        Ok(Some(Line { number: self.at.line, end: self.at.offset, record }))
+        Ok(Some(Line {
+            number: self.at.line,
+            end: self.at.offset,
+            record,
+        }))
     }
 }
 
@@ -144,7 +171,10 @@ mod tests {
         let text = b"a\tb\nxxxxxxxxxxxxxxxx\nc\td";
         let lines = lines(text, 5);
         assert_eq!(lines.len(), 3);
-        assert!(matches!(lines[1].record, Err(RecordError::TooLong { max: 5 })));
+        assert!(matches!(
+            lines[1].record,
+            Err(RecordError::TooLong { max: 5 })
+        ));
         assert_eq!((lines[1].number, lines[1].end), (2, 21));
         assert_eq!(lines[2].record.as_ref().unwrap().as_ref().unwrap().key, "c");
         assert_eq!(lines[2].end, text.len() as u64);

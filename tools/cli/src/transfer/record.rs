@@ -106,9 +106,13 @@ pub(crate) fn parse(format: Format, line: &[u8]) -> Result<Option<Record>, Recor
 pub(crate) fn write(format: Format, record: &Record, out: &mut Vec<u8>) {
     match format {
         Format::Jsonl => {
-            let line =
-                JsonLine { key: JsonBytes(&record.key), value: JsonBytes(&record.value), ttl_ms: record.ttl_ms };
-            serde_json::to_writer(&mut *out, &line).expect("strings and numbers are always JSON, and a Vec takes them");
+            let line = JsonLine {
+                key: JsonBytes(&record.key),
+                value: JsonBytes(&record.value),
+                ttl_ms: record.ttl_ms,
+            };
+            serde_json::to_writer(&mut *out, &line)
+                .expect("strings and numbers are always JSON, and a Vec takes them");
         }
         Format::Tsv => {
             escape::field(&record.key, out);
@@ -137,8 +141,13 @@ struct JsonRecord {
 }
 
 fn parse_jsonl(line: &[u8]) -> Result<Record, RecordError> {
-    let JsonRecord { key, value, ttl_ms } = serde_json::from_slice(line).map_err(RecordError::Json)?;
-    Ok(Record { key: Bytes::from(key.0), value: Bytes::from(value.0), ttl_ms })
+    let JsonRecord { key, value, ttl_ms } =
+        serde_json::from_slice(line).map_err(RecordError::Json)?;
+    Ok(Record {
+        key: Bytes::from(key.0),
+        value: Bytes::from(value.0),
+        ttl_ms,
+    })
 }
 
 fn parse_tsv(line: &[u8]) -> Result<Record, RecordError> {
@@ -162,10 +171,12 @@ mod tests {
 
     fn record() -> impl Strategy<Value = Record> {
         let key = proptest::collection::vec(any::<u8>(), 1..40);
-        (key, any::<Vec<u8>>(), proptest::option::of(1_u64..)).prop_map(|(key, value, ttl_ms)| Record {
-            key: key.into(),
-            value: value.into(),
-            ttl_ms,
+        (key, any::<Vec<u8>>(), proptest::option::of(1_u64..)).prop_map(|(key, value, ttl_ms)| {
+            Record {
+                key: key.into(),
+                value: value.into(),
+                ttl_ms,
+            }
         })
     }
 
@@ -209,9 +220,21 @@ mod tests {
             (Tsv, "a\tb\\", "backslash at the end"),
             (Jsonl, "{\"key\":\"a\"}", "missing field `value`"),
             (Jsonl, "{\"key\":\"\",\"value\":\"\"}", "key is empty"),
-            (Jsonl, "{\"key\":\"a\",\"value\":\"\",\"ttl\":5}", "unknown field `ttl`"),
-            (Jsonl, "{\"key\":\"a\",\"value\":\"\",\"ttl_ms\":0}", "ttl_ms is 0"),
-            (Jsonl, "{\"key\":\"a\",\"value\":\"\"} {}", "trailing characters"),
+            (
+                Jsonl,
+                "{\"key\":\"a\",\"value\":\"\",\"ttl\":5}",
+                "unknown field `ttl`",
+            ),
+            (
+                Jsonl,
+                "{\"key\":\"a\",\"value\":\"\",\"ttl_ms\":0}",
+                "ttl_ms is 0",
+            ),
+            (
+                Jsonl,
+                "{\"key\":\"a\",\"value\":\"\"} {}",
+                "trailing characters",
+            ),
             (Jsonl, "{\"key\":\"a\",\"value\":7}", "expected a string or"),
         ];
         for (format, line, reason) in lines {
@@ -224,7 +247,9 @@ mod tests {
     /// dropping it would break the promise that every byte comes back.
     #[test]
     fn carriage_returns() {
-        let json = parse(Format::Jsonl, b"{\"key\":\"a\",\"value\":\"b\"}\r").unwrap().unwrap();
+        let json = parse(Format::Jsonl, b"{\"key\":\"a\",\"value\":\"b\"}\r")
+            .unwrap()
+            .unwrap();
         assert_eq!(json.value, "b");
         let tsv = parse(Format::Tsv, b"a\tb\r").unwrap().unwrap();
         assert_eq!(tsv.value, "b\r");

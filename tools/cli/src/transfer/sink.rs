@@ -30,7 +30,11 @@ impl Sink {
         let failed = |source| FileError::new("write", path, source);
         let path_owned = path.to_owned();
         if path.as_os_str() == "-" {
-            return Ok(Self { path: path_owned, output: Target::Stream(Box::new(io::stdout())), length: 0 });
+            return Ok(Self {
+                path: path_owned,
+                output: Target::Stream(Box::new(io::stdout())),
+                length: 0,
+            });
         }
         let mut file = OpenOptions::new()
             .write(true)
@@ -40,20 +44,36 @@ impl Sink {
             .map_err(failed)?;
         let metadata = file.metadata().map_err(failed)?;
         if !metadata.is_file() {
-            return Ok(Self { path: path_owned, output: Target::Stream(Box::new(file)), length: 0 });
+            return Ok(Self {
+                path: path_owned,
+                output: Target::Stream(Box::new(file)),
+                length: 0,
+            });
         }
         let length = match resume {
             Some((state_path, state)) if metadata.len() < state.length => {
                 let (file, path, length) = (path_owned, state_path.to_owned(), metadata.len());
-                return Err(StateError::Shorter { file, path, length, recorded: state.length }.into());
+                return Err(StateError::Shorter {
+                    file,
+                    path,
+                    length,
+                    recorded: state.length,
+                }
+                .into());
             }
             Some((_, state)) => state.length,
-            None if metadata.len() > 0 && !force => return Err(TransferError::OutputExists { path: path_owned }),
+            None if metadata.len() > 0 && !force => {
+                return Err(TransferError::OutputExists { path: path_owned });
+            }
             None => 0,
         };
         file.set_len(length).map_err(failed)?;
         file.seek(SeekFrom::Start(length)).map_err(failed)?;
-        Ok(Self { path: path_owned, output: Target::File(file), length })
+        Ok(Self {
+            path: path_owned,
+            output: Target::File(file),
+            length,
+        })
     }
 
     /// Whether what was written can be cut back, and so gone on with.
@@ -107,9 +127,15 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("backup.tsv");
         fs::write(&path, "precious").unwrap();
-        assert!(matches!(Sink::open(&path, false, None), Err(TransferError::OutputExists { .. })));
+        assert!(matches!(
+            Sink::open(&path, false, None),
+            Err(TransferError::OutputExists { .. })
+        ));
         assert_eq!(fs::read(&path).unwrap(), b"precious");
-        Sink::open(&path, true, None).unwrap().write(b"new").unwrap();
+        Sink::open(&path, true, None)
+            .unwrap()
+            .write(b"new")
+            .unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"new");
     }
 
@@ -126,9 +152,21 @@ mod tests {
         assert_eq!(sink.length, 8);
         assert_eq!(fs::read(&path).unwrap(), b"a\tb\nc\td\n");
         fs::write(&path, "a").unwrap();
-        let error = Sink::open(&path, false, Some((Path::new("state"), &state))).err().unwrap();
-        assert!(matches!(error, TransferError::State(StateError::Shorter { length: 1, recorded: 4, .. })));
+        let error = Sink::open(&path, false, Some((Path::new("state"), &state)))
+            .err()
+            .unwrap();
+        assert!(matches!(
+            error,
+            TransferError::State(StateError::Shorter {
+                length: 1,
+                recorded: 4,
+                ..
+            })
+        ));
         fs::remove_file(&path).unwrap();
-        assert!(matches!(Sink::open(&path, false, Some((Path::new("state"), &state))), Err(TransferError::File(_))));
+        assert!(matches!(
+            Sink::open(&path, false, Some((Path::new("state"), &state))),
+            Err(TransferError::File(_))
+        ));
     }
 }

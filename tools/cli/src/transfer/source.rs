@@ -26,7 +26,10 @@ pub(crate) struct Source {
 
 impl Source {
     /// Opens `path` (`-` is standard input) and goes to where `state`, read from `state_path`, says.
-    pub(crate) fn open(path: &Path, resume: Option<(&Path, &ImportState)>) -> Result<Self, TransferError> {
+    pub(crate) fn open(
+        path: &Path,
+        resume: Option<(&Path, &ImportState)>,
+    ) -> Result<Self, TransferError> {
         let failed = |source| FileError::new("read", path, source);
         let start = resume.map_or(Position::default(), |(_, state)| state.position());
         if path.as_os_str() == "-" {
@@ -45,16 +48,32 @@ impl Source {
         }
         input.seek(SeekFrom::Start(start.offset)).map_err(failed)?;
         let file = Some(input.try_clone().map_err(failed)?);
-        Ok(Self { input: Box::new(input), length: Some(metadata.len()), start, file })
+        Ok(Self {
+            input: Box::new(input),
+            length: Some(metadata.len()),
+            start,
+            file,
+        })
     }
 
     fn stream(input: impl Read + Send + 'static, start: Position) -> Self {
-        Self { input: Box::new(Skipping { input, skip: start.offset }), length: None, start, file: None }
+        Self {
+            input: Box::new(Skipping {
+                input,
+                skip: start.offset,
+            }),
+            length: None,
+            start,
+            file: None,
+        }
     }
 
     /// The checksum of the bytes just before `offset`; `None` where the bytes are gone.
     pub(crate) fn fingerprint(&self, offset: u64) -> io::Result<Option<u32>> {
-        self.file.as_ref().map(|file| fingerprint(file, offset)).transpose()
+        self.file
+            .as_ref()
+            .map(|file| fingerprint(file, offset))
+            .transpose()
     }
 }
 
@@ -68,13 +87,27 @@ fn check(
 ) -> Result<(), TransferError> {
     if length < state.offset {
         let (file, path) = (path.to_owned(), state_path.to_owned());
-        return Err(StateError::Shorter { file, path, length, recorded: state.offset }.into());
+        return Err(StateError::Shorter {
+            file,
+            path,
+            length,
+            recorded: state.offset,
+        }
+        .into());
     }
-    let Some(recorded) = state.fingerprint else { return Ok(()) };
-    let found = fingerprint(file, state.offset).map_err(|source| FileError::new("read", path, source))?;
+    let Some(recorded) = state.fingerprint else {
+        return Ok(());
+    };
+    let found =
+        fingerprint(file, state.offset).map_err(|source| FileError::new("read", path, source))?;
     if found != recorded {
         let (file, path) = (path.to_owned(), state_path.to_owned());
-        return Err(StateError::Changed { file, path, offset: state.offset }.into());
+        return Err(StateError::Changed {
+            file,
+            path,
+            offset: state.offset,
+        }
+        .into());
     }
     Ok(())
 }
@@ -98,7 +131,10 @@ impl<R: Read> Read for Skipping<R> {
         if self.skip > 0 {
             let skipped = io::copy(&mut self.input.by_ref().take(self.skip), &mut io::sink())?;
             if skipped < self.skip {
-                let message = format!("the input ends {} bytes before the place to go on at", self.skip - skipped);
+                let message = format!(
+                    "the input ends {} bytes before the place to go on at",
+                    self.skip - skipped
+                );
                 return Err(io::Error::new(io::ErrorKind::UnexpectedEof, message));
             }
             self.skip = 0;
@@ -144,10 +180,26 @@ mod tests {
 
         fs::write(&path, "x\tb\nc\td\n").unwrap();
         let error = Source::open(&path, resume).err().unwrap();
-        assert!(matches!(error, TransferError::State(StateError::Changed { offset: 4, .. })), "{error}");
+        assert!(
+            matches!(
+                error,
+                TransferError::State(StateError::Changed { offset: 4, .. })
+            ),
+            "{error}"
+        );
         fs::write(&path, "a\t").unwrap();
         let error = Source::open(&path, resume).err().unwrap();
-        assert!(matches!(error, TransferError::State(StateError::Shorter { length: 2, recorded: 4, .. })), "{error}");
+        assert!(
+            matches!(
+                error,
+                TransferError::State(StateError::Shorter {
+                    length: 2,
+                    recorded: 4,
+                    ..
+                })
+            ),
+            "{error}"
+        );
     }
 
     /// A file may grow, and be repaired after the place where an import stopped: that must not hinder going on.
@@ -157,16 +209,25 @@ mod tests {
         let path = directory.path().join("data.tsv");
         let text = "x".repeat(10_000);
         fs::write(&path, format!("{text}\n old")).unwrap();
-        let fingerprint = Source::open(&path, None).unwrap().fingerprint(10_001).unwrap();
+        let fingerprint = Source::open(&path, None)
+            .unwrap()
+            .fingerprint(10_001)
+            .unwrap();
         fs::write(&path, format!("{text}\n new and longer")).unwrap();
         let state = state(10_001, fingerprint);
-        assert_eq!(read(Source::open(&path, Some((Path::new("state"), &state))).unwrap()), b" new and longer");
+        assert_eq!(
+            read(Source::open(&path, Some((Path::new("state"), &state))).unwrap()),
+            b" new and longer"
+        );
     }
 
     /// A stream that is shorter than what was imported is not the same stream.
     #[test]
     fn streams_are_skipped() {
-        let start = Position { offset: 3, ..Position::default() };
+        let start = Position {
+            offset: 3,
+            ..Position::default()
+        };
         assert_eq!(read(Source::stream(&b"abcdef"[..], start)), b"def");
         let mut short = Source::stream(&b"ab"[..], start);
         let error = short.input.read(&mut [0; 8]).unwrap_err();

@@ -123,35 +123,50 @@ pub(crate) enum StateError {
 pub(crate) fn expect_same(
     path: &Path,
     what: &'static str,
-    recorded: impl ToString,
-    asked: impl ToString,
+    recorded: &str,
+    asked: &str,
 ) -> Result<(), StateError> {
-    let (recorded, asked) = (recorded.to_string(), asked.to_string());
     if recorded == asked {
         return Ok(());
     }
-    Err(StateError::Mismatch { path: path.to_owned(), what, recorded, asked })
+    Err(StateError::Mismatch {
+        path: path.to_owned(),
+        what,
+        recorded: recorded.to_owned(),
+        asked: asked.to_owned(),
+    })
 }
 
 /// The state that the file holds; `None` if there is no such file, so that the first run and the next are the same command.
 pub(crate) fn load<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, StateError> {
-    let read = |source| StateError::Read { path: path.to_owned(), source };
+    let read = |source| StateError::Read {
+        path: path.to_owned(),
+        source,
+    };
     let file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(read(error)),
     };
     let mut text = Vec::new();
-    file.take(limits::STATE_LEN_MAX).read_to_end(&mut text).map_err(read)?;
+    file.take(limits::STATE_LEN_MAX)
+        .read_to_end(&mut text)
+        .map_err(read)?;
     match serde_json::from_slice(&text) {
         Ok(state) => Ok(Some(state)),
-        Err(error) => Err(StateError::Malformed { path: path.to_owned(), reason: error.to_string() }),
+        Err(error) => Err(StateError::Malformed {
+            path: path.to_owned(),
+            reason: error.to_string(),
+        }),
     }
 }
 
 /// Puts the state in the place of the old one. When this returns, it is on disk.
 pub(crate) fn store<T: Serialize>(path: &Path, state: &T) -> Result<(), StateError> {
-    store_bytes(path, state).map_err(|source| StateError::Write { path: path.to_owned(), source })
+    store_bytes(path, state).map_err(|source| StateError::Write {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 fn store_bytes<T: Serialize>(path: &Path, state: &T) -> io::Result<()> {
@@ -163,7 +178,10 @@ fn store_bytes<T: Serialize>(path: &Path, state: &T) -> io::Result<()> {
     file.write_all(&text)?;
     file.sync_all()?;
     fs::rename(&beside, path)?;
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let directory = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
     File::open(directory)?.sync_all()
 }
 
@@ -189,7 +207,14 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("state");
         assert_eq!(load::<ImportState>(&path).unwrap(), None);
-        store(&path, &ImportState { offset: 5, ..import_state() }).unwrap();
+        store(
+            &path,
+            &ImportState {
+                offset: 5,
+                ..import_state()
+            },
+        )
+        .unwrap();
         store(&path, &import_state()).unwrap();
         assert_eq!(load(&path).unwrap(), Some(import_state()));
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
@@ -201,11 +226,20 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("state");
         store(&path, &import_state()).unwrap();
-        assert!(matches!(load::<ExportState>(&path), Err(StateError::Malformed { .. })));
+        assert!(matches!(
+            load::<ExportState>(&path),
+            Err(StateError::Malformed { .. })
+        ));
         let text = fs::read(&path).unwrap();
         fs::write(&path, &text[..text.len() / 2]).unwrap();
-        assert!(matches!(load::<ImportState>(&path), Err(StateError::Malformed { .. })));
+        assert!(matches!(
+            load::<ImportState>(&path),
+            Err(StateError::Malformed { .. })
+        ));
         fs::write(&path, "").unwrap();
-        assert!(matches!(load::<ImportState>(&path), Err(StateError::Malformed { .. })));
+        assert!(matches!(
+            load::<ImportState>(&path),
+            Err(StateError::Malformed { .. })
+        ));
     }
 }

@@ -50,21 +50,36 @@ pub(crate) struct Watermark {
 impl Watermark {
     /// Nothing began after `position` yet.
     pub(crate) fn new(position: Position) -> Self {
-        Self { position, lines: VecDeque::new(), first: 0 }
+        Self {
+            position,
+            lines: VecDeque::new(),
+            first: 0,
+        }
     }
 
     /// The next line of the file begins; it ends before the byte at `end`.
     pub(crate) fn begin(&mut self, end: u64) -> Ticket {
-        let last_end = self.lines.back().map_or(self.position.offset, |&(end, _)| end);
-        assert!(end > last_end, "lines begin in the order of the file: one ends at {end} after one at {last_end}");
+        let last_end = self
+            .lines
+            .back()
+            .map_or(self.position.offset, |&(end, _)| end);
+        assert!(
+            end > last_end,
+            "lines begin in the order of the file: one ends at {end} after one at {last_end}"
+        );
         self.lines.push_back((end, None));
         Ticket(self.first + self.lines.len() as u64 - 1)
     }
 
     /// A line that began came to its end.
     pub(crate) fn finish(&mut self, ticket: Ticket, fate: Fate) {
-        let index = ticket.0.checked_sub(self.first).and_then(|index| usize::try_from(index).ok());
-        let slot = index.and_then(|index| self.lines.get_mut(index)).expect("a line finishes once, after it began");
+        let index = ticket
+            .0
+            .checked_sub(self.first)
+            .and_then(|index| usize::try_from(index).ok());
+        let slot = index
+            .and_then(|index| self.lines.get_mut(index))
+            .expect("a line finishes once, after it began");
         assert!(slot.1.is_none(), "a line finishes once");
         slot.1 = Some(fate);
         while let Some(&(end, Some(fate))) = self.lines.front() {
