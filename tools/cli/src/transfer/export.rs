@@ -11,7 +11,7 @@ use super::patience::{Patience, may_pass};
 use super::progress::Progress;
 use super::record::{self, Format, Record};
 use super::sink::Sink;
-use super::state::{self, ExportState, StateError};
+use super::state::{self, ExportState, State, StateError};
 use super::{End, TransferError, shell_word};
 use crate::arguments::ExportArguments;
 use crate::exit::Exit;
@@ -259,8 +259,8 @@ impl<'a> Export<'a> {
         Some(path.into())
     }
 
-    fn state(&self, complete: bool) -> ExportState {
-        ExportState {
+    fn state(&self, complete: bool) -> State {
+        State::Export(ExportState {
             keyspace: self.keyspace_name.to_owned(),
             format: self.format,
             prefix: JsonBuf(self.prefix.to_vec()),
@@ -268,7 +268,7 @@ impl<'a> Export<'a> {
             length: self.sink.length,
             records: self.records,
             complete,
-        }
+        })
     }
 
     /// What was done, and how to go on if there is more.
@@ -316,8 +316,14 @@ fn load(
     format: Format,
     prefix: &[u8],
 ) -> Result<Option<ExportState>, StateError> {
-    let Some(state) = state::load::<ExportState>(path)? else {
-        return Ok(None);
+    let state = match state::load(path)? {
+        None => return Ok(None),
+        Some(State::Export(state)) => state,
+        Some(_) => {
+            return Err(StateError::OtherKind {
+                path: path.to_owned(),
+            });
+        }
     };
     state::expect_same(path, "keyspace", &state.keyspace, name)?;
     state::expect_same(path, "format", state.format.name(), format.name())?;

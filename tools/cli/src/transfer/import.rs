@@ -14,7 +14,7 @@ use super::progress::Progress;
 use super::reader::{self, Line, Parcel, Start};
 use super::record::{Format, Record};
 use super::source::Source;
-use super::state::{self, ImportState, StateError};
+use super::state::{self, ImportState, State, StateError};
 use super::watermark::{Fate, Position, Ticket, Watermark};
 use super::{End, FileError, TransferError, shell_word};
 use crate::arguments::{ImportArguments, OnError};
@@ -352,7 +352,7 @@ impl<'a> Import<'a> {
                 skipped: position.skipped,
                 fingerprint,
             };
-            state::store(path, &state)
+            state::store(path, &State::Import(state))
         })?;
         self.stored = Some(position);
         Ok(())
@@ -453,8 +453,14 @@ fn load(
     keyspace_name: &str,
     format: Format,
 ) -> Result<Option<ImportState>, StateError> {
-    let Some(state) = state::load::<ImportState>(path)? else {
-        return Ok(None);
+    let state = match state::load(path)? {
+        None => return Ok(None),
+        Some(State::Import(state)) => state,
+        Some(_) => {
+            return Err(StateError::OtherKind {
+                path: path.to_owned(),
+            });
+        }
     };
     state::expect_same(path, "keyspace", &state.keyspace, keyspace_name)?;
     state::expect_same(path, "format", state.format.name(), format.name())?;

@@ -10,15 +10,26 @@
 use super::record::Format;
 use crate::limits;
 use crate::text::json::JsonBuf;
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
+/// What a state file holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind")]
+pub(crate) enum State {
+    /// Of an import.
+    #[serde(rename = "corduroy import")]
+    Import(ImportState),
+    /// Of an export.
+    #[serde(rename = "corduroy export")]
+    Export(ExportState),
+}
+
 /// How far an import has come.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename = "corduroy import", deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct ImportState {
     /// Where the records go.
     pub(crate) keyspace: String,
@@ -38,7 +49,7 @@ pub(crate) struct ImportState {
 
 /// How far an export has come.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename = "corduroy export", deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct ExportState {
     /// Where the records come from.
     pub(crate) keyspace: String,
@@ -75,13 +86,19 @@ pub(crate) enum StateError {
         /// What the operating system said.
         source: io::Error,
     },
-    /// The file is not of this kind.
-    #[error("{} is not a state file of this kind: {reason}", path.display())]
+    /// The file holds something else.
+    #[error("{} is not a state file: {reason}", path.display())]
     Malformed {
         /// Its name.
         path: PathBuf,
         /// What is wrong with it.
         reason: String,
+    },
+    /// It is of an import where an export goes on, or the other way round.
+    #[error("the state file {} is not of this command", path.display())]
+    OtherKind {
+        /// Its name.
+        path: PathBuf,
     },
     /// It belongs to another import or export.
     #[error("the state file {} belongs to something else: its {what} is {recorded}, not {asked}", path.display())]
@@ -138,7 +155,7 @@ pub(crate) fn expect_same(
 }
 
 /// The state that the file holds; `None` if there is no such file, so that the first run and the next are the same command.
-pub(crate) fn load<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, StateError> {
+pub(crate) fn load(path: &Path) -> Result<Option<State>, StateError> {
     let read = |source| StateError::Read {
         path: path.to_owned(),
         source,
@@ -162,14 +179,14 @@ pub(crate) fn load<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, StateE
 }
 
 /// Puts the state in the place of the old one. When this returns, it is on disk.
-pub(crate) fn store<T: Serialize>(path: &Path, state: &T) -> Result<(), StateError> {
+pub(crate) fn store(path: &Path, state: &State) -> Result<(), StateError> {
     store_bytes(path, state).map_err(|source| StateError::Write {
         path: path.to_owned(),
         source,
     })
 }
 
-fn store_bytes<T: Serialize>(path: &Path, state: &T) -> io::Result<()> {
+fn store_bytes(path: &Path, state: &State) -> io::Result<()> {
     let mut text = serde_json::to_vec_pretty(state)?;
     text.push(b'\n');
     let mut beside = path.as_os_str().to_owned();
@@ -189,16 +206,16 @@ fn store_bytes<T: Serialize>(path: &Path, state: &T) -> io::Result<()> {
 mod tests {
     use super::*;
 
-    fn import_state() -> ImportState {
-        ImportState {
+    fn import_state(offset: u64) -> State {
+        State::Import(ImportState {
             keyspace: "default".to_owned(),
             format: Format::Tsv,
-            offset: 10,
+            offset,
             line: 2,
             imported: 1,
             skipped: 1,
             fingerprint: Some(7),
-        }
+        })
     }
 
     /// The first run has no state file, the second finds the newest, and nothing is left lying beside it.
@@ -206,40 +223,38 @@ mod tests {
     fn stores_and_loads() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("state");
-        assert_eq!(load::<ImportState>(&path).unwrap(), None);
-        store(
-            &path,
-            &ImportState {
-                offset: 5,
-                ..import_state()
-            },
-        )
-        .unwrap();
-        store(&path, &import_state()).unwrap();
-        assert_eq!(load(&path).unwrap(), Some(import_state()));
-        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+        assert_eq!(load(&path).unwrap(), None);
+        let export = State::Export(ExportState {
+            keyspace: "default".to_owned(),
+            format: Format::Jsonl,
+            prefix: JsonBuf(vec![0xff]),
+            cursor: "0".repeat(32),
+            length: 5,
+            records: 1,
+            complete: true,
+        });
+        for state in [import_state(5), import_state(10), export] {
+            store(&path, &state).unwrap();
+            assert_eq!(load(&path).unwrap(), Some(state));
+            assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+        }
     }
 
-    /// Resuming an import with the state file of an export, or with a half copied one, must not start in the middle of nowhere.
+    /// Half a copy of a state file, or any other file named by mistake, must not start an import in the middle of nowhere.
     #[test]
-    fn refuses_another_kind() {
+    fn refuses_what_is_no_state() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("state");
-        store(&path, &import_state()).unwrap();
-        assert!(matches!(
-            load::<ExportState>(&path),
-            Err(StateError::Malformed { .. })
-        ));
+        store(&path, &import_state(10)).unwrap();
         let text = fs::read(&path).unwrap();
-        fs::write(&path, &text[..text.len() / 2]).unwrap();
-        assert!(matches!(
-            load::<ImportState>(&path),
-            Err(StateError::Malformed { .. })
-        ));
-        fs::write(&path, "").unwrap();
-        assert!(matches!(
-            load::<ImportState>(&path),
-            Err(StateError::Malformed { .. })
-        ));
+        for wrong in [
+            &text[..text.len() / 2],
+            b"",
+            b"{}",
+            b"{\"kind\":\"corduroy import\"}",
+        ] {
+            fs::write(&path, wrong).unwrap();
+            assert!(matches!(load(&path), Err(StateError::Malformed { .. })));
+        }
     }
 }
