@@ -8,18 +8,36 @@
 
 use super::Shard;
 use crate::limits;
-use crate::types::Now;
+use crate::types::{Now, WallMillis};
 
 impl Shard {
     pub(super) fn expire(&mut self, now: Now) {
         self.forget_stale_expiries();
+        if self.take_expired(now.wall) > 0 {
+            self.pipeline.mark_time();
+        }
+    }
+
+    /// Takes away everything that had expired by a time. Only before the shard serves: it does not stop after a slice.
+    pub(super) fn expire_all(&mut self, by: WallMillis) {
+        while self.expiry.next_due().is_some_and(|due| due <= by) {
+            self.take_expired(by);
+        }
+    }
+
+    /// Takes away at most a slice of the keys that had expired by a time, and says how many.
+    fn take_expired(&mut self, by: WallMillis) -> usize {
         let mut due = Vec::new();
-        self.expiry.pop_due(now.wall, limits::EXPIRY_SLICE, &mut due);
+        self.expiry.pop_due(by, limits::EXPIRY_SLICE, &mut due);
+        let mut taken = 0;
         let shard_count = self.config.identity.shard_count;
         for entry in due {
-            let Some(at) = self.keyspace_index(entry.partition.keyspace) else { continue };
+            let Some(at) = self.keyspace_index(entry.partition.keyspace) else {
+                continue;
+            };
             let keyspace = &mut self.keyspaces[at];
-            let partition = keyspace.partition_mut(usize::from(entry.partition.index / shard_count));
+            let partition =
+                keyspace.partition_mut(usize::from(entry.partition.index / shard_count));
             let len = partition
                 .index
                 .candidates(entry.hash)
@@ -27,13 +45,17 @@ impl Shard {
                 .map(|candidate| candidate.len_hint);
             // Overwritten, deleted or made persistent since: the index points elsewhere.
             let Some(len) = len else { continue };
-            assert!(partition.index.remove(entry.hash, entry.address), "the entry was found just now");
+            assert!(
+                partition.index.remove(entry.hash, entry.address),
+                "the entry was found just now"
+            );
             partition.live_bytes -= u64::from(len);
             keyspace.remove_keys(1);
             self.log.remove_live(u64::from(len));
             self.statistics.expired += 1;
-            self.pipeline.mark_time();
+            taken += 1;
         }
+        taken
     }
 
     /// Overwritten keys leave entries in the queue: now and then a pass over it drops them, a slice a turn.
@@ -44,7 +66,9 @@ impl Shard {
         let shard_count = self.config.identity.shard_count;
         let keyspaces = &self.keyspaces;
         self.expiry.compact(limits::EXPIRY_CHECK_SLICE, |due| {
-            let keyspace = keyspaces.iter().find(|keyspace| keyspace.id() == due.partition.keyspace);
+            let keyspace = keyspaces
+                .iter()
+                .find(|keyspace| keyspace.id() == due.partition.keyspace);
             keyspace.is_some_and(|keyspace| {
                 let partition = keyspace.partition(usize::from(due.partition.index / shard_count));
                 partition.index.contains(due.hash, due.address)

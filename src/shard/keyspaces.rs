@@ -5,6 +5,8 @@
 //! which exist, so [`Shard::install`] either adopts what was replayed or makes empty tables, and [`Shard::drop_unknown`]
 //! then lets go of what no keyspace claims: a drop that was interrupted by a crash.
 
+use std::collections::HashSet;
+
 use corduroy_proto_wire::Status;
 
 use super::origin::{Origin, Replies, ShardCommand, ShardReply};
@@ -18,7 +20,7 @@ use crate::types::{KeyspaceId, Now, PartitionId, Version};
 
 /// One partition of a keyspace on this shard.
 #[derive(Debug)]
-pub struct Partition {
+pub(super) struct Partition {
     pub(super) index: PartitionIndex,
     /// The next effect's version.
     pub(super) version_next: Version,
@@ -32,13 +34,23 @@ pub struct Partition {
 
 impl Partition {
     fn new() -> Partition {
-        Partition { index: PartitionIndex::new(), version_next: Version(1), entry_next: 1, live_bytes: 0, clearing: false }
+        Partition {
+            index: PartitionIndex::new(),
+            version_next: Version(1),
+            entry_next: 1,
+            live_bytes: 0,
+            clearing: false,
+        }
     }
 
     /// Takes all keys away.
     pub(super) fn drop_table(&mut self) -> DroppedTable {
         let table = std::mem::take(&mut self.index);
-        DroppedTable { keys: table.len(), table, live_bytes: std::mem::take(&mut self.live_bytes) }
+        DroppedTable {
+            keys: table.len(),
+            table,
+            live_bytes: std::mem::take(&mut self.live_bytes),
+        }
     }
 }
 
@@ -65,13 +77,26 @@ pub struct Keyspace {
 
 impl Keyspace {
     pub(super) fn new(id: KeyspaceId, shard: u16, shard_count: u16) -> Keyspace {
-        Keyspace { id, name: String::new(), partitions: 0, shard, shard_count, local: Vec::new(), keys: 0 }
+        Keyspace {
+            id,
+            name: String::new(),
+            partitions: 0,
+            shard,
+            shard_count,
+            local: Vec::new(),
+            keys: 0,
+        }
     }
 
     /// Makes tables for all partitions of the keyspace that live here.
     fn complete(&mut self, name: String, partitions: u16) {
-        let here = (0..partitions).filter(|index| index % self.shard_count == self.shard).count();
-        assert!(self.local.len() <= here, "records were found of partitions that the keyspace does not have");
+        let here = (0..partitions)
+            .filter(|index| index % self.shard_count == self.shard)
+            .count();
+        assert!(
+            self.local.len() <= here,
+            "records were found of partitions that the keyspace does not have"
+        );
         self.local.resize_with(here, Partition::new);
         self.name = name;
         self.partitions = partitions;
@@ -112,7 +137,10 @@ impl Keyspace {
     /// What its tables take, in bytes.
     #[must_use]
     pub fn memory_bytes(&self) -> u64 {
-        self.local.iter().map(|partition| partition.index.memory_bytes() as u64).sum()
+        self.local
+            .iter()
+            .map(|partition| partition.index.memory_bytes() as u64)
+            .sum()
     }
 
     #[inline]
@@ -153,7 +181,10 @@ impl Keyspace {
 
     #[inline]
     pub(super) fn remove_keys(&mut self, keys: u64) {
-        assert!(self.keys >= keys, "keys are counted in before they are counted out");
+        assert!(
+            self.keys >= keys,
+            "keys are counted in before they are counted out"
+        );
         self.keys -= keys;
     }
 
@@ -193,7 +224,13 @@ impl Graveyard {
 
 impl Shard {
     /// Carries out a command of the node.
-    pub fn command(&mut self, now: Now, origin: Origin, command: ShardCommand, out: &mut impl Replies) {
+    pub fn command(
+        &mut self,
+        now: Now,
+        origin: Origin,
+        command: ShardCommand,
+        out: &mut impl Replies,
+    ) {
         match command {
             ShardCommand::Count { keyspace } => match self.keyspace(keyspace) {
                 Some(found) => out.internal(origin, ShardReply::Count(found.len())),
@@ -201,7 +238,11 @@ impl Shard {
             },
             ShardCommand::Flush { keyspace } => self.flush(now, origin, keyspace, out),
             ShardCommand::Scan(step) => self.scan(now, origin, step, out),
-            ShardCommand::Install { keyspace, partitions, name } => {
+            ShardCommand::Install {
+                keyspace,
+                partitions,
+                name,
+            } => {
                 self.install(keyspace, partitions, &name);
                 out.internal(origin, ShardReply::Done);
             }
@@ -224,7 +265,10 @@ impl Shard {
             Ok(at) if self.keyspaces[at].partitions > 0 => return,
             Ok(at) => at,
             Err(at) => {
-                self.keyspaces.insert(at, Keyspace::new(id, identity.shard.0, identity.shard_count));
+                self.keyspaces.insert(
+                    at,
+                    Keyspace::new(id, identity.shard.0, identity.shard_count),
+                );
                 at
             }
         };
@@ -233,8 +277,12 @@ impl Shard {
 
     /// After all keyspaces are installed: forgets the records of those that are not.
     pub fn drop_unknown(&mut self) {
-        let unknown: Vec<KeyspaceId> =
-            self.keyspaces.iter().filter(|keyspace| keyspace.partitions == 0).map(Keyspace::id).collect();
+        let unknown: Vec<KeyspaceId> = self
+            .keyspaces
+            .iter()
+            .filter(|keyspace| keyspace.partitions == 0)
+            .map(Keyspace::id)
+            .collect();
         for id in unknown {
             self.remove(id);
         }
@@ -242,18 +290,28 @@ impl Shard {
 
     /// The keyspaces that clients can use, in the order of their numbers.
     pub fn keyspaces(&self) -> impl Iterator<Item = &Keyspace> {
-        self.keyspaces.iter().filter(|keyspace| keyspace.id != KeyspaceId::SYSTEM && keyspace.partitions > 0)
+        self.keyspaces
+            .iter()
+            .filter(|keyspace| keyspace.id != KeyspaceId::SYSTEM && keyspace.partitions > 0)
     }
 
     /// Every key and value of a small keyspace that is wholly in memory: how the driver reads the system keyspace.
     #[must_use]
     pub fn system_records(&self) -> Vec<(Vec<u8>, Vec<u8>, Version)> {
-        let Some(system) = self.keyspace(KeyspaceId::SYSTEM) else { return Vec::new() };
-        system.local.iter().flat_map(|partition| self.all_in_memory(partition)).collect()
+        let Some(system) = self.keyspace(KeyspaceId::SYSTEM) else {
+            return Vec::new();
+        };
+        system
+            .local
+            .iter()
+            .flat_map(|partition| self.all_in_memory(partition))
+            .collect()
     }
 
     fn remove(&mut self, id: KeyspaceId) {
-        let Ok(at) = self.keyspaces.binary_search_by_key(&id, Keyspace::id) else { return };
+        let Ok(at) = self.keyspaces.binary_search_by_key(&id, Keyspace::id) else {
+            return;
+        };
         let keyspace = self.keyspaces.remove(at);
         self.overlay.retain(|key, _| key.partition.keyspace != id);
         for partition in keyspace.local {
@@ -264,17 +322,32 @@ impl Shard {
 
     /// Stages a clear of every partition that is not empty, or may not be once what is staged commits.
     fn flush(&mut self, now: Now, origin: Origin, id: KeyspaceId, out: &mut impl Replies) {
-        let Some(at) = self.keyspace_index(id) else { return unknown(origin, id, out) };
+        let Some(at) = self.keyspace_index(id) else {
+            return unknown(origin, id, out);
+        };
         if let Some(reason) = self.pipeline.refusing() {
-            out.internal(origin, ShardReply::Failed(Status::ReadOnly, reason.to_owned()));
+            out.internal(
+                origin,
+                ShardReply::Failed(Status::ReadOnly, reason.to_owned()),
+            );
             return;
         }
-        let Keyspace { shard, shard_count, .. } = self.keyspaces[at];
+        let Keyspace {
+            shard, shard_count, ..
+        } = self.keyspaces[at];
+        let staged: HashSet<u16> = self
+            .overlay
+            .keys()
+            .filter(|key| key.partition.keyspace == id)
+            .map(|key| key.partition.index)
+            .collect();
         for local in 0..self.keyspaces[at].local.len() {
-            let partition_id = PartitionId { keyspace: id, index: shard + local as u16 * shard_count };
-            let staged = self.overlay.keys().any(|key| key.partition == partition_id);
+            let partition_id = PartitionId {
+                keyspace: id,
+                index: shard + local as u16 * shard_count,
+            };
             let partition = &mut self.keyspaces[at].local[local];
-            if partition.index.is_empty() && !staged {
+            if partition.index.is_empty() && !staged.contains(&partition_id.index) {
                 continue;
             }
             partition.clearing = true;
@@ -288,7 +361,8 @@ impl Shard {
                 timestamp: now.wall,
                 expiry: None,
             };
-            self.batch.push(partition_id, KeyHash(0), &record, Previous::Nothing);
+            self.batch
+                .push(partition_id, KeyHash(0), &record, Previous::Nothing);
         }
         self.reply_after_commit(PendingReply {
             origin,
@@ -303,7 +377,9 @@ impl Shard {
 }
 
 fn unknown(origin: Origin, keyspace: KeyspaceId, out: &mut impl Replies) {
-    let refusal =
-        Refusal::new(Status::UnknownKeyspace, format!("there is no keyspace with the number {}", keyspace.0));
+    let refusal = Refusal::new(
+        Status::UnknownKeyspace,
+        format!("there is no keyspace with the number {}", keyspace.0),
+    );
     out.internal(origin, ShardReply::Failed(refusal.status, refusal.reason));
 }

@@ -8,7 +8,7 @@ use super::staging::{OverlayKey, Pending, PendingPlace, Previous};
 use super::{Refusal, Shard, Stop};
 use crate::storage::format::{Record, RecordKind};
 use crate::storage::hash::{KeyHash, slot_of};
-use crate::types::{KeyspaceId, Now, PartitionId, Position, Version, partition_of_slot};
+use crate::types::{KeyspaceId, Now, PartitionId, Position, partition_of_slot};
 
 /// Where a key belongs.
 #[derive(Clone, Copy, Debug)]
@@ -23,7 +23,10 @@ pub(super) struct KeyPlace {
 
 impl KeyPlace {
     pub(super) fn overlay_key(&self) -> OverlayKey {
-        OverlayKey { partition: self.partition, hash: self.hash }
+        OverlayKey {
+            partition: self.partition,
+            hash: self.hash,
+        }
     }
 }
 
@@ -44,8 +47,6 @@ pub(super) struct Facts<'a> {
     pub(super) previous: Previous,
     /// What the facts rest on is not committed yet.
     pub(super) pending: bool,
-    /// The version of the newest record or uncommitted delete of the key; 0 if none is known.
-    pub(super) version: Version,
 }
 
 impl Shard {
@@ -64,7 +65,10 @@ impl Shard {
         if index % shard_count != self.config.identity.shard.0 {
             return Err(Refusal::new(
                 Status::InvalidRequest,
-                format!("the key is in partition {index}, which does not live on shard {}", self.config.identity.shard),
+                format!(
+                    "the key is in partition {index}, which does not live on shard {}",
+                    self.config.identity.shard
+                ),
             ));
         }
         Ok(KeyPlace {
@@ -77,7 +81,9 @@ impl Shard {
 
     #[inline]
     pub(super) fn keyspace_index(&self, id: KeyspaceId) -> Option<usize> {
-        self.keyspaces.iter().position(|keyspace| keyspace.id() == id)
+        self.keyspaces
+            .iter()
+            .position(|keyspace| keyspace.id() == id)
     }
 
     pub(super) fn keyspace(&self, id: KeyspaceId) -> Option<&Keyspace> {
@@ -87,45 +93,69 @@ impl Shard {
     /// The record at a committed address: in the tail, or read from disk for a waiting request. `Ok(None)`: not in memory.
     pub(super) fn record_at(&self, position: Position) -> Result<Option<Record<'_>>, Refusal> {
         if let Some(bytes) = self.log.bytes_at(position) {
-            return Ok(Some(Record::parse(bytes).expect("what this process wrote or checked into memory parses")));
+            return Ok(Some(
+                Record::parse(bytes)
+                    .expect("what this process wrote or checked into memory parses"),
+            ));
         }
         match self.waiting.warm(position) {
             None => Ok(None),
-            Some(Ok(bytes)) => Ok(Some(Record::parse(bytes).expect("what was checked when it was read parses"))),
+            Some(Ok(bytes)) => Ok(Some(
+                Record::parse(bytes).expect("what was checked when it was read parses"),
+            )),
             Some(Err(reason)) => Err(Refusal::new(Status::Damaged, reason)),
         }
     }
 
     /// The committed record of a key, expired or not.
     #[inline]
-    pub(super) fn committed(&self, place: &KeyPlace, key: &[u8]) -> Result<Option<Located<'_>>, Stop> {
+    pub(super) fn committed(
+        &self,
+        place: &KeyPlace,
+        key: &[u8],
+    ) -> Result<Option<Located<'_>>, Stop> {
         let partition = self.keyspaces[place.keyspace].partition(place.local);
         let mut cold = Vec::new();
         for candidate in partition.index.candidates(place.hash) {
             match self.record_at(candidate.address)? {
                 Some(record) if record.key == key => {
                     let len = record.encoded_len() as u32;
-                    return Ok(Some(Located { position: candidate.address, record, len }));
+                    return Ok(Some(Located {
+                        position: candidate.address,
+                        record,
+                        len,
+                    }));
                 }
                 Some(_) => {}
                 None => cold.push((candidate.address, candidate.len_hint)),
             }
         }
-        if cold.is_empty() { Ok(None) } else { Err(Stop::Cold(cold)) }
+        if cold.is_empty() {
+            Ok(None)
+        } else {
+            Err(Stop::Cold(cold))
+        }
     }
 
     /// The newest uncommitted effect on a key.
     #[inline]
-    pub(super) fn pending(&self, place: &KeyPlace, key: &[u8]) -> Result<Option<(Pending, Record<'_>)>, Stop> {
+    pub(super) fn pending(
+        &self,
+        place: &KeyPlace,
+        key: &[u8],
+    ) -> Result<Option<(Pending, Record<'_>)>, Stop> {
         if self.overlay.is_empty() {
             return Ok(None);
         }
-        let Some(pending) = self.overlay.get(&place.overlay_key()) else { return Ok(None) };
+        let Some(pending) = self.overlay.get(&place.overlay_key()) else {
+            return Ok(None);
+        };
         let bytes = match pending.place {
             PendingPlace::Batch(effect) => self.batch.record_bytes(effect),
-            PendingPlace::Flight(position) => {
-                self.log.bytes_at(position).expect("a block in flight is in the tail's memory")
-            }
+            PendingPlace::Flight(position) => self
+                .log
+                .bytes_at(position)
+                .expect("a block in flight is in the tail's memory"),
         };
         let record = Record::parse(bytes).expect("what this process encoded parses");
         if record.key != key {
@@ -137,7 +167,10 @@ impl Shard {
 
     /// All that a write has to know of its key.
     pub(super) fn facts(&self, now: Now, place: &KeyPlace, key: &[u8]) -> Result<Facts<'_>, Stop> {
-        if self.keyspaces[place.keyspace].partition(place.local).clearing {
+        if self.keyspaces[place.keyspace]
+            .partition(place.local)
+            .clearing
+        {
             return Err(Stop::Commit);
         }
         if let Some((pending, record)) = self.pending(place, key)? {
@@ -145,16 +178,28 @@ impl Shard {
                 PendingPlace::Batch(effect) => Previous::Effect(effect),
                 PendingPlace::Flight(position) => Previous::At(position, pending.len),
             };
-            let current = (record.kind == RecordKind::Set && !is_expired(&record, now)).then_some(record);
-            return Ok(Facts { current, previous, pending: true, version: pending.version });
+            let current =
+                (record.kind == RecordKind::Set && !is_expired(&record, now)).then_some(record);
+            return Ok(Facts {
+                current,
+                previous,
+                pending: true,
+            });
         }
         Ok(match self.committed(place, key)? {
-            None => Facts { current: None, previous: Previous::Nothing, pending: false, version: Version(0) },
-            Some(Located { position, record, len }) => Facts {
+            None => Facts {
+                current: None,
+                previous: Previous::Nothing,
+                pending: false,
+            },
+            Some(Located {
+                position,
+                record,
+                len,
+            }) => Facts {
                 current: (!is_expired(&record, now)).then_some(record),
                 previous: Previous::At(position, len),
                 pending: false,
-                version: record.version,
             },
         })
     }
@@ -167,7 +212,10 @@ impl Shard {
         place: &KeyPlace,
         key: &[u8],
     ) -> Result<(Option<Record<'_>>, bool), Stop> {
-        if self.keyspaces[place.keyspace].partition(place.local).clearing {
+        if self.keyspaces[place.keyspace]
+            .partition(place.local)
+            .clearing
+        {
             return Err(Stop::Commit);
         }
         if let Some((pending, record)) = self.pending(place, key)?
@@ -177,7 +225,12 @@ impl Shard {
             return Ok((live.then_some(record), true));
         }
         let found = self.committed(place, key)?;
-        Ok((found.map(|located| located.record).filter(|record| !is_expired(record, now)), false))
+        Ok((
+            found
+                .map(|located| located.record)
+                .filter(|record| !is_expired(record, now)),
+            false,
+        ))
     }
 }
 

@@ -25,7 +25,7 @@
 //!
 //! # Families of calls
 //!
-//! [`Shard::new`], then [`Shard::replay`] for each record that recovery found and [`Shard::recovered`] once, [`Shard::install`] for
+//! [`Shard::replaying`], then [`Shard::replay`] for each record that recovery found and [`Shard::recovered`] once, [`Shard::install`] for
 //! each keyspace; then turns: any number of [`Shard::execute`], [`Shard::command`] and [`Shard::disk_completed`], and
 //! [`Shard::end_turn`] once. [`Shard::stop`] begins the end; the shard [`is stopped`](Shard::is_stopped) when all is on disk.
 
@@ -42,15 +42,19 @@ pub mod statistics;
 mod waiting;
 mod writes;
 
+#[cfg(test)]
+mod tests;
+
 use corduroy_proto_wire::{Body, Request, Response, Status};
 
 pub use keyspaces::Keyspace;
 pub use origin::{GatherId, Origin, Replies, ShardCommand, ShardReply, Target};
+pub use replay::Earlier;
 pub use scan::{OwnedScanItem, ScanPage, ScanStep};
 
 use crate::limits;
-use crate::storage::format::LogTag;
 use crate::storage::expiry::ExpiryQueue;
+use crate::storage::format::LogTag;
 use crate::storage::hash::KeyHasher;
 use crate::storage::log::Log;
 use crate::storage::recovery::Identity;
@@ -110,7 +114,7 @@ pub struct Shard {
     pipeline: Pipeline,
     waiting: Waiting,
     statistics: Statistics,
-    /// The latest wall-clock time of this or an earlier run that the log proves.
+    /// During replay: records that expire by then are not kept.
     wall_floor: WallMillis,
 }
 
@@ -123,7 +127,10 @@ pub(crate) struct Refusal {
 
 impl Refusal {
     fn new(status: Status, reason: impl Into<String>) -> Refusal {
-        Refusal { status, reason: reason.into() }
+        Refusal {
+            status,
+            reason: reason.into(),
+        }
     }
 }
 
@@ -148,7 +155,10 @@ impl Shard {
     /// An empty shard; recovery fills it.
     #[must_use]
     pub fn new(config: ShardConfig) -> Shard {
-        assert!(config.memory_bytes > 0 && config.segment_len > 0, "a shard has memory and segments");
+        assert!(
+            config.memory_bytes > 0 && config.segment_len > 0,
+            "a shard has memory and segments"
+        );
         Shard {
             hasher: KeyHasher::new(&config.hash_secret),
             log: Log::new(config.identity, config.log_tag, config.segment_len),
@@ -171,6 +181,7 @@ impl Shard {
     #[inline]
     pub fn has_room(&self) -> bool {
         self.batch.arena.len() < self.arena_max()
+            && self.batch.effects.len() < limits::BATCH_EFFECTS_MAX
             && self.batch.replies.len() < limits::BATCH_REPLIES_MAX
             && self.waiting.bytes() < limits::WAITING_BYTES_MAX
     }
@@ -181,7 +192,13 @@ impl Shard {
 
     /// Evaluates one request on keys of this shard. The answer is given at once, or later by
     /// [`Shard::disk_completed`]; exactly once in either case.
-    pub fn execute(&mut self, now: Now, origin: Origin, request: &Request<'_>, out: &mut impl Replies) {
+    pub fn execute(
+        &mut self,
+        now: Now,
+        origin: Origin,
+        request: &Request<'_>,
+        out: &mut impl Replies,
+    ) {
         if !self.waiting.is_idle() && self.queued_behind(origin, request) {
             return;
         }
@@ -200,21 +217,47 @@ impl Shard {
         out: &mut impl Replies,
     ) -> Result<(), Stop> {
         match request {
-            Request::Get { keyspace, key } => self.get(now, origin, KeyspaceId(*keyspace), key, out),
-            Request::Exists { keyspace, key } => self.exists(now, origin, KeyspaceId(*keyspace), key, out),
-            Request::Ttl { keyspace, key } => self.ttl(now, origin, KeyspaceId(*keyspace), key, out),
-            Request::Put { keyspace, put } => self.put(now, origin, KeyspaceId(*keyspace), put, out),
-            Request::Delete { keyspace, delete } => self.delete(now, origin, KeyspaceId(*keyspace), delete, out),
-            Request::Touch { keyspace, key, ttl_ms } => {
-                self.set_expiry(now, origin, KeyspaceId(*keyspace), key, Some(*ttl_ms), out)
+            Request::Get { keyspace, key } => {
+                self.get(now, origin, KeyspaceId(*keyspace), key, out)
             }
-            Request::Persist { keyspace, key } => self.set_expiry(now, origin, KeyspaceId(*keyspace), key, None, out),
-            Request::Add { keyspace, key, delta } => self.add(now, origin, KeyspaceId(*keyspace), key, *delta, out),
-            Request::Append { keyspace, key, suffix } => {
-                self.append(now, origin, KeyspaceId(*keyspace), key, suffix, out)
+            Request::Exists { keyspace, key } => {
+                self.exists(now, origin, KeyspaceId(*keyspace), key, out)
             }
-            Request::AtomicBatch { keyspace, items } => self.atomic(now, origin, KeyspaceId(*keyspace), items, out),
-            _ => Err(Refusal::new(Status::Unsupported, "this request is not one for a single shard").into()),
+            Request::Ttl { keyspace, key } => {
+                self.ttl(now, origin, KeyspaceId(*keyspace), key, out)
+            }
+            Request::Put { keyspace, put } => {
+                self.put(now, origin, KeyspaceId(*keyspace), put, out)
+            }
+            Request::Delete { keyspace, delete } => {
+                self.delete(now, origin, KeyspaceId(*keyspace), delete, out)
+            }
+            Request::Touch {
+                keyspace,
+                key,
+                ttl_ms,
+            } => self.set_expiry(now, origin, KeyspaceId(*keyspace), key, Some(*ttl_ms), out),
+            Request::Persist { keyspace, key } => {
+                self.set_expiry(now, origin, KeyspaceId(*keyspace), key, None, out)
+            }
+            Request::Add {
+                keyspace,
+                key,
+                delta,
+            } => self.add(now, origin, KeyspaceId(*keyspace), key, *delta, out),
+            Request::Append {
+                keyspace,
+                key,
+                suffix,
+            } => self.append(now, origin, KeyspaceId(*keyspace), key, suffix, out),
+            Request::AtomicBatch { keyspace, items } => {
+                self.atomic(now, origin, KeyspaceId(*keyspace), items, out)
+            }
+            _ => Err(Refusal::new(
+                Status::Unsupported,
+                "this request is not one for a single shard",
+            )
+            .into()),
         }
     }
 
@@ -222,7 +265,12 @@ impl Shard {
         self.statistics.errors += 1;
         out.reply(
             origin,
-            &Response { status: refusal.status, version: 0, timestamp_ms: 0, body: Body::Error(&refusal.reason) },
+            &Response {
+                status: refusal.status,
+                version: 0,
+                timestamp_ms: 0,
+                body: Body::Error(&refusal.reason),
+            },
         );
     }
 
@@ -233,7 +281,10 @@ impl Shard {
             let wait_ms = due.0.saturating_sub(now.wall.0);
             MonoNanos(now.mono.0 + wait_ms.saturating_mul(1_000_000).min(3_600_000_000_000))
         });
-        [expiry, self.pipeline.deadline(self.config.sync)].into_iter().flatten().min()
+        [expiry, self.pipeline.deadline(self.config.sync)]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Whether there is slice work left for the next turn.
@@ -246,6 +297,13 @@ impl Shard {
     #[must_use]
     pub fn writes_refused(&self) -> Option<&str> {
         self.pipeline.refusing()
+    }
+
+    /// How many partitions a keyspace has, if it exists.
+    #[must_use]
+    #[inline]
+    pub fn partitions_of(&self, keyspace: KeyspaceId) -> Option<u16> {
+        self.keyspace(keyspace).map(Keyspace::partitions)
     }
 
     /// How many keys of a keyspace are here, those included that expired and are not taken away yet.

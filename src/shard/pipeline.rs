@@ -19,7 +19,9 @@ use std::io;
 use corduroy_proto_wire::{Body, ItemResult, Response, Status};
 
 use super::origin::{Replies, ShardReply};
-use super::staging::{Batch, OverlayKey, PendingBody, PendingItem, PendingPlace, PendingReply, Previous};
+use super::staging::{
+    Batch, OverlayKey, PendingBody, PendingItem, PendingPlace, PendingReply, Previous,
+};
 use super::{Shard, SyncMode};
 use crate::limits;
 use crate::ports::{DiskOperation, DiskOutcome, DiskTicket};
@@ -31,11 +33,21 @@ use crate::types::{MonoNanos, Now, Position, SegmentId};
 #[derive(Debug)]
 enum Operation {
     /// The block in flight; once done, the log is on disk (or with the kernel) up to here.
-    Block { end: Position, synced: bool },
+    Block {
+        end: Position,
+        synced: bool,
+    },
     /// A sync of everything up to here.
-    Sync { end: Position },
-    Prepare { segment: SegmentId, len: u64 },
-    Read { position: Position },
+    Sync {
+        end: Position,
+    },
+    Prepare {
+        segment: SegmentId,
+        len: u64,
+    },
+    Read {
+        position: Position,
+    },
 }
 
 /// The state of the way to the disk.
@@ -75,20 +87,23 @@ impl Pipeline {
         self.failed.as_deref().or(self.full.as_deref())
     }
 
-    pub(super) fn has_failed(&self) -> bool {
-        self.failed.is_some()
-    }
-
     pub(super) fn deadline(&self, sync: SyncMode) -> Option<MonoNanos> {
         if self.failed.is_some() {
             return None;
         }
         let sync_at = match (sync, self.unsynced_since) {
-            (SyncMode::Interval { nanos }, Some(since)) if !self.syncing => Some(MonoNanos(since.0 + nanos)),
+            (SyncMode::Interval { nanos }, Some(since)) if !self.syncing => {
+                Some(MonoNanos(since.0 + nanos))
+            }
             _ => None,
         };
-        let mark_at = self.time_mark_due.then(|| MonoNanos(self.last_block_at.0 + limits::TIME_MARK_INTERVAL_NS));
-        [sync_at, mark_at, self.prepare_retry_at].into_iter().flatten().min()
+        let mark_at = self
+            .time_mark_due
+            .then(|| MonoNanos(self.last_block_at.0 + limits::TIME_MARK_INTERVAL_NS));
+        [sync_at, mark_at, self.prepare_retry_at]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     pub(super) fn mark_time(&mut self) {
@@ -106,7 +121,12 @@ impl Pipeline {
         self.flight.as_ref().map_or(0, |batch| batch.replies.len())
     }
 
-    fn submit(&mut self, operation: Operation, disk: DiskOperation, out: &mut Vec<(DiskTicket, DiskOperation)>) {
+    fn submit(
+        &mut self,
+        operation: Operation,
+        disk: DiskOperation,
+        out: &mut Vec<(DiskTicket, DiskOperation)>,
+    ) {
         let ticket = DiskTicket(self.ticket_next);
         self.ticket_next += 1;
         self.operations.insert(ticket, operation);
@@ -131,7 +151,9 @@ impl Shard {
         &mut self,
         now: Now,
         turn_began: MonoNanos,
-        disk: &mut Vec<(DiskTicket, DiskOperation)>, out: &mut impl Replies) {
+        disk: &mut Vec<(DiskTicket, DiskOperation)>,
+        out: &mut impl Replies,
+    ) {
         self.expire(now);
         self.graveyard.free_slice(limits::FREE_SLICE_BYTES);
         self.submit_reads(disk);
@@ -144,12 +166,23 @@ impl Shard {
             let budget = self.tail_budget();
             self.log.shrink_tail(budget, self.pipeline.written);
         }
-        self.statistics.turn_ended(now.mono.0.saturating_sub(turn_began.0));
+        self.statistics
+            .turn_ended(now.mono.0.saturating_sub(turn_began.0));
     }
 
     /// Takes the outcome of a disk operation.
-    pub fn disk_completed(&mut self, now: Now, ticket: DiskTicket, outcome: DiskOutcome, out: &mut impl Replies) {
-        let operation = self.pipeline.operations.remove(&ticket).expect("a completion belongs to an operation");
+    pub fn disk_completed(
+        &mut self,
+        now: Now,
+        ticket: DiskTicket,
+        outcome: DiskOutcome,
+        out: &mut impl Replies,
+    ) {
+        let operation = self
+            .pipeline
+            .operations
+            .remove(&ticket)
+            .expect("a completion belongs to an operation");
         match (operation, outcome) {
             (Operation::Block { end, synced }, Ok(_)) => {
                 self.pipeline.written = end;
@@ -180,12 +213,15 @@ impl Shard {
             }
             (Operation::Prepare { segment, .. }, Err(error)) => {
                 self.pipeline.preparing = false;
-                self.pipeline.prepare_retry_at = Some(MonoNanos(now.mono.0 + limits::PREPARE_RETRY_NS));
+                self.pipeline.prepare_retry_at =
+                    Some(MonoNanos(now.mono.0 + limits::PREPARE_RETRY_NS));
                 self.statistics.prepare_failures += 1;
                 self.pipeline.full = None;
                 self.statistics.last_prepare_error = Some(prepare_failure(segment, &error));
             }
-            (Operation::Read { position }, outcome) => self.cold_read_done(now, position, outcome, out),
+            (Operation::Read { position }, outcome) => {
+                self.cold_read_done(now, position, outcome, out)
+            }
         }
     }
 
@@ -201,32 +237,47 @@ impl Shard {
             && self.pipeline.flight.is_none()
             && !self.pipeline.syncing
             && !self.pipeline.preparing
-            && (self.pipeline.failed.is_some() || self.pipeline.full.is_some() || self.pipeline.sealed)
+            && (self.pipeline.failed.is_some()
+                || self.pipeline.full.is_some()
+                || self.pipeline.sealed)
     }
 
     fn prepare_segment(&mut self, now: Now, disk: &mut Vec<(DiskTicket, DiskOperation)>) {
         let pipeline = &mut self.pipeline;
         let too_early = pipeline.prepare_retry_at.is_some_and(|at| now.mono < at);
-        let enough = pipeline.stopping && self.log.active().is_some() && self.batch.effects.is_empty();
+        let enough =
+            pipeline.stopping && self.log.active().is_some() && self.batch.effects.is_empty();
         if pipeline.preparing || pipeline.failed.is_some() || enough || too_early {
             return;
         }
-        let Some((segment, len)) = self.log.wants_prepared() else { return };
+        let Some((segment, len)) = self.log.wants_prepared() else {
+            return;
+        };
         pipeline.preparing = true;
         pipeline.prepare_retry_at = None;
         let header = self.log.prepared_header(segment, len, now.wall);
         pipeline.submit(
             Operation::Prepare { segment, len },
-            DiskOperation::Prepare { segment, len, header },
+            DiskOperation::Prepare {
+                segment,
+                len,
+                header,
+            },
             disk,
         );
     }
 
-    fn append_batch(&mut self, now: Now, disk: &mut Vec<(DiskTicket, DiskOperation)>, out: &mut impl Replies) {
+    fn append_batch(
+        &mut self,
+        now: Now,
+        disk: &mut Vec<(DiskTicket, DiskOperation)>,
+        out: &mut impl Replies,
+    ) {
         if self.pipeline.flight.is_some() || self.pipeline.sealed {
             return;
         }
-        let mark_interval_over = now.mono.0 >= self.pipeline.last_block_at.0 + limits::TIME_MARK_INTERVAL_NS;
+        let mark_interval_over =
+            now.mono.0 >= self.pipeline.last_block_at.0 + limits::TIME_MARK_INTERVAL_NS;
         let mark = self.pipeline.time_mark_due && mark_interval_over;
         let seal = self.pipeline.stopping && self.batch.is_empty() && self.waiting.is_idle();
         if self.batch.effects.is_empty() && !mark && !seal {
@@ -254,7 +305,11 @@ impl Shard {
         if !self.log.can_rotate() {
             let waiting_for_retry = self.pipeline.prepare_retry_at.is_some();
             if waiting_for_retry {
-                let reason = self.statistics.last_prepare_error.clone().unwrap_or_default();
+                let reason = self
+                    .statistics
+                    .last_prepare_error
+                    .clone()
+                    .unwrap_or_default();
                 self.refuse_batch(Status::ReadOnly, &reason, out);
                 self.pipeline.full = Some(reason);
             }
@@ -267,7 +322,10 @@ impl Shard {
         match self.log.rotate(now.wall) {
             Ok(()) => {
                 self.pipeline.tail_check_due = true;
-                assert!(self.log.fits(len), "an empty segment holds the largest block");
+                assert!(
+                    self.log.fits(len),
+                    "an empty segment holds the largest block"
+                );
                 true
             }
             Err(error) => {
@@ -293,9 +351,16 @@ impl Shard {
         seal: bool,
         disk: &mut Vec<(DiskTicket, DiskOperation)>,
     ) {
-        let mut batch = std::mem::replace(&mut self.batch, self.pipeline.spare.take().unwrap_or_default());
+        let mut batch = std::mem::replace(
+            &mut self.batch,
+            self.pipeline.spare.take().unwrap_or_default(),
+        );
         let durable = self.pipeline.durable;
-        let kind = if seal { BlockKind::Seal } else { BlockKind::Data };
+        let kind = if seal {
+            BlockKind::Seal
+        } else {
+            BlockKind::Data
+        };
         let keyspaces = &mut self.keyspaces;
         let (plan, ()) = self.log.append(len, |mut block, sequence| {
             let mut entry = None;
@@ -310,9 +375,18 @@ impl Shard {
                         .map_or(0, |keyspace| keyspace.next_entry(effect.partition.index));
                     block.begin_entry(effect.partition, 0, index);
                 }
-                effect.position = block.push(&arena[effect.at as usize..(effect.at + effect.len) as usize]);
+                effect.position =
+                    block.push(&arena[effect.at as usize..(effect.at + effect.len) as usize]);
             }
-            (block.finish(BlockStamp { sequence, durable, written: now.wall, kind }), ())
+            (
+                block.finish(BlockStamp {
+                    sequence,
+                    durable,
+                    written: now.wall,
+                    kind,
+                }),
+                (),
+            )
         });
         self.place_in_flight(&mut batch);
         self.pipeline.flight = Some(batch);
@@ -323,8 +397,16 @@ impl Shard {
         self.statistics.block_bytes += len as u64;
         let sync = self.config.sync == SyncMode::Always || self.pipeline.stopping;
         self.pipeline.submit(
-            Operation::Block { end: plan.end, synced: sync },
-            DiskOperation::Write { segment: plan.segment, offset: plan.offset, bytes: plan.bytes, sync },
+            Operation::Block {
+                end: plan.end,
+                synced: sync,
+            },
+            DiskOperation::Write {
+                segment: plan.segment,
+                offset: plan.offset,
+                bytes: plan.bytes,
+                sync,
+            },
             disk,
         );
     }
@@ -338,7 +420,10 @@ impl Shard {
                 effect.previous = Previous::At(before.position, before.len);
                 batch.effects[number].previous = effect.previous;
             }
-            let key = OverlayKey { partition: effect.partition, hash: effect.hash };
+            let key = OverlayKey {
+                partition: effect.partition,
+                hash: effect.hash,
+            };
             if let Some(pending) = self.overlay.get_mut(&key)
                 && pending.version == effect.version
             {
@@ -349,12 +434,17 @@ impl Shard {
 
     /// The block in flight is what its sync mode asks for: apply it, answer, and look again at what waited for it.
     fn commit(&mut self, now: Now, out: &mut impl Replies) {
-        let mut batch = self.pipeline.flight.take().expect("a block that completes was in flight");
+        let mut batch = self
+            .pipeline
+            .flight
+            .take()
+            .expect("a block that completes was in flight");
         for number in 0..batch.effects.len() {
             self.apply(number, &batch);
         }
         for reply in batch.replies.drain(..) {
-            self.statistics.finished(reply.kind, now.mono.0.saturating_sub(reply.since.0));
+            self.statistics
+                .finished(reply.kind, now.mono.0.saturating_sub(reply.since.0));
             answer(&reply, out);
         }
         batch.clear();
@@ -364,12 +454,22 @@ impl Shard {
 
     fn apply(&mut self, number: usize, batch: &Batch) {
         let effect = &batch.effects[number];
-        let key = OverlayKey { partition: effect.partition, hash: effect.hash };
-        if self.overlay.get(&key).is_some_and(|pending| pending.version == effect.version) {
+        let key = OverlayKey {
+            partition: effect.partition,
+            hash: effect.hash,
+        };
+        if self
+            .overlay
+            .get(&key)
+            .is_some_and(|pending| pending.version == effect.version)
+        {
             self.overlay.remove(&key);
         }
         let shard_count = self.config.identity.shard_count;
-        let Some(keyspace) = self.keyspaces.iter_mut().find(|keyspace| keyspace.id() == effect.partition.keyspace)
+        let Some(keyspace) = self
+            .keyspaces
+            .iter_mut()
+            .find(|keyspace| keyspace.id() == effect.partition.keyspace)
         else {
             return;
         };
@@ -378,7 +478,12 @@ impl Shard {
             (RecordKind::Set, previous) => {
                 let replaced = match previous {
                     Previous::At(old, old_len)
-                        if partition.index.replace(effect.hash, old, effect.position, effect.len) =>
+                        if partition.index.replace(
+                            effect.hash,
+                            old,
+                            effect.position,
+                            effect.len,
+                        ) =>
                     {
                         partition.live_bytes -= u64::from(old_len);
                         self.log.remove_live(u64::from(old_len));
@@ -389,11 +494,14 @@ impl Shard {
                 partition.live_bytes += u64::from(effect.len);
                 self.log.add_live(u64::from(effect.len));
                 if !replaced {
-                    partition.index.insert(effect.hash, effect.position, effect.len);
+                    partition
+                        .index
+                        .insert(effect.hash, effect.position, effect.len);
                     keyspace.add_keys(1);
                 }
                 if let Some(expiry) = effect.expiry {
-                    self.expiry.insert(expiry, effect.partition, effect.hash, effect.position);
+                    self.expiry
+                        .insert(expiry, effect.partition, effect.hash, effect.position);
                 }
             }
             (RecordKind::Delete, Previous::At(old, old_len)) => {
@@ -418,13 +526,15 @@ impl Shard {
     fn answer_ready(&mut self, now: Now, out: &mut impl Replies) {
         let replies = std::mem::take(&mut self.batch.replies);
         for reply in &replies {
-            self.statistics.finished(reply.kind, now.mono.0.saturating_sub(reply.since.0));
+            self.statistics
+                .finished(reply.kind, now.mono.0.saturating_sub(reply.since.0));
             answer(reply, out);
         }
     }
 
     fn sync_on_time(&mut self, now: Now, disk: &mut Vec<(DiskTicket, DiskOperation)>) {
-        if let (SyncMode::Interval { nanos }, Some(since)) = (self.config.sync, self.pipeline.unsynced_since)
+        if let (SyncMode::Interval { nanos }, Some(since)) =
+            (self.config.sync, self.pipeline.unsynced_since)
             && now.mono.0 >= since.0 + nanos
         {
             self.sync_now(disk);
@@ -432,13 +542,19 @@ impl Shard {
     }
 
     fn sync_now(&mut self, disk: &mut Vec<(DiskTicket, DiskOperation)>) {
-        let Some(segment) = self.log.active() else { return };
+        let Some(segment) = self.log.active() else {
+            return;
+        };
         if self.pipeline.syncing || self.pipeline.written <= self.pipeline.durable {
             return;
         }
         self.pipeline.syncing = true;
         let end = self.pipeline.written;
-        self.pipeline.submit(Operation::Sync { end }, DiskOperation::Sync { segment }, disk);
+        self.pipeline.submit(
+            Operation::Sync { end },
+            DiskOperation::Sync { segment },
+            disk,
+        );
     }
 
     /// The disk failed under the block in flight or under a sync.
@@ -459,7 +575,10 @@ impl Shard {
 
     /// Nothing of the current batch will be written: forget it.
     fn refuse_batch(&mut self, status: Status, reason: &str, out: &mut impl Replies) {
-        assert!(self.pipeline.flight.is_none(), "a batch is refused only when nothing is in flight");
+        assert!(
+            self.pipeline.flight.is_none(),
+            "a batch is refused only when nothing is in flight"
+        );
         self.overlay.clear();
         for keyspace in &mut self.keyspaces {
             keyspace.forget_clearing();
@@ -476,11 +595,17 @@ impl Shard {
         len: u32,
         disk: &mut Vec<(DiskTicket, DiskOperation)>,
     ) -> bool {
-        let Some(place) = self.log.place_of(position) else { return false };
+        let Some(place) = self.log.place_of(position) else {
+            return false;
+        };
         let len = u64::from(len).min(place.available) as usize;
         self.pipeline.submit(
             Operation::Read { position },
-            DiskOperation::Read { segment: place.segment, offset: place.offset, len },
+            DiskOperation::Read {
+                segment: place.segment,
+                offset: place.offset,
+                len,
+            },
             disk,
         );
         true
@@ -488,14 +613,20 @@ impl Shard {
 }
 
 fn count_entries(order: &[u32], batch: &Batch) -> usize {
-    let partitions = order.iter().map(|&effect| batch.effects[effect as usize].partition);
+    let partitions = order
+        .iter()
+        .map(|&effect| batch.effects[effect as usize].partition);
     let mut last = None;
-    partitions.filter(|partition| last.replace(*partition) != Some(*partition)).count()
+    partitions
+        .filter(|partition| last.replace(*partition) != Some(*partition))
+        .count()
 }
 
 fn prepare_failure(segment: SegmentId, error: &io::Error) -> String {
     if error.raw_os_error() == Some(libc::ENOSPC) {
-        format!("disk full: there is no room for segment {segment} of the log; free space and writes are taken again")
+        format!(
+            "disk full: there is no room for segment {segment} of the log; free space and writes are taken again"
+        )
     } else {
         format!("segment {segment} of the log can't be made: {error}")
     }
@@ -505,7 +636,15 @@ fn refuse(reply: &PendingReply, status: Status, reason: &str, out: &mut impl Rep
     if matches!(reply.body, PendingBody::Done) {
         out.internal(reply.origin, ShardReply::Failed(status, reason.to_owned()));
     } else {
-        out.reply(reply.origin, &Response { status, version: 0, timestamp_ms: 0, body: Body::Error(reason) });
+        out.reply(
+            reply.origin,
+            &Response {
+                status,
+                version: 0,
+                timestamp_ms: 0,
+                body: Body::Error(reason),
+            },
+        );
     }
 }
 
@@ -516,7 +655,9 @@ fn answer(reply: &PendingReply, out: &mut impl Replies) {
             out.internal(reply.origin, ShardReply::Done);
             return;
         }
-        PendingBody::Empty if reply.status == Status::NotACounter => Body::Error(super::writes::NOT_A_COUNTER),
+        PendingBody::Empty if reply.status == Status::NotACounter => {
+            Body::Error(super::writes::NOT_A_COUNTER)
+        }
         PendingBody::Empty => Body::Empty,
         PendingBody::Value(value) => Body::Value(value),
         PendingBody::Counter(value) => Body::Counter(*value),
@@ -529,7 +670,12 @@ fn answer(reply: &PendingReply, out: &mut impl Replies) {
     };
     out.reply(
         reply.origin,
-        &Response { status: reply.status, version: reply.version.0, timestamp_ms: reply.timestamp.0, body },
+        &Response {
+            status: reply.status,
+            version: reply.version.0,
+            timestamp_ms: reply.timestamp.0,
+            body,
+        },
     );
 }
 

@@ -12,8 +12,12 @@ use super::{Shard, Stop};
 use crate::storage::format::Record;
 use crate::types::{KeyspaceId, Now, Version, WallMillis};
 
-const ABSENT: Response<'static> =
-    Response { status: Status::NotFound, version: 0, timestamp_ms: 0, body: Body::Empty };
+const ABSENT: Response<'static> = Response {
+    status: Status::NotFound,
+    version: 0,
+    timestamp_ms: 0,
+    body: Body::Empty,
+};
 
 impl Shard {
     #[inline]
@@ -25,7 +29,9 @@ impl Shard {
         key: &[u8],
         out: &mut impl Replies,
     ) -> Result<(), Stop> {
-        self.read(now, origin, keyspace, key, Kind::Get, out, |record| Body::Value(record.value))
+        self.read(now, origin, keyspace, key, Kind::Get, out, |record| {
+            Body::Value(record.value)
+        })
     }
 
     pub(super) fn exists(
@@ -36,7 +42,9 @@ impl Shard {
         key: &[u8],
         out: &mut impl Replies,
     ) -> Result<(), Stop> {
-        self.read(now, origin, keyspace, key, Kind::Exists, out, |_| Body::Empty)
+        self.read(now, origin, keyspace, key, Kind::Exists, out, |_| {
+            Body::Empty
+        })
     }
 
     pub(super) fn ttl(
@@ -48,11 +56,18 @@ impl Shard {
         out: &mut impl Replies,
     ) -> Result<(), Stop> {
         self.read(now, origin, keyspace, key, Kind::Ttl, out, |record| {
-            Body::Ttl(record.expiry.map(|expiry| expiry.0.saturating_sub(now.wall.0)))
+            Body::Ttl(
+                record
+                    .expiry
+                    .map(|expiry| expiry.0.saturating_sub(now.wall.0)),
+            )
         })
     }
 
-    #[expect(clippy::too_many_arguments, reason = "a request and its surroundings; a struct would only rename them")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "a request and its surroundings; a struct would only rename them"
+    )]
     #[inline]
     fn read(
         &mut self,
@@ -75,17 +90,40 @@ impl Shard {
             return Ok(());
         }
         let reply = match &record {
-            None => (Status::NotFound, Version(0), WallMillis(0), PendingBody::Empty),
-            Some(record) => (Status::Ok, record.version, record.timestamp, PendingBody::from(&body(record))),
+            None => (
+                Status::NotFound,
+                Version(0),
+                WallMillis(0),
+                PendingBody::Empty,
+            ),
+            Some(record) => (
+                Status::Ok,
+                record.version,
+                record.timestamp,
+                PendingBody::from(&body(record)),
+            ),
         };
         let (status, version, timestamp, body) = reply;
-        self.reply_after_commit(PendingReply { origin, kind, since: now.mono, status, version, timestamp, body });
+        self.reply_after_commit(PendingReply {
+            origin,
+            kind,
+            since: now.mono,
+            status,
+            version,
+            timestamp,
+            body,
+        });
         Ok(())
     }
 }
 
 fn found<'a>(record: &Record<'a>, body: Body<'a>) -> Response<'a> {
-    Response { status: Status::Ok, version: record.version.0, timestamp_ms: record.timestamp.0, body }
+    Response {
+        status: Status::Ok,
+        version: record.version.0,
+        timestamp_ms: record.timestamp.0,
+        body,
+    }
 }
 
 impl From<&Body<'_>> for PendingBody {

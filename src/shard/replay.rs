@@ -17,20 +17,34 @@ pub trait Earlier {
 }
 
 impl Shard {
-    /// A shard over a recovered log, its index still empty. `wall_floor` is the latest time that the log proves.
+    /// A shard to replay records into. Records whose time has passed are not kept.
     #[must_use]
-    pub fn recovering(config: ShardConfig, log: Log, now: Now, wall_floor: WallMillis) -> Shard {
+    pub fn replaying(config: ShardConfig, now: Now) -> Shard {
         let mut shard = Shard::new(config);
-        shard.pipeline.recovered(log.end());
-        shard.log = log;
-        shard.wall_floor = now.wall.max(wall_floor);
+        shard.wall_floor = now.wall;
         shard
+    }
+
+    /// Ends the replay: this is the log that the records came from, and the latest time that it proves. Keys that had expired by
+    /// then stay expired, though the clock may have been set back since.
+    pub fn recovered(&mut self, log: Log, proven: WallMillis) {
+        assert_eq!(
+            self.log.end(),
+            Position(0),
+            "a shard recovers one log, once"
+        );
+        let live_bytes = self.log.live_bytes();
+        self.log = log;
+        self.log.add_live(live_bytes);
+        self.pipeline.recovered(self.log.end());
+        self.expire_all(proven);
     }
 
     /// An entry's header, before its records.
     pub fn replay_entry(&mut self, header: &EntryHeader) {
         let partition = header.partition;
-        self.keyspace_or_new(partition).saw_entry(partition.index, header.index);
+        self.keyspace_or_new(partition)
+            .saw_entry(partition.index, header.index);
     }
 
     /// One record of the log.
@@ -42,7 +56,9 @@ impl Shard {
         record: &Record<'_>,
         earlier: &impl Earlier,
     ) {
-        let expired = record.expiry.is_some_and(|expiry| expiry <= self.wall_floor);
+        let expired = record
+            .expiry
+            .is_some_and(|expiry| expiry <= self.wall_floor);
         let hash = self.hasher.hash(record.key);
         let keyspace = self.keyspace_or_new(partition_id);
         let partition = keyspace.partition_or_new(partition_id.index);
@@ -56,7 +72,8 @@ impl Shard {
         }
         let before = partition.index.candidates(hash).find_map(|candidate| {
             let found = earlier.record_at(candidate.address);
-            (found.key == record.key).then(|| (candidate.address, found.encoded_len() as u32, found.version))
+            (found.key == record.key)
+                .then(|| (candidate.address, found.encoded_len() as u32, found.version))
         });
         if before.is_some_and(|(_, _, version)| version > record.version) {
             return;
@@ -67,7 +84,10 @@ impl Shard {
         }
         match (before, lives) {
             (Some((old, old_len, _)), true) => {
-                assert!(partition.index.replace(hash, old, position, len), "the entry was found just now");
+                assert!(
+                    partition.index.replace(hash, old, position, len),
+                    "the entry was found just now"
+                );
                 partition.live_bytes -= u64::from(old_len);
                 self.log.remove_live(u64::from(old_len));
             }
@@ -76,7 +96,10 @@ impl Shard {
                 keyspace.add_keys(1);
             }
             (Some((old, old_len, _)), false) => {
-                assert!(partition.index.remove(hash, old), "the entry was found just now");
+                assert!(
+                    partition.index.remove(hash, old),
+                    "the entry was found just now"
+                );
                 partition.live_bytes -= u64::from(old_len);
                 keyspace.remove_keys(1);
                 self.log.remove_live(u64::from(old_len));
@@ -105,10 +128,14 @@ impl Shard {
 
     fn keyspace_or_new(&mut self, partition: PartitionId) -> &mut Keyspace {
         let identity = &self.config.identity;
-        let at = match self.keyspaces.binary_search_by_key(&partition.keyspace, Keyspace::id) {
+        let at = match self
+            .keyspaces
+            .binary_search_by_key(&partition.keyspace, Keyspace::id)
+        {
             Ok(at) => at,
             Err(at) => {
-                let keyspace = Keyspace::new(partition.keyspace, identity.shard.0, identity.shard_count);
+                let keyspace =
+                    Keyspace::new(partition.keyspace, identity.shard.0, identity.shard_count);
                 self.keyspaces.insert(at, keyspace);
                 at
             }

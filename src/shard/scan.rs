@@ -65,7 +65,13 @@ pub struct ScanPage {
 }
 
 impl Shard {
-    pub(super) fn scan(&mut self, now: Now, origin: Origin, step: ScanStep, out: &mut impl Replies) {
+    pub(super) fn scan(
+        &mut self,
+        now: Now,
+        origin: Origin,
+        step: ScanStep,
+        out: &mut impl Replies,
+    ) {
         match self.try_scan(now, origin, &step, out) {
             Ok(()) => {}
             Err(Stop::Refused(refusal)) => self.refuse_scan(origin, &refusal, out),
@@ -73,9 +79,17 @@ impl Shard {
         }
     }
 
-    pub(super) fn refuse_scan(&mut self, origin: Origin, refusal: &Refusal, out: &mut impl Replies) {
+    pub(super) fn refuse_scan(
+        &mut self,
+        origin: Origin,
+        refusal: &Refusal,
+        out: &mut impl Replies,
+    ) {
         self.statistics.errors += 1;
-        out.internal(origin, ShardReply::Failed(refusal.status, refusal.reason.clone()));
+        out.internal(
+            origin,
+            ShardReply::Failed(refusal.status, refusal.reason.clone()),
+        );
     }
 
     pub(super) fn try_scan(
@@ -99,14 +113,27 @@ impl Shard {
             .into());
         };
         let shard_count = self.config.identity.shard_count;
-        if step.partition >= keyspace.partitions() || step.partition % shard_count != self.config.identity.shard.0 {
-            return Err(Refusal::new(Status::InvalidRequest, "the cursor is not one of this keyspace").into());
+        if step.partition >= keyspace.partitions()
+            || step.partition % shard_count != self.config.identity.shard.0
+        {
+            return Err(Refusal::new(
+                Status::InvalidRequest,
+                "the cursor is not one of this keyspace",
+            )
+            .into());
         }
         let partition = keyspace.partition(usize::from(step.partition / shard_count));
         let mut entries = Vec::new();
-        let end = partition.index.page(step.from, limits::SCAN_STEP_ENTRIES_MAX, &mut entries);
+        let end = partition
+            .index
+            .page(step.from, limits::SCAN_STEP_ENTRIES_MAX, &mut entries);
         let (taken, cut) = self.take_what_is_cheap(step, &entries)?;
-        let mut page = ScanPage { items: Vec::new(), bytes: 0, next: end, entries: entries.len() };
+        let mut page = ScanPage {
+            items: Vec::new(),
+            bytes: 0,
+            next: end,
+            entries: entries.len(),
+        };
         if cut {
             page.next = Some(entries[taken - 1].0);
         }
@@ -117,11 +144,21 @@ impl Shard {
                 page.entries = number;
                 break;
             }
-            let record = self.record_at(candidate.address)?.expect("what is not in memory was asked for above");
-            if record.kind != RecordKind::Set || is_expired(&record, now) || !record.key.starts_with(&step.prefix) {
+            let record = self
+                .record_at(candidate.address)?
+                .expect("what is not in memory was asked for above");
+            if record.kind != RecordKind::Set
+                || is_expired(&record, now)
+                || !record.key.starts_with(&step.prefix)
+            {
                 continue;
             }
-            page.bytes += record.key.len() + if step.with_values { record.value.len() } else { 0 };
+            page.bytes += record.key.len()
+                + if step.with_values {
+                    record.value.len()
+                } else {
+                    0
+                };
             page.items.push(OwnedScanItem {
                 key: record.key.to_vec(),
                 value: step.with_values.then(|| record.value.to_vec()),
@@ -135,7 +172,11 @@ impl Shard {
 
     /// How many of the entries can be looked at with a bounded number of reads, and whether that cuts the step short.
     /// Asks for those reads if they have not been done yet.
-    fn take_what_is_cheap(&self, step: &ScanStep, entries: &[(HashCursor, Candidate)]) -> Result<(usize, bool), Stop> {
+    fn take_what_is_cheap(
+        &self,
+        step: &ScanStep,
+        entries: &[(HashCursor, Candidate)],
+    ) -> Result<(usize, bool), Stop> {
         let mut missing: Vec<(Position, u32)> = Vec::new();
         let (mut cold, mut cold_bytes) = (0, 0);
         let mut taken = entries.len();
@@ -143,7 +184,8 @@ impl Shard {
             if candidate.address >= self.log.tail_start() {
                 continue;
             }
-            let over = cold >= limits::SCAN_COLD_READS_MAX || cold_bytes >= limits::SCAN_PAGE_BYTES_MAX;
+            let over =
+                cold >= limits::SCAN_COLD_READS_MAX || cold_bytes >= limits::SCAN_PAGE_BYTES_MAX;
             if over && may_stop(step, entries, number) {
                 taken = number;
                 break;
@@ -154,7 +196,11 @@ impl Shard {
                 missing.push((candidate.address, candidate.len_hint));
             }
         }
-        if missing.is_empty() { Ok((taken, taken < entries.len())) } else { Err(Stop::Cold(missing)) }
+        if missing.is_empty() {
+            Ok((taken, taken < entries.len()))
+        } else {
+            Err(Stop::Cold(missing))
+        }
     }
 
     /// Every live record of a partition that is wholly in memory.
@@ -162,10 +208,16 @@ impl Shard {
         let mut entries = Vec::new();
         let mut from = Some(HashCursor::START);
         while let Some(cursor) = from {
-            from = partition.index.page(cursor, limits::SCAN_STEP_ENTRIES_MAX, &mut entries);
+            from = partition
+                .index
+                .page(cursor, limits::SCAN_STEP_ENTRIES_MAX, &mut entries);
         }
-        let records = entries.iter().filter_map(|(_, candidate)| self.record_at(candidate.address).ok().flatten());
-        records.map(|record| (record.key.to_vec(), record.value.to_vec(), record.version)).collect()
+        let records = entries
+            .iter()
+            .filter_map(|(_, candidate)| self.record_at(candidate.address).ok().flatten());
+        records
+            .map(|record| (record.key.to_vec(), record.value.to_vec(), record.version))
+            .collect()
     }
 }
 

@@ -156,7 +156,11 @@ pub(super) struct OverlayKey {
 
 impl std::hash::Hash for OverlayKey {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u64(self.hash.0 ^ (u64::from(self.partition.index) << 32) ^ u64::from(self.partition.keyspace.0));
+        state.write_u64(
+            self.hash.0
+                ^ (u64::from(self.partition.index) << 32)
+                ^ u64::from(self.partition.keyspace.0),
+        );
     }
 }
 

@@ -84,7 +84,8 @@ impl Statistics {
         let kind = || KindStatistics {
             requests: 0,
             this_turn: 0,
-            latency_us: Histogram::new_with_max(LATENCY_US_MAX, 2).expect("the bounds are constants that fit"),
+            latency_us: Histogram::new_with_max(LATENCY_US_MAX, 2)
+                .expect("the bounds are constants that fit"),
         };
         Statistics {
             kinds: Kind::ALL.iter().map(|_| kind()).collect(),
@@ -119,7 +120,8 @@ impl Statistics {
         for kind in &mut self.kinds {
             if kind.this_turn > 0 {
                 kind.requests += kind.this_turn;
-                kind.latency_us.saturating_record_n((nanos / 1000).max(1), kind.this_turn);
+                kind.latency_us
+                    .saturating_record_n((nanos / 1000).max(1), kind.this_turn);
                 kind.this_turn = 0;
             }
         }
@@ -226,7 +228,11 @@ impl Shard {
             dead_bytes: log.dead_bytes,
             segments: log.segments,
             tail_bytes: log.tail_bytes,
-            index_bytes: self.keyspaces.iter().map(super::Keyspace::memory_bytes).sum(),
+            index_bytes: self
+                .keyspaces
+                .iter()
+                .map(super::Keyspace::memory_bytes)
+                .sum(),
             expiry_entries: self.expiry.len() as u64,
             log_end: self.log.end().0,
             blocks: self.statistics.blocks,
@@ -240,7 +246,10 @@ impl Shard {
             queue_in_flight: self.pipeline.replies_in_flight(),
             queue_staged: self.batch.replies.len(),
             queue_waiting: self.waiting.requests(),
-            requests: Kind::ALL.iter().map(|&kind| self.kind_status(kind)).collect(),
+            requests: Kind::ALL
+                .iter()
+                .map(|&kind| self.kind_status(kind))
+                .collect(),
         }
     }
 

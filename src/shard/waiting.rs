@@ -98,12 +98,17 @@ impl Waiting {
 
     /// A record that was read for a waiting request.
     pub(super) fn warm(&self, position: Position) -> Option<Result<&[u8], &str>> {
-        self.warm.get(&position).map(|warm| warm.record.as_deref().map_err(String::as_str))
+        self.warm
+            .get(&position)
+            .map(|warm| warm.record.as_deref().map_err(String::as_str))
     }
 
     fn unpin(&mut self, positions: Vec<Position>) {
         for position in positions {
-            let warm = self.warm.get_mut(&position).expect("a pinned record is kept");
+            let warm = self
+                .warm
+                .get_mut(&position)
+                .expect("a pinned record is kept");
             warm.pins -= 1;
             if warm.pins == 0 {
                 let warm = self.warm.remove(&position).expect("it was there just now");
@@ -117,13 +122,19 @@ impl Waiting {
         match stop {
             Stop::Commit => self.for_commit.push(id),
             Stop::Cold(records) => {
-                let queue = self.queues.get_mut(&id).expect("the queue that waits is there");
+                let queue = self
+                    .queues
+                    .get_mut(&id)
+                    .expect("the queue that waits is there");
                 queue.missing = records.len();
                 for (position, len) in records {
                     let read = self.reads.entry(position).or_insert_with(|| {
                         self.to_submit.push(position);
                         self.bytes += len as usize;
-                        Read { len, queues: Vec::new() }
+                        Read {
+                            len,
+                            queues: Vec::new(),
+                        }
                     });
                     read.queues.push(id);
                 }
@@ -136,33 +147,54 @@ impl Waiting {
 impl Shard {
     /// If earlier requests on the same key wait, puts this one behind them.
     pub(super) fn queued_behind(&mut self, origin: Origin, request: &Request<'_>) -> bool {
-        let Some(id) = self.busy_queue(request) else { return false };
+        let Some(id) = self.busy_queue(request) else {
+            return false;
+        };
         let task = Task::Request(encode(request));
         self.waiting.bytes += task.bytes();
-        self.waiting.queues.get_mut(&id).expect("a busy queue is there").tasks.push_back((origin, task));
+        self.waiting
+            .queues
+            .get_mut(&id)
+            .expect("a busy queue is there")
+            .tasks
+            .push_back((origin, task));
         true
     }
 
     /// Puts a request that could not be evaluated into line.
     pub(super) fn wait(&mut self, origin: Origin, request: &Request<'_>, stop: Stop) {
-        let id = self.queue_ids(request).next().expect("a request that waits is about a key");
+        let id = self
+            .queue_ids(request)
+            .next()
+            .expect("a request that waits is about a key");
         self.enqueue(id, origin, Task::Request(encode(request)), stop);
     }
 
     /// Puts a scan's step into line.
     pub(super) fn wait_scan(&mut self, origin: Origin, step: ScanStep, stop: Stop) {
         self.waiting.alone_next += 1;
-        self.enqueue(QueueId::Alone(self.waiting.alone_next), origin, Task::Scan(step), stop);
+        self.enqueue(
+            QueueId::Alone(self.waiting.alone_next),
+            origin,
+            Task::Scan(step),
+            stop,
+        );
     }
 
     fn enqueue(&mut self, id: QueueId, origin: Origin, task: Task, stop: Stop) {
         self.waiting.bytes += task.bytes();
-        self.waiting.queues.entry(id).or_default().tasks.push_back((origin, task));
+        self.waiting
+            .queues
+            .entry(id)
+            .or_default()
+            .tasks
+            .push_back((origin, task));
         self.waiting.need(id, stop);
     }
 
     fn busy_queue(&self, request: &Request<'_>) -> Option<QueueId> {
-        self.queue_ids(request).find(|id| self.waiting.queues.contains_key(id))
+        self.queue_ids(request)
+            .find(|id| self.waiting.queues.contains_key(id))
     }
 
     fn queue_ids<'a>(&'a self, request: &Request<'a>) -> impl Iterator<Item = QueueId> + use<'a> {
@@ -176,7 +208,10 @@ impl Shard {
             | Request::Append { keyspace, key, .. } => (keyspace, vec![key]),
             Request::Put { keyspace, put } => (keyspace, vec![put.key]),
             Request::Delete { keyspace, delete } => (keyspace, vec![delete.key]),
-            Request::AtomicBatch { keyspace, ref items } => (keyspace, items.iter().map(item_key).collect()),
+            Request::AtomicBatch {
+                keyspace,
+                ref items,
+            } => (keyspace, items.iter().map(item_key).collect()),
             _ => (0, Vec::new()),
         };
         keys.into_iter()
@@ -189,19 +224,36 @@ impl Shard {
         for position in std::mem::take(&mut self.waiting.to_submit) {
             let len = self.waiting.reads[&position].len;
             self.waiting.cold_reads += 1;
-            assert!(self.submit_read(position, len, disk), "the index points into the log");
+            assert!(
+                self.submit_read(position, len, disk),
+                "the index points into the log"
+            );
         }
     }
 
     /// A read has come back: check it, and go on with whoever waited for it.
-    pub(super) fn cold_read_done(&mut self, now: Now, position: Position, outcome: DiskOutcome, out: &mut impl Replies) {
-        let read = self.waiting.reads.remove(&position).expect("a read that completes was asked for");
+    pub(super) fn cold_read_done(
+        &mut self,
+        now: Now,
+        position: Position,
+        outcome: DiskOutcome,
+        out: &mut impl Replies,
+    ) {
+        let read = self
+            .waiting
+            .reads
+            .remove(&position)
+            .expect("a read that completes was asked for");
         self.waiting.bytes -= read.len as usize;
-        let record = outcome.map_err(|error| error.to_string()).and_then(|mut bytes| {
-            let len = Record::check(&bytes, position).map_err(|error| error.to_string())?.encoded_len();
-            bytes.truncate(len);
-            Ok(bytes)
-        });
+        let record = outcome
+            .map_err(|error| error.to_string())
+            .and_then(|mut bytes| {
+                let len = Record::check(&bytes, position)
+                    .map_err(|error| error.to_string())?
+                    .encoded_len();
+                bytes.truncate(len);
+                Ok(bytes)
+            });
         let record = record.map_err(|error| {
             self.statistics.damaged_reads += 1;
             let place = self.log.place_of(position).map(|place| (place.segment.to_string(), place.offset));
@@ -212,9 +264,19 @@ impl Shard {
             )
         });
         self.waiting.bytes += record.as_ref().map_or(0, Vec::len);
-        self.waiting.warm.insert(position, Warm { record, pins: read.queues.len() });
+        self.waiting.warm.insert(
+            position,
+            Warm {
+                record,
+                pins: read.queues.len(),
+            },
+        );
         for id in read.queues {
-            let queue = self.waiting.queues.get_mut(&id).expect("a queue stays while it waits for a read");
+            let queue = self
+                .waiting
+                .queues
+                .get_mut(&id)
+                .expect("a queue stays while it waits for a read");
             queue.pinned.push(position);
             queue.missing -= 1;
             if queue.missing == 0 {
@@ -233,16 +295,25 @@ impl Shard {
     /// Evaluates a queue's tasks until one has to wait again or none is left.
     fn advance(&mut self, now: Now, id: QueueId, out: &mut impl Replies) {
         loop {
-            let queue = self.waiting.queues.get_mut(&id).expect("a queue that advances is there");
+            let queue = self
+                .waiting
+                .queues
+                .get_mut(&id)
+                .expect("a queue that advances is there");
             let Some((origin, task)) = queue.tasks.pop_front() else {
-                let queue = self.waiting.queues.remove(&id).expect("it was there just now");
+                let queue = self
+                    .waiting
+                    .queues
+                    .remove(&id)
+                    .expect("it was there just now");
                 self.waiting.unpin(queue.pinned);
                 return;
             };
             self.waiting.bytes -= task.bytes();
             let result = match &task {
                 Task::Request(frame) => {
-                    let (_, request) = Request::decode(&frame[LENGTH_LEN..]).expect("what was encoded here decodes");
+                    let (_, request) = Request::decode(&frame[LENGTH_LEN..])
+                        .expect("what was encoded here decodes");
                     self.evaluate(now, origin, &request, out)
                 }
                 Task::Scan(step) => self.try_scan(now, origin, step, out),
@@ -252,7 +323,11 @@ impl Shard {
                 Err(Stop::Refused(refusal)) => self.refuse_task(origin, &task, &refusal, out),
                 Err(stop) => {
                     self.waiting.bytes += task.bytes();
-                    let queue = self.waiting.queues.get_mut(&id).expect("the queue stays while it advances");
+                    let queue = self
+                        .waiting
+                        .queues
+                        .get_mut(&id)
+                        .expect("the queue stays while it advances");
                     queue.tasks.push_front((origin, task));
                     self.waiting.need(id, stop);
                     return;
@@ -261,7 +336,13 @@ impl Shard {
         }
     }
 
-    fn refuse_task(&mut self, origin: Origin, task: &Task, refusal: &Refusal, out: &mut impl Replies) {
+    fn refuse_task(
+        &mut self,
+        origin: Origin,
+        task: &Task,
+        refusal: &Refusal,
+        out: &mut impl Replies,
+    ) {
         match task {
             Task::Request(_) => self.refuse(origin, refusal, out),
             Task::Scan(_) => self.refuse_scan(origin, refusal, out),
@@ -280,6 +361,8 @@ fn item_key<'a>(item: &BatchItem<'a>) -> &'a [u8] {
 fn encode(request: &Request<'_>) -> Vec<u8> {
     let mut frame = Vec::with_capacity(request.encoded_len());
     request.encode(0, &mut frame);
-    debug_assert!(key_of(&frame[LENGTH_LEN..]).is_some() || matches!(request, Request::AtomicBatch { .. }));
+    debug_assert!(
+        key_of(&frame[LENGTH_LEN..]).is_some() || matches!(request, Request::AtomicBatch { .. })
+    );
     frame
 }

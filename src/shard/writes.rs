@@ -4,7 +4,9 @@ use corduroy_proto_wire::{BatchItem, Body, Condition, Delete, Put, Response, Sta
 
 use super::lookup::{Facts, KeyPlace};
 use super::origin::{Origin, Replies};
-use super::staging::{Batch, Pending, PendingBody, PendingItem, PendingPlace, PendingReply, Previous};
+use super::staging::{
+    Batch, Pending, PendingBody, PendingItem, PendingPlace, PendingReply, Previous,
+};
 use super::statistics::Kind;
 use super::{Refusal, Shard, Stop};
 use crate::storage::format::{Record, RecordKind};
@@ -35,14 +37,20 @@ impl Decision {
             expiry: current.and_then(|record| record.expiry),
             previous: facts.previous,
             pending: facts.pending,
-            value: if return_value { current.map(|record| record.value.to_vec()) } else { None },
+            value: if return_value {
+                current.map(|record| record.value.to_vec())
+            } else {
+                None
+            },
         }
     }
 }
 
 fn holds(condition: &Condition<'_>, current: Option<&Record<'_>>) -> bool {
     match (condition, current) {
-        (Condition::Always, _) | (Condition::IfAbsent, None) | (Condition::IfPresent, Some(_)) => true,
+        (Condition::Always, _) | (Condition::IfAbsent, None) | (Condition::IfPresent, Some(_)) => {
+            true
+        }
         (Condition::IfVersion(version), Some(record)) => record.version.0 == *version,
         (Condition::IfValue(value), Some(record)) => record.value == *value,
         (Condition::IfAbsent, Some(_))
@@ -51,8 +59,11 @@ fn holds(condition: &Condition<'_>, current: Option<&Record<'_>>) -> bool {
 }
 
 fn decide_put(facts: &Facts<'_>, put: &Put<'_>) -> Decision {
-    let status =
-        if holds(&put.condition, facts.current.as_ref()) { Status::Ok } else { Status::ConditionFailed };
+    let status = if holds(&put.condition, facts.current.as_ref()) {
+        Status::Ok
+    } else {
+        Status::ConditionFailed
+    };
     Decision::new(facts, status, put.return_value)
 }
 
@@ -119,7 +130,11 @@ impl Shard {
         ttl_ms: Option<u64>,
         out: &mut impl Replies,
     ) -> Result<(), Stop> {
-        let kind = if ttl_ms.is_some() { Kind::Touch } else { Kind::Persist };
+        let kind = if ttl_ms.is_some() {
+            Kind::Touch
+        } else {
+            Kind::Persist
+        };
         let place = self.writable(keyspace, key)?;
         let facts = self.facts(now, &place, key)?;
         let Some(current) = facts.current else {
@@ -157,8 +172,15 @@ impl Shard {
         };
         let expiry = facts.current.as_ref().and_then(|record| record.expiry);
         let previous = facts.previous;
-        let version =
-            self.stage_set(now, origin, &place, key, sum.to_string().as_bytes(), expiry, previous);
+        let version = self.stage_set(
+            now,
+            origin,
+            &place,
+            key,
+            sum.to_string().as_bytes(),
+            expiry,
+            previous,
+        );
         self.done_after_commit(now, origin, Kind::Add, version, PendingBody::Counter(sum));
         Ok(())
     }
@@ -181,7 +203,13 @@ impl Shard {
         let expiry = current.and_then(|record| record.expiry);
         let previous = facts.previous;
         let version = self.stage_set(now, origin, &place, key, &value, expiry, previous);
-        self.done_after_commit(now, origin, Kind::Append, version, PendingBody::Number(value.len() as u64));
+        self.done_after_commit(
+            now,
+            origin,
+            Kind::Append,
+            version,
+            PendingBody::Number(value.len() as u64),
+        );
         Ok(())
     }
 
@@ -204,11 +232,18 @@ impl Shard {
                 }
                 BatchItem::Delete(delete) => delete.key,
                 BatchItem::Get { .. } => {
-                    return Err(Refusal::new(Status::InvalidRequest, "an atomic batch holds writes only").into());
+                    return Err(Refusal::new(
+                        Status::InvalidRequest,
+                        "an atomic batch holds writes only",
+                    )
+                    .into());
                 }
             };
             let place = self.writable(keyspace, key)?;
-            if places.first().is_some_and(|first| first.partition != place.partition) {
+            if places
+                .first()
+                .is_some_and(|first| first.partition != place.partition)
+            {
                 return Err(Refusal::new(
                     Status::CrossPartition,
                     "the keys of an atomic batch must be in one partition: give them the same {tag}",
@@ -220,18 +255,26 @@ impl Shard {
         }
         keys.sort_unstable();
         if keys.windows(2).any(|pair| pair[0] == pair[1]) {
-            return Err(Refusal::new(Status::InvalidRequest, "a key appears twice in an atomic batch").into());
+            return Err(Refusal::new(
+                Status::InvalidRequest,
+                "a key appears twice in an atomic batch",
+            )
+            .into());
         }
 
         let decisions = self.decide_all(now, items, &places)?;
-        let allowed = decisions.iter().zip(items).all(|(decision, item)| match item {
-            // Deleting what is not there is no failure, unless the delete was conditional.
-            BatchItem::Delete(delete) => {
-                decision.status == Status::Ok
-                    || (decision.status == Status::NotFound && delete.condition == Condition::Always)
-            }
-            _ => decision.status == Status::Ok,
-        });
+        let allowed = decisions
+            .iter()
+            .zip(items)
+            .all(|(decision, item)| match item {
+                // Deleting what is not there is no failure, unless the delete was conditional.
+                BatchItem::Delete(delete) => {
+                    decision.status == Status::Ok
+                        || (decision.status == Status::NotFound
+                            && delete.condition == Condition::Always)
+                }
+                _ => decision.status == Status::Ok,
+            });
         let pending = decisions.iter().any(|decision| decision.pending);
         let mut results = Vec::with_capacity(items.len());
         for ((item, place), decision) in items.iter().zip(&places).zip(decisions) {
@@ -240,7 +283,9 @@ impl Shard {
             if allowed && decision.status == Status::Ok {
                 version = match item {
                     BatchItem::Put(put) => self.stage_put(now, origin, place, put, &decision),
-                    BatchItem::Delete(delete) => self.stage_delete(now, origin, place, delete.key, decision.previous),
+                    BatchItem::Delete(delete) => {
+                        self.stage_delete(now, origin, place, delete.key, decision.previous)
+                    }
                     BatchItem::Get { .. } => unreachable!("refused above"),
                 };
                 timestamp = now.wall;
@@ -257,7 +302,11 @@ impl Shard {
             origin,
             kind: Kind::Atomic,
             since: now.mono,
-            status: if allowed { Status::Ok } else { Status::ConditionFailed },
+            status: if allowed {
+                Status::Ok
+            } else {
+                Status::ConditionFailed
+            },
             version: Version(0),
             timestamp: WallMillis(0),
             body: PendingBody::Items(results),
@@ -271,7 +320,12 @@ impl Shard {
     }
 
     /// Decides each item; if several need cold records, asks for all of them at once.
-    fn decide_all(&self, now: Now, items: &[BatchItem<'_>], places: &[KeyPlace]) -> Result<Vec<Decision>, Stop> {
+    fn decide_all(
+        &self,
+        now: Now,
+        items: &[BatchItem<'_>],
+        places: &[KeyPlace],
+    ) -> Result<Vec<Decision>, Stop> {
         let mut decisions = Vec::with_capacity(items.len());
         let mut cold = Vec::new();
         for (item, place) in items.iter().zip(places) {
@@ -282,20 +336,29 @@ impl Shard {
             };
             match (self.facts(now, place, key), item) {
                 (Ok(facts), BatchItem::Put(put)) => decisions.push(decide_put(&facts, put)),
-                (Ok(facts), BatchItem::Delete(delete)) => decisions.push(decide_delete(&facts, delete)),
+                (Ok(facts), BatchItem::Delete(delete)) => {
+                    decisions.push(decide_delete(&facts, delete))
+                }
                 (Ok(_), BatchItem::Get { .. }) => unreachable!("refused by the caller"),
                 (Err(Stop::Cold(records)), _) => cold.extend(records),
                 (Err(stop), _) => return Err(stop),
             }
         }
-        if cold.is_empty() { Ok(decisions) } else { Err(Stop::Cold(cold)) }
+        if cold.is_empty() {
+            Ok(decisions)
+        } else {
+            Err(Stop::Cold(cold))
+        }
     }
 
     fn check_value_len(&self, len: usize) -> Result<(), Refusal> {
         if len > self.config.value_len_max {
             return Err(Refusal::new(
                 Status::LimitExceeded,
-                format!("a value of {len} bytes is over value_len_max, {} bytes", self.config.value_len_max),
+                format!(
+                    "a value of {len} bytes is over value_len_max, {} bytes",
+                    self.config.value_len_max
+                ),
             ));
         }
         Ok(())
@@ -311,16 +374,34 @@ impl Shard {
     }
 
     #[inline]
-    fn stage_put(&mut self, now: Now, origin: Origin, place: &KeyPlace, put: &Put<'_>, decision: &Decision) -> Version {
+    fn stage_put(
+        &mut self,
+        now: Now,
+        origin: Origin,
+        place: &KeyPlace,
+        put: &Put<'_>,
+        decision: &Decision,
+    ) -> Version {
         let expiry = match put.ttl {
             Ttl::None => None,
             Ttl::Keep => decision.expiry,
             Ttl::Millis(ttl) => Some(expiry_at(now, ttl)),
         };
-        self.stage_set(now, origin, place, put.key, put.value, expiry, decision.previous)
+        self.stage_set(
+            now,
+            origin,
+            place,
+            put.key,
+            put.value,
+            expiry,
+            decision.previous,
+        )
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the parts of a record and its surroundings")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the parts of a record and its surroundings"
+    )]
     #[inline]
     fn stage_set(
         &mut self,
@@ -370,10 +451,21 @@ impl Shard {
     }
 
     #[inline]
-    fn stage(&mut self, origin: Origin, place: &KeyPlace, record: &Record<'_>, previous: Previous) -> Version {
+    fn stage(
+        &mut self,
+        origin: Origin,
+        place: &KeyPlace,
+        record: &Record<'_>,
+        previous: Previous,
+    ) -> Version {
         let Batch { arena, .. } = &self.batch;
-        debug_assert!(arena.len() <= u32::MAX as usize / 2, "a batch stays far below what an offset can name");
-        let effect = self.batch.push(place.partition, place.hash, record, previous);
+        debug_assert!(
+            arena.len() <= u32::MAX as usize / 2,
+            "a batch stays far below what an offset can name"
+        );
+        let effect = self
+            .batch
+            .push(place.partition, place.hash, record, previous);
         let len = self.batch.effects[effect as usize].len;
         self.overlay
             .entry(place.overlay_key())
@@ -393,7 +485,14 @@ impl Shard {
         record.version
     }
 
-    fn done_after_commit(&mut self, now: Now, origin: Origin, kind: Kind, version: Version, body: PendingBody) {
+    fn done_after_commit(
+        &mut self,
+        now: Now,
+        origin: Origin,
+        kind: Kind,
+        version: Version,
+        body: PendingBody,
+    ) {
         self.reply_after_commit(PendingReply {
             origin,
             kind,
@@ -466,7 +565,16 @@ mod tests {
     fn counters_are_canonical_decimal_text() {
         assert_eq!(parse_counter(b"-42"), Some(-42));
         assert_eq!(parse_counter(b"9223372036854775807"), Some(i64::MAX));
-        for refused in [&b"+1"[..], b"01", b" 1", b"1 ", b"", b"-0", b"9223372036854775808", b"\xff"] {
+        for refused in [
+            &b"+1"[..],
+            b"01",
+            b" 1",
+            b"1 ",
+            b"",
+            b"-0",
+            b"9223372036854775808",
+            b"\xff",
+        ] {
             assert_eq!(parse_counter(refused), None, "{refused:?}");
         }
     }

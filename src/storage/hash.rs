@@ -139,3 +139,81 @@ impl fmt::Debug for KeyHasher {
         f.debug_struct("KeyHasher").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The definition, a bit at a time.
+    fn crc16_by_bits(bytes: &[u8]) -> u16 {
+        let mut crc = 0u16;
+        for &byte in bytes {
+            crc ^= u16::from(byte) << 8;
+            for _ in 0..8 {
+                crc = if crc & 0x8000 == 0 {
+                    crc << 1
+                } else {
+                    (crc << 1) ^ CRC_POLYNOMIAL
+                };
+            }
+        }
+        crc
+    }
+
+    /// A slot that differs from Redis Cluster's sends every client that knows the layout to the wrong partition.
+    /// The first is the check value of the CRC catalogue and of the Redis Cluster specification; the slots are what
+    /// `CLUSTER KEYSLOT` answers.
+    #[test]
+    fn slots_are_those_of_redis_cluster() {
+        assert_eq!(crc16(b"123456789"), 0x31c3);
+        assert_eq!(slot_of(b"123456789"), 12_739);
+        assert_eq!(slot_of(b"foo"), 12_182);
+        assert_eq!(slot_of(b"bar"), 5_061);
+        assert_eq!(slot_of(b"hello"), 866);
+        assert_eq!(slot_of(b""), 0);
+    }
+
+    /// The cases of the specification: what is a tag and what isn't decides whether two keys can be written atomically.
+    #[test]
+    fn only_a_tag_that_is_closed_and_not_empty_counts() {
+        let whole = |key: &[u8]| crc16_by_bits(key) % SLOTS;
+        assert_eq!(slot_of(b"{user1000}.following"), whole(b"user1000"));
+        assert_eq!(slot_of(b"{user1000}.followers"), whole(b"user1000"));
+        assert_eq!(slot_of(b"foo{}{bar}"), whole(b"foo{}{bar}"));
+        assert_eq!(slot_of(b"foo{{bar}}zap"), whole(b"{bar"));
+        assert_eq!(slot_of(b"foo{bar}{zap}"), whole(b"bar"));
+        assert_eq!(slot_of(b"foo}bar{zap"), whole(b"foo}bar{zap"));
+        assert_eq!(slot_of(b"}{zap}"), whole(b"zap"));
+    }
+
+    /// Hashes order the scans and are rebuilt at each start: another function under the same secret would break every cursor
+    /// that a client holds. The vector is the first of SipHash-1-3's reference implementation.
+    #[test]
+    fn the_index_hash_never_changes() {
+        let secret = std::array::from_fn(|index| index as u8);
+        assert_eq!(KeyHasher::new(&secret).hash(b"").0, 0xabac_0158_050f_c4dc);
+        assert_ne!(
+            KeyHasher::new(&[0; HASH_SECRET_LEN]).hash(b""),
+            KeyHasher::new(&secret).hash(b"")
+        );
+    }
+
+    /// Debug output ends up in logs, and whoever knows the secret can make keys collide.
+    #[test]
+    fn the_secret_is_not_printed() {
+        assert_eq!(
+            format!("{:?}", KeyHasher::new(&[7; HASH_SECRET_LEN])),
+            "KeyHasher { .. }"
+        );
+    }
+
+    proptest! {
+        /// A wrong entry in one of the eight tables shows only for some byte at some place.
+        #[test]
+        fn eight_bytes_a_step_give_the_same_as_one_bit_a_step(bytes in prop::collection::vec(any::<u8>(), 0..100)) {
+            prop_assert_eq!(crc16(&bytes), crc16_by_bits(&bytes));
+        }
+    }
+}

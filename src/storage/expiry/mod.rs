@@ -25,6 +25,8 @@
 
 mod buckets;
 mod entry;
+#[cfg(test)]
+mod tests;
 
 pub use self::entry::Due;
 
@@ -83,10 +85,7 @@ impl ExpiryQueue {
             .into(),
         );
         if self.pass.is_none() && self.len() >= EXPIRY_PASS_LEN_MIN.max(self.valid_estimate * 2) {
-            self.pass = Some(Pass {
-                at: BucketKey::START,
-                kept: 0,
-            });
+            self.begin_pass();
         }
     }
 
@@ -146,6 +145,13 @@ impl ExpiryQueue {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    fn begin_pass(&mut self) {
+        self.pass.get_or_insert(Pass {
+            at: BucketKey::START,
+            kept: 0,
+        });
     }
 
     /// Asserts all invariants. Costs the size of the queue, so it is for tests.

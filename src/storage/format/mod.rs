@@ -27,6 +27,8 @@ mod block;
 mod entry;
 mod record;
 mod segment;
+#[cfg(test)]
+mod tests;
 
 pub use block::{
     BLOCK_HEADER_LEN, BlockError, BlockHeader, BlockKind, block_len, payload_crc, zero_sectors,
@@ -42,6 +44,7 @@ pub use segment::{
 use crate::types::Position;
 
 /// What a checksum over bytes at a position starts from: different positions give different seeds (but for one in 2³²).
+#[inline]
 fn position_seed(position: Position) -> u32 {
     // Fibonacci hashing (Knuth, The Art of Computer Programming, volume 3, section 6.4): 2⁶⁴ divided by the golden ratio.
     (position.0.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32) as u32
@@ -54,25 +57,30 @@ pub fn is_zero(bytes: &[u8]) -> bool {
     chunks.iter().all(|chunk| *chunk == [0; 64]) && rest.iter().all(|byte| *byte == 0)
 }
 
+#[inline]
 fn u16_at(bytes: &[u8], at: usize) -> u16 {
     u16::from_le_bytes(array_at(bytes, at))
 }
 
+#[inline]
 fn u32_at(bytes: &[u8], at: usize) -> u32 {
     u32::from_le_bytes(array_at(bytes, at))
 }
 
+#[inline]
 fn u64_at(bytes: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(array_at(bytes, at))
 }
 
 /// The field at a constant offset of a structure whose length the caller has checked.
+#[inline]
 fn array_at<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
     *bytes[at..]
         .first_chunk()
         .expect("fields lie inside the structure, whose length was checked")
 }
 
+#[inline]
 fn put<const N: usize>(out: &mut [u8], at: usize, field: [u8; N]) {
     out[at..at + N].copy_from_slice(&field);
 }

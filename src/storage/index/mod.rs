@@ -27,7 +27,11 @@
 mod directory;
 mod entry;
 mod graveyard;
+#[cfg(test)]
+mod measure;
 mod table;
+#[cfg(test)]
+mod tests;
 
 pub use self::entry::{Candidate, HashCursor};
 pub use self::graveyard::Graveyard;

@@ -10,7 +10,8 @@
 
 use crate::limits::BLOCK_ALIGN;
 use crate::storage::format::{
-    BLOCK_HEADER_LEN, BlockHeader, BlockKind, ENTRY_HEADER_LEN, EntryHeader, EntryKind, LogTag, Record,
+    BLOCK_HEADER_LEN, BlockHeader, BlockKind, ENTRY_HEADER_LEN, EntryHeader, EntryKind, LogTag,
+    Record,
 };
 use crate::types::{PartitionId, Position, WallMillis};
 
@@ -50,9 +51,25 @@ struct OpenEntry {
 impl<'a> BlockBuilder<'a> {
     /// Starts a block at `start`, whose bytes are `memory` (long enough for the whole block).
     #[must_use]
-    pub fn new(memory: &'a mut [u8], start: Position, base: Position, tag: LogTag) -> BlockBuilder<'a> {
-        assert!(memory.len() >= BLOCK_HEADER_LEN, "a block has room for its header");
-        BlockBuilder { memory, start, base, tag, used: BLOCK_HEADER_LEN, entries: 0, entry: None }
+    pub fn new(
+        memory: &'a mut [u8],
+        start: Position,
+        base: Position,
+        tag: LogTag,
+    ) -> BlockBuilder<'a> {
+        assert!(
+            memory.len() >= BLOCK_HEADER_LEN,
+            "a block has room for its header"
+        );
+        BlockBuilder {
+            memory,
+            start,
+            base,
+            tag,
+            used: BLOCK_HEADER_LEN,
+            entries: 0,
+            entry: None,
+        }
     }
 
     /// How long a block with these entries and record bytes is, padding included.
@@ -64,8 +81,18 @@ impl<'a> BlockBuilder<'a> {
     /// Begins the entry of one partition, and ends the one before it.
     pub fn begin_entry(&mut self, partition: PartitionId, term: u64, index: u64) {
         self.end_entry();
-        let header = EntryHeader { partition, kind: EntryKind::Effects, records: 0, len: 0, term, index };
-        self.entry = Some(OpenEntry { at: self.used, header });
+        let header = EntryHeader {
+            partition,
+            kind: EntryKind::Effects,
+            records: 0,
+            len: 0,
+            term,
+            index,
+        };
+        self.entry = Some(OpenEntry {
+            at: self.used,
+            header,
+        });
         self.used += ENTRY_HEADER_LEN;
     }
 
@@ -106,7 +133,9 @@ impl<'a> BlockBuilder<'a> {
     fn end_entry(&mut self) {
         if let Some(entry) = self.entry.take() {
             let place = &mut self.memory[entry.at..entry.at + ENTRY_HEADER_LEN];
-            entry.header.encode(place.try_into().expect("the slice has the header's length"));
+            entry
+                .header
+                .encode(place.try_into().expect("the slice has the header's length"));
             self.entries += 1;
         }
     }

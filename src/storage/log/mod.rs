@@ -131,7 +131,12 @@ impl Log {
     ) -> Log {
         let mut log = Log::new(identity, tag, segment_len);
         for found in segments {
-            assert!(log.segments.back().is_none_or(|last| last.end == found.base), "segments follow one another");
+            assert!(
+                log.segments
+                    .back()
+                    .is_none_or(|last| last.end == found.base),
+                "segments follow one another"
+            );
             log.segments.push_back(Segment {
                 id: found.id,
                 base: found.base,
@@ -152,9 +157,18 @@ impl Log {
     /// # Errors
     /// When the kernel refuses the memory.
     pub fn load(&mut self, id: SegmentId, content: &[u8]) -> io::Result<()> {
-        let segment = self.segments.iter_mut().rev().find(|segment| segment.memory.is_none()).expect("a segment to load");
+        let segment = self
+            .segments
+            .iter_mut()
+            .rev()
+            .find(|segment| segment.memory.is_none())
+            .expect("a segment to load");
         assert_eq!(segment.id, id, "segments are loaded newest first");
-        assert_eq!(content.len() as u64, segment.end.0 - segment.base.0, "all of the segment's content is loaded");
+        assert_eq!(
+            content.len() as u64,
+            segment.end.0 - segment.base.0,
+            "all of the segment's content is loaded"
+        );
         let mut memory = SegmentMemory::new(segment.capacity() as usize)?;
         memory.range_mut(0..content.len()).copy_from_slice(content);
         self.tail_start = segment.base;
@@ -168,7 +182,10 @@ impl Log {
     pub fn wants_prepared(&self) -> Option<(SegmentId, u64)> {
         match self.prepared {
             Some(_) => None,
-            None => Some((SegmentId(self.segments.back().map_or(1, |last| last.id.0 + 1)), self.segment_len)),
+            None => Some((
+                SegmentId(self.segments.back().map_or(1, |last| last.id.0 + 1)),
+                self.segment_len,
+            )),
         }
     }
 
@@ -187,7 +204,9 @@ impl Log {
     /// Whether a block of `len` bytes fits into the active segment.
     #[must_use]
     pub fn fits(&self, len: usize) -> bool {
-        self.segments.back().is_some_and(|active| active.end.0 - active.base.0 + len as u64 <= active.capacity())
+        self.segments
+            .back()
+            .is_some_and(|active| active.end.0 - active.base.0 + len as u64 <= active.capacity())
     }
 
     /// Whether [`Log::rotate`] can go ahead.
@@ -211,7 +230,13 @@ impl Log {
         self.prepared = None;
         self.header_due = Some(self.header(id, file_len, now, SegmentState::Active { base }));
         self.tail_bytes += memory.len() as u64;
-        self.segments.push_back(Segment { id, base, end: base, file_len, memory: Some(memory) });
+        self.segments.push_back(Segment {
+            id,
+            base,
+            end: base,
+            file_len,
+            memory: Some(memory),
+        });
         Ok(())
     }
 
@@ -224,8 +249,14 @@ impl Log {
         assert!(self.fits(len), "a block is appended where it fits");
         let sequence = self.sequence_next;
         self.sequence_next += 1;
-        let active = self.segments.back_mut().expect("a block that fits has a segment");
-        let memory = active.memory.as_mut().expect("the active segment is in memory");
+        let active = self
+            .segments
+            .back_mut()
+            .expect("a block that fits has a segment");
+        let memory = active
+            .memory
+            .as_mut()
+            .expect("the active segment is in memory");
         let start = active.end;
         let at = (start.0 - active.base.0) as usize;
         let block = BlockBuilder::new(memory.range_mut(at..at + len), start, active.base, self.tag);
@@ -233,9 +264,21 @@ impl Log {
         assert_eq!(written, len, "a block is as long as it was said to be");
         active.end = Position(start.0 + len as u64);
         let mut bytes = self.header_due.take().unwrap_or_default();
-        let offset = if bytes.is_empty() { SEGMENT_HEADER_LEN as u64 + at as u64 } else { 0 };
+        let offset = if bytes.is_empty() {
+            SEGMENT_HEADER_LEN as u64 + at as u64
+        } else {
+            0
+        };
         bytes.extend_from_slice(memory.from(at, at + len));
-        (WritePlan { segment: active.id, offset, bytes, end: active.end }, result)
+        (
+            WritePlan {
+                segment: active.id,
+                offset,
+                bytes,
+                end: active.end,
+            },
+            result,
+        )
     }
 
     /// Drops the oldest segments from memory until the tail holds at most `budget` bytes. The active segment always stays,
@@ -243,11 +286,20 @@ impl Log {
     pub fn shrink_tail(&mut self, budget: u64, keep: Position) {
         while self.tail_bytes > budget {
             let active = self.segments.len().saturating_sub(1);
-            let Some(oldest) = self.segments.iter().position(|segment| segment.memory.is_some()) else { return };
+            let Some(oldest) = self
+                .segments
+                .iter()
+                .position(|segment| segment.memory.is_some())
+            else {
+                return;
+            };
             if oldest == active || self.segments[oldest].end > keep {
                 return;
             }
-            let memory = self.segments[oldest].memory.take().expect("the segment was found by its memory");
+            let memory = self.segments[oldest]
+                .memory
+                .take()
+                .expect("the segment was found by its memory");
             self.tail_bytes -= memory.len() as u64;
             self.tail_start = self.segments[oldest + 1].base;
             if memory.len() as u64 == self.segment_len - SEGMENT_HEADER_LEN as u64 {
@@ -265,7 +317,10 @@ impl Log {
     /// Records of `bytes` in all are no longer what their keys hold.
     #[inline]
     pub fn remove_live(&mut self, bytes: u64) {
-        assert!(self.live_bytes >= bytes, "bytes are counted in before they are counted out");
+        assert!(
+            self.live_bytes >= bytes,
+            "bytes are counted in before they are counted out"
+        );
         self.live_bytes -= bytes;
     }
 
@@ -328,10 +383,20 @@ impl Log {
         self.segment_len
     }
 
+    /// Bytes of records that the index points at.
+    #[must_use]
+    pub fn live_bytes(&self) -> u64 {
+        self.live_bytes
+    }
+
     /// Figures for `status`.
     #[must_use]
     pub fn statistics(&self) -> LogStatistics {
-        let total: u64 = self.segments.iter().map(|segment| segment.end.0 - segment.base.0).sum();
+        let total: u64 = self
+            .segments
+            .iter()
+            .map(|segment| segment.end.0 - segment.base.0)
+            .sum();
         LogStatistics {
             segments: self.segments.len() as u64,
             live_bytes: self.live_bytes,
@@ -341,7 +406,9 @@ impl Log {
     }
 
     fn find(&self, position: Position) -> Option<usize> {
-        self.segments.partition_point(|segment| segment.base <= position).checked_sub(1)
+        self.segments
+            .partition_point(|segment| segment.base <= position)
+            .checked_sub(1)
     }
 
     fn header(&self, id: SegmentId, len: u64, created: WallMillis, state: SegmentState) -> Vec<u8> {

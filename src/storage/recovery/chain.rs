@@ -281,7 +281,7 @@ impl Chain {
         let limit = span.next_base;
         let next = span
             .blocks_in_place(span.log, at + BLOCK_ALIGN, self.log)
-            .find(|block| block.sequence > self.next_sequence);
+            .next();
         if let Some(next) = next
             && limit.is_none_or(|limit| next.position < limit)
         {

@@ -37,6 +37,8 @@ mod chain;
 mod error;
 mod survey;
 mod tear;
+#[cfg(test)]
+mod tests;
 
 pub use error::{Damage, Fault, Proof, RecoveryError};
 

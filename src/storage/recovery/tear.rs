@@ -81,10 +81,9 @@ pub(super) fn judge(
 /// written, and that is enough.
 fn witness(span: &Span<'_>, log: LogTag, at: usize, used: usize) -> Option<BlockHeader> {
     let position = Position(span.base.0 + at as u64);
-    let later = span
-        .log
-        .get(..used.max(at + BLOCK_ALIGN))
-        .unwrap_or(span.log);
+    // The last header may end in zeros, so `used` may lie inside it.
+    let end = used.next_multiple_of(BLOCK_ALIGN).max(at + BLOCK_ALIGN);
+    let later = span.log.get(..end).unwrap_or(span.log);
     span.blocks_in_place(later, at + BLOCK_ALIGN, log)
         .find(|block| block.durable > position)
 }
