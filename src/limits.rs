@@ -1,9 +1,9 @@
 //! Every bound in one place, and the relations between them, asserted at compile time.
 
+pub use corduroy_proto_wire::{BATCH_LEN_MAX, KEY_LEN_MAX, PARTITIONS_MAX};
+
 /// Shortest key, in bytes.
 pub const KEY_LEN_MIN: usize = 1;
-/// Longest key, in bytes.
-pub const KEY_LEN_MAX: usize = 65_535;
 /// Longest value that a configuration may allow, in bytes; also the default.
 pub const VALUE_LEN_MAX: usize = 16 << 20;
 /// Most shards in a node.
@@ -12,10 +12,6 @@ pub const SHARDS_MAX: usize = 256;
 pub const KEYSPACES_MAX: usize = 1024;
 /// A keyspace's partitions unless told otherwise.
 pub const PARTITIONS_DEFAULT: u16 = 64;
-/// Most partitions of a keyspace.
-pub const PARTITIONS_MAX: u16 = 16_384;
-/// Most operations in a batch, and most keys in a scan page.
-pub const BATCH_LEN_MAX: usize = 4096;
 /// Most partitions of all keyspaces of a node together: each takes memory, empty or not.
 pub const PARTITIONS_TOTAL_MAX: u32 = 65_536;
 /// Blocks begin at multiples of this in a segment, so that a block's header never crosses a sector.
@@ -68,8 +64,7 @@ pub const CONFIG_FILE_LEN_MAX: u64 = 1 << 20;
 
 const _: () = assert!(SEGMENT_LEN_MAX >= 2 * VALUE_LEN_MAX as u64 + SEGMENT_SLACK_LEN);
 const _: () = assert!(SEGMENT_LEN_AUTO_MAX >= 2 * VALUE_LEN_MAX as u64 + SEGMENT_SLACK_LEN);
-const _: () =
-    assert!(SEGMENT_SLACK_LEN > 2 * KEY_LEN_MAX as u64);
+const _: () = assert!(SEGMENT_SLACK_LEN > 2 * KEY_LEN_MAX as u64);
 const _: () =
     assert!(SEGMENT_LEN_MIN <= SEGMENT_LEN_AUTO_MAX && SEGMENT_LEN_AUTO_MAX <= SEGMENT_LEN_MAX);
 const _: () = assert!(
@@ -145,4 +140,7 @@ pub const TURN_MESH_BYTES: usize = 128 << 10;
 pub const TURN_SENDS_MAX: usize = 128;
 
 // A block of what was staged and one more request fits beside two of the longest values.
-const _: () = assert!(SEGMENT_SLACK_LEN > BATCH_ARENA_MAX as u64 + (BATCH_LEN_MAX as u64 + BATCH_EFFECTS_MAX as u64) * 128);
+const _: () = assert!(
+    SEGMENT_SLACK_LEN
+        > BATCH_ARENA_MAX as u64 + (BATCH_LEN_MAX as u64 + BATCH_EFFECTS_MAX as u64) * 128
+);
