@@ -215,8 +215,8 @@ proptest! {
         prop_assert_eq!(scanned, pair.model.values().map(|&(_, address, _)| address).collect::<BTreeSet<_>>());
     }
 
-    /// The promise of `scan`: a key that is there throughout is returned, whatever grows, splits, merges and moves between the pages,
-    /// and wherever in a page the caller stops.
+    /// The promise of `scan`: a key that is there throughout is returned, whatever grows, splits, merges and moves between
+    /// the pages, and wherever in a page the caller stops.
     #[test]
     fn a_scan_sees_all_that_was_there_throughout(
         before in prop::collection::vec(step(), 1..6),
