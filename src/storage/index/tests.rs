@@ -171,7 +171,7 @@ impl Pair {
                 .find(|found| found.address == address)
                 .unwrap();
             assert!(
-                found.len_hint == 0 || (found.len_hint >= len && found.len_hint - len < 64),
+                found.len_hint == 0 || (found.len_hint >= len && found.len_hint - len < 8),
                 "{len}: {}",
                 found.len_hint
             );
@@ -313,7 +313,7 @@ fn a_cursor_from_outside_is_checked() {
             end,
             Candidate {
                 address: Position(1),
-                len_hint: 64
+                len_hint: 8
             }
         )]
     );
