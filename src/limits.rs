@@ -147,3 +147,9 @@ pub const TURN_INPUT_BYTES: usize = 128 << 10;
 pub const TURN_MESH_BYTES: usize = 128 << 10;
 /// Connections that one turn offers output to before it lets others run.
 pub const TURN_SENDS_MAX: usize = 128;
+
+// A block of what was staged and one more request fits beside two of the longest values.
+const _: () = assert!(
+    SEGMENT_SLACK_LEN
+        > BATCH_ARENA_MAX as u64 + (BATCH_LEN_MAX as u64 + BATCH_EFFECTS_MAX as u64) * 128
+);
