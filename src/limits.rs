@@ -39,6 +39,8 @@ pub const EXPIRY_CHECKS_PER_INSERT: usize = 4;
 /// What a segment holds beside two of the longest values, in bytes: a block takes what a batch had staged
 /// ([`BATCH_ARENA_MAX`]) and one more request of the largest frame, and it must fit into an empty segment with its headers.
 pub const SEGMENT_SLACK_LEN: u64 = 3 << 20;
+/// Shortest segment that a configuration may ask for, in bytes. Logs with shorter ones, from [`SEGMENT_LEN_MIN`] on, are read.
+pub const SEGMENT_LEN_ASKED_MIN: u64 = (SEGMENT_SLACK_LEN + 2).next_power_of_two();
 /// Longest segment that is chosen when none is asked for, in bytes: preparing one is a write of that length.
 pub const SEGMENT_LEN_AUTO_MAX: u64 = 256 << 20;
 /// A segment that is chosen takes at most this part of a shard's memory, so that the tail moves in small steps.
@@ -64,9 +66,12 @@ pub const CONFIG_FILE_LEN_MAX: u64 = 1 << 20;
 
 const _: () = assert!(SEGMENT_LEN_MAX >= 2 * VALUE_LEN_MAX as u64 + SEGMENT_SLACK_LEN);
 const _: () = assert!(SEGMENT_LEN_AUTO_MAX >= 2 * VALUE_LEN_MAX as u64 + SEGMENT_SLACK_LEN);
-const _: () = assert!(SEGMENT_SLACK_LEN > 2 * KEY_LEN_MAX as u64);
 const _: () =
-    assert!(SEGMENT_LEN_MIN <= SEGMENT_LEN_AUTO_MAX && SEGMENT_LEN_AUTO_MAX <= SEGMENT_LEN_MAX);
+    assert!(SEGMENT_LEN_ASKED_MIN > SEGMENT_SLACK_LEN && SEGMENT_LEN_ASKED_MIN >= SEGMENT_LEN_MIN);
+const _: () = assert!(SEGMENT_SLACK_LEN > 2 * KEY_LEN_MAX as u64);
+const _: () = assert!(
+    SEGMENT_LEN_ASKED_MIN <= SEGMENT_LEN_AUTO_MAX && SEGMENT_LEN_AUTO_MAX <= SEGMENT_LEN_MAX
+);
 const _: () = assert!(
     OUTPUT_BYTES_MAX >= VALUE_LEN_MAX as u64 + REPLY_SLACK_LEN
         && REPLY_SLACK_LEN > KEY_LEN_MAX as u64
