@@ -1,8 +1,9 @@
-//! Version 1 of the on-disk format is read for ever: a small log that this version wrote is kept in `tests/fixtures/format-v1/`, and
-//! this test reads it as a later release would.
+//! Version 1 of the on-disk format is read for ever: a small log that this version wrote is kept in
+//! `tests/fixtures/format-v1/`, and this test reads it as a later release would.
 //!
-//! The files are a shard's segments without the zeros at their ends, which the test puts back. `listing.txt` says what is in them, a line a
-//! record. A new version of the format adds a directory of its own; this one is never written again.
+//! The files are a shard's segments without the zeros at their ends, which the test puts back. `listing.txt`
+//! says what is in them, a line a record. A new version of the format adds a directory of its own; this one is
+//! never written again.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -128,8 +129,8 @@ fn a_log_of_version_1_is_read() {
     );
 }
 
-/// As long as this program writes version 1, it writes exactly these bytes: else logs exist that claim to be version 1 and that
-/// older releases can't read.
+/// As long as this program writes version 1, it writes exactly these bytes: else logs exist that claim to be
+/// version 1 and that older releases can't read.
 #[test]
 fn version_1_is_still_written_as_it_was() {
     assert_eq!(FORMAT_VERSION, 1);
@@ -159,7 +160,8 @@ fn trim(bytes: &[u8]) -> &[u8] {
     &bytes[..used]
 }
 
-/// All that version 1 can hold, once: every kind of block, entry and record, keys and values at their limits, a range given up.
+/// All that version 1 can hold, once: every kind of block, entry and record, keys and values at their limits, a
+/// range given up.
 fn log() -> Vec<(u64, Vec<u8>)> {
     let mut log = Log {
         files: Vec::new(),

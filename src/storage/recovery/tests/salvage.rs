@@ -3,7 +3,8 @@
 use super::super::{Fault, RecoveredSegment};
 use super::*;
 
-/// Salvages, checks that only right records come back, carries out the repairs, and checks that the next start finds the same without being asked to salvage.
+/// Salvages, checks that only right records come back, carries out the repairs, and checks that the next start
+/// finds the same without being asked to salvage.
 fn salvage(image: &Image) -> (Recovered, Vec<Known>) {
     assert!(run(image, false).is_err(), "nothing to salvage");
     let (recovered, seen) = run(image, true).expect("salvageable");
@@ -29,7 +30,8 @@ fn outside(writer: &Writer, from: u64, to: u64) -> Vec<Known> {
         .collect()
 }
 
-/// One byte of the log is wrong: salvage must cost the block that holds it and no other, wherever it is. Then writing goes on.
+/// One byte of the log is wrong: salvage must cost the block that holds it and no other, wherever it is. Then
+/// writing goes on.
 #[test]
 fn a_flipped_byte_costs_its_block_and_no_other() {
     let writer = small_log();
@@ -92,9 +94,9 @@ fn a_salvage_that_was_interrupted_can_be_repeated() {
     }
 }
 
-/// After a kill, blocks that were never synced are still in the page cache, and salvage puts a skip behind them. The power goes
-/// before the salvage is synced: the skip is on disk and a block before it is not. That is a tear like any other, so the skip must
-/// not testify that the block was synced.
+/// After a kill, blocks that were never synced are still in the page cache, and salvage puts a skip behind
+/// them. The power goes before the salvage is synced: the skip is on disk and a block before it is not. That is
+/// a tear like any other, so the skip must not testify that the block was synced.
 #[test]
 fn a_skip_does_not_testify_for_what_was_in_flight_before_it() {
     let mut writer = small_log();
@@ -114,7 +116,8 @@ fn a_skip_does_not_testify_for_what_was_in_flight_before_it() {
     assert_eq!(seen, writer.records_to(synced));
 }
 
-/// The sector of a segment's header is gone. All its blocks are still there and say where they belong; not one record may be lost.
+/// The sector of a segment's header is gone. All its blocks are still there and say where they belong; not one
+/// record may be lost.
 #[test]
 fn a_lost_segment_header_costs_nothing() {
     let writer = small_log();
@@ -151,7 +154,8 @@ fn a_lost_segment_header_and_first_block_cost_that_block() {
     assert_eq!(seen, outside(&writer, writer.base, writer.blocks[3].0));
 }
 
-/// A file was copied half: what is in the part that is left must be had, at any length, and never more than was written.
+/// A file was copied half: what is in the part that is left must be had, at any length, and never more than was
+/// written.
 #[test]
 fn a_truncated_last_file_gives_back_what_it_holds() {
     let writer = small_log();
