@@ -61,6 +61,36 @@ fn every_flipped_byte_is_found_or_harmless() {
     assert!(found >= 2 * checked, "{found} of {}", 2 * checked);
 }
 
+/// The same on a log that a crash has torn: the flip must not make the cut reach into what was synced, nor let half a block in.
+#[test]
+fn a_flipped_byte_in_a_torn_log_costs_nothing_that_was_synced() {
+    let mut writer = small_log();
+    writer.append(&[vec![6; 900]]);
+    writer.append(&[vec![7; 50]]);
+    let mut sector = 0;
+    let mut image = writer.crash(|all| {
+        sector += 1;
+        if sector == 2 { 0 } else { all }
+    });
+    assert_eq!(
+        run(&image, false).expect("a torn write").0.end.0,
+        writer.durable
+    );
+    for offset in SEGMENT_HEADER_LEN..writer.offset(writer.end) + SECTOR_LEN {
+        for flip in [0x01, 0xFF] {
+            image.get_mut(&2).expect("there")[offset] ^= flip;
+            match run(&image, false) {
+                Ok((recovered, seen)) => {
+                    assert_eq!(recovered.end.0, writer.durable, "offset {offset}");
+                    assert_eq!(seen, writer.records_to(writer.durable));
+                }
+                Err(error) => assert!(matches!(error, RecoveryError::Damaged(_)), "{error}"),
+            }
+            image.get_mut(&2).expect("there")[offset] ^= flip;
+        }
+    }
+}
+
 /// The disk returns zeros for a sector that was synced (a lost write, a discarded range). Where a later block
 /// or segment testifies, the start must fail: to take the hole for a crash would cut all acknowledged writes
 /// behind it. (Fails if `durable` is not looked at, or a later segment's base is not.)
