@@ -119,7 +119,7 @@ impl<P: Clock + Disk + Net + Mesh<MeshBatch>> Driver<P> {
                 );
             }
             Request::KeyspaceCreate { name, partitions } => {
-                self.create_keyspace(now, client, id, name, partitions)
+                self.create_keyspace(now, client, id, name, partitions);
             }
             Request::KeyspaceDrop { name } => self.drop_keyspace(now, client, id, name),
             _ => self.refuse(
