@@ -34,7 +34,7 @@ use crate::ports::Clock;
 use crate::runtime::driver::DriverConfig;
 use crate::runtime::glommio::{
     Acceptor, Arrival, Executor, MeshEnds, Order, Pulse, Seats, Segments, Serving, ShardState,
-    SystemClock, check_kernel, mesh, raise_open_files,
+    SystemClock, check_kernel, mesh, raise_open_files, start_watchdog,
 };
 use crate::runtime::recover::{StoredKeyspace, install_keyspaces, recover_shard};
 use crate::shard::{ShardConfig, SyncMode};
@@ -88,6 +88,7 @@ impl Node {
         let mut starting = Starting::spawn(config, &directory, clock, connections_max)?;
         let keyspaces = starting.recovered()?;
         tracing::debug!(elapsed = ?started.elapsed(), "all shards are recovered");
+        start_watchdog(&starting.pulses, clock).map_err(StartError::Thread)?;
         starting.run(&keyspaces, config, &directory)?;
         let seats = Seats::new(shard_count, connections_max);
         acceptor.start(seats, starting.arrivals, starting.pulses)?;

@@ -244,5 +244,5 @@ pub(super) async fn write(core: Rc<Core>, id: ConnectionId, socket: Rc<Socket>) 
         socket.state.set(State::Gone);
         socket.reader.give();
     }
-    core.turn.give();
+    core.delivered();
 }

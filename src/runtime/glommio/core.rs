@@ -13,7 +13,7 @@
 //! | alarm | the deadline of the last turn | |
 //! | orders | the node's word to stop | `drain`, `seal` |
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
@@ -37,8 +37,10 @@ use crate::types::{MonoNanos, Now, ShardId, WallMillis};
 #[derive(Debug)]
 pub(super) struct Core {
     pub(super) driver: RefCell<Driver<GlommioPorts>>,
-    /// Given when something was delivered to the driver.
-    pub(super) turn: Signal,
+    /// Given when a turn is to end.
+    turn: Signal,
+    /// Something was delivered to the driver since the last turn ended.
+    delivered: Cell<bool>,
     /// What connections receive into.
     pub(super) scratch: RefCell<Box<[u8]>>,
     alarm: Alarm,
@@ -109,6 +111,7 @@ impl Core {
             Core {
                 driver: RefCell::new(Driver::new(driver, shard, ports)),
                 turn: Signal::default(),
+                delivered: Cell::new(false),
                 scratch: RefCell::new(vec![0; limits::RECEIVE_SLICE_BYTES].into_boxed_slice()),
                 alarm: Alarm::default(),
                 clock,
@@ -119,10 +122,17 @@ impl Core {
         (core, inlets)
     }
 
+    /// Something was delivered to the driver: a turn ends once everything else that is ready has been, too.
+    #[inline]
+    pub(super) fn delivered(&self) {
+        self.delivered.set(true);
+        self.turn.give();
+    }
+
     #[inline]
     pub(super) fn received(&self, id: ConnectionId, bytes: &[u8]) -> Flow {
         let flow = self.driver.borrow_mut().received(id, bytes);
-        self.turn.give();
+        self.delivered();
         flow
     }
 
@@ -132,12 +142,12 @@ impl Core {
         driver.closed(id);
         driver.ports().detach(id);
         drop(driver);
-        self.turn.give();
+        self.delivered();
     }
 
     fn disk_completed(&self, ticket: DiskTicket, outcome: DiskOutcome) {
         self.driver.borrow_mut().disk_completed(ticket, outcome);
-        self.turn.give();
+        self.delivered();
     }
 
     /// Takes a connection in, if there is a place for it; else it is closed.
@@ -154,7 +164,7 @@ impl Core {
             driver.received(id, &arrival.received)
         };
         drop(driver);
-        self.turn.give();
+        self.delivered();
         glommio::spawn_local(connection::read(Rc::clone(self), id, socket, flow)).detach();
     }
 
@@ -175,7 +185,8 @@ impl Core {
             self.state.turn_ended(&driver);
             drop(driver);
             self.alarm.set(deadline);
-            self.pulse.beat(self.alarm.armed());
+            self.pulse
+                .turn_ended(self.delivered.replace(false), self.alarm.armed());
             if end.again {
                 yield_once().await;
                 self.turn.give();
@@ -191,6 +202,11 @@ impl Core {
         }
     }
 
+    /// Answers the watchdog.
+    pub(super) async fn run_pulse(&self) {
+        self.pulse.answer().await;
+    }
+
     fn ordered(&self, order: Order) {
         let mut driver = self.driver.borrow_mut();
         match order {
@@ -200,7 +216,7 @@ impl Core {
         }
         self.state.ordered(order);
         drop(driver);
-        self.turn.give();
+        self.delivered();
     }
 }
 
@@ -219,7 +235,7 @@ impl Inlets {
             glommio::spawn_local(async move {
                 while let Ok(batch) = batches.recv_async().await {
                     core.driver.borrow_mut().mesh_received(from, batch);
-                    core.turn.give();
+                    core.delivered();
                 }
             })
             .detach();

@@ -60,7 +60,10 @@ impl Executor {
             inlets.serve(&core);
             let alarm = Rc::clone(&core);
             glommio::spawn_local(async move { alarm.run_alarm().await }).detach();
-            core.turn.give();
+            let pulse = Rc::clone(&core);
+            glommio::spawn_local(async move { pulse.run_pulse().await }).detach();
+            // A first turn, for the first segment.
+            core.delivered();
             core.run_turns().await;
         });
     }

@@ -34,4 +34,4 @@ pub use mesh::{MeshEnds, mesh};
 pub use seats::{Seat, Seats};
 pub use segments::{Segments, SegmentsError, file_name};
 pub use state::{Order, ShardState};
-pub use watchdog::Pulse;
+pub use watchdog::{Pulse, start_watchdog};
