@@ -1,5 +1,7 @@
 //! The interactive mode, on a terminal of its own.
 
+#![expect(clippy::unwrap_used, reason = "a failure here is the test's")]
+
 mod common;
 
 use common::server::Server;
