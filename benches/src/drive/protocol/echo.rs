@@ -5,8 +5,9 @@
 //! | length | id | rest of a header | key | value (put alone) |
 //! ```
 //!
-//! A get is as long as a native get, a put as long as a native put, so both directions of an echo can be compared with the
-//! direction of a native load that weighs the more. All integers are little-endian.
+//! A get is as long as a native get, 32 bytes, and a put as long as a native put. A native get of a 64-byte value and its
+//! answer, 32 and 92 bytes, weigh as much as the echo of a put with a 32-byte value, 64 bytes either way: that is the floor
+//! under such gets. All integers are little-endian.
 
 use std::net::TcpStream;
 
