@@ -9,10 +9,12 @@
 //! core's of the cheaper ones, and is said to be computed.
 
 use super::{
-    CompareError, Options, duel,
+    CompareError, Options,
+    arena::{Arena, Running},
+    duel,
     outcome::{Outcome, median},
     row::{self, Contender, Metric},
-    server::{Arena, Running, Server, Sync},
+    server::{Server, Sync},
 };
 use crate::drive::{Config, Report, Route};
 

@@ -5,9 +5,9 @@
 
 use super::{
     CompareError, Options,
+    arena::{Arena, Running},
     outcome::{Outcome, Ratio, Side, median},
     row::{Contender, Duel, KEYS, Metric},
-    server::{Arena, Running},
     warm_up,
 };
 use crate::drive::{self, Config, DriveError, Operations, Protocol, Report, Route};

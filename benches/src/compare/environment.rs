@@ -4,7 +4,10 @@ use std::{fs, io, path::Path, process::Command, thread, time::Duration};
 
 use serde::Serialize;
 
-use super::server::{Arena, Server, Sync};
+use super::{
+    arena::Arena,
+    server::{Server, Sync},
+};
 
 /// How long the machine is watched before anything is started.
 const WATCH: Duration = Duration::from_secs(1);

@@ -6,7 +6,7 @@
 //! up over minutes moves both sides of each ratio alike.
 //!
 //! - [`row`]: what is promised. Pure.
-//! - [`server`]: starting and ending the servers.
+//! - [`server`], [`arena`]: the servers, and starting and ending them.
 //! - [`duel`]: the rows that set two servers against each other.
 //! - [`cores`]: the row about two cores and the price of a hop between them.
 //! - [`volume`]: the rows about many keys, memory and start.
@@ -28,6 +28,7 @@ use serde::Serialize;
 
 use crate::drive::DriveError;
 
+pub mod arena;
 pub mod cores;
 pub mod duel;
 pub mod environment;
@@ -156,7 +157,7 @@ impl CompareError {
 /// What prevents any comparison. A row that fails is in the results, and the others go on.
 pub fn run(options: &Options, progress: &mut dyn Write) -> Result<Results, CompareError> {
     let rows = row::select(&options.rows)?;
-    let arena = server::Arena::prepare(options)?;
+    let arena = arena::Arena::prepare(options)?;
     let mut say = |text: String| {
         // Nobody may be looking; the results are written all the same.
         let _ = writeln!(progress, "{text}");

@@ -16,9 +16,10 @@ use serde_json::json;
 
 use super::{
     CompareError, Options,
+    arena::{Arena, Running},
     outcome::{Figure, Outcome},
     row::{self, Contender, Load, Question},
-    server::{Arena, Running, Sync},
+    server::Sync,
 };
 use crate::{
     drive::{Config, Operations, Report, protocol::Session},

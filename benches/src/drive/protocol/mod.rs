@@ -16,11 +16,13 @@ mod echo;
 mod memcached;
 mod native;
 mod resp;
+mod session;
 
 pub use echo::{EchoDialect, FRAME_OVERHEAD_LEN};
 pub use memcached::MemcachedDialect;
-pub use native::{NativeDialect, Session, slot_of};
+pub use native::{NativeDialect, slot_of};
 pub use resp::RespDialect;
+pub use session::Session;
 
 /// A language: how requests look and how replies are read.
 pub trait Dialect {

@@ -1,0 +1,71 @@
+//! The driver's native protocol against a small node in this process.
+
+use std::sync::{Arc, Mutex};
+
+use crate::common::{FOREVER, Seen, native_node, small_load};
+use corduroy_benches::drive::{self, Config, Operations, Route, protocol::Session, workload};
+
+// Answers come in any order; a driver that matched them by position would count half of the values as wrong, or worse,
+// measure latencies of other requests.
+#[test]
+fn answers_in_any_order_find_their_requests() {
+    let address = native_node(Arc::default());
+    for operations in [Operations::Get, Operations::Put, Operations::Mix] {
+        let config = Config {
+            preload: true,
+            operations,
+            ..small_load(address)
+        };
+        let report = drive::run(&config).unwrap();
+        assert_eq!((report.errors.total(), report.errors.first), (0, None));
+        assert!(report.requests >= 20_000);
+    }
+}
+
+// The price of a hop is the difference between two loads. If "direct" connections asked for keys of the other shard, it would
+// come out as nothing.
+#[test]
+fn direct_connections_ask_for_keys_of_their_own_shard() {
+    let seen = Arc::new(Mutex::new(Seen::default()));
+    let config = Config {
+        preload: true,
+        route: Route::Direct,
+        ..small_load(native_node(Arc::clone(&seen)))
+    };
+    drive::run(&config).unwrap();
+    let connections = &seen.lock().unwrap().connections;
+    let shards: Vec<_> = connections
+        .iter()
+        .map(|(shard, _)| shard.unwrap())
+        .collect();
+    assert_eq!(shards, [0, 1, 0, 1, 0]);
+    for (shard, keys) in connections {
+        assert!(!keys.is_empty());
+        for key in keys {
+            let partition =
+                u32::from(drive::protocol::slot_of(&key[..].try_into().unwrap())) * 64 / 16_384;
+            assert_eq!(
+                Some((partition % 2) as u16),
+                *shard,
+                "{}",
+                key.escape_ascii()
+            );
+        }
+    }
+}
+
+#[test]
+fn a_session_tells_a_right_value_from_none() {
+    let address = native_node(Arc::default());
+    let config = Config {
+        preload: true,
+        keys: 10,
+        ..small_load(address)
+    };
+    drive::run(&config).unwrap();
+    let mut session = Session::connect(address, FOREVER).unwrap();
+    assert!(session.holds(9).unwrap());
+    assert!(!session.holds(10).unwrap());
+    assert_eq!(session.status().unwrap(), r#"{"shards":[]}"#);
+    assert_eq!(workload::key(9).len(), workload::KEY_LEN);
+}
