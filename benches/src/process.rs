@@ -1,4 +1,4 @@
-//! What `/proc` says about a process: the CPU time and the memory that it has used.
+//! What `/proc` says about a process, the CPU time and the memory that it has used, and about the machine around it.
 //!
 //! CPU time is `utime + stime` of `/proc/PID/stat`, which counts all threads, those that have ended and the kernel's
 //! io_uring workers included. Its unit is the clock tick (10 ms on Linux), so a window of seconds is exact to a fraction of
@@ -64,6 +64,45 @@ impl CpuTime {
     }
 }
 
+/// The time of all cores together since the machine started.
+#[derive(Clone, Copy, Debug)]
+pub struct MachineTime {
+    /// In which they did something.
+    pub busy: Duration,
+    /// All of it.
+    pub all: Duration,
+}
+
+impl MachineTime {
+    /// Reads it.
+    pub fn now() -> io::Result<MachineTime> {
+        let stat = fs::read_to_string("/proc/stat")?;
+        let line = stat.lines().next().unwrap_or_default();
+        // proc(5): cpu user nice system idle iowait irq softirq steal; a guest's time is part of user.
+        let words = line.split_ascii_whitespace().skip(1).take(8);
+        let ticks: Vec<u64> = words.map_while(|word| word.parse().ok()).collect();
+        let [_, _, _, idle, iowait, ..] = ticks[..] else {
+            return Err(malformed(
+                "/proc/stat does not begin with the time of all cores",
+            ));
+        };
+        let all: u64 = ticks.iter().sum();
+        Ok(MachineTime {
+            busy: from_ticks(all - idle - iowait),
+            all: from_ticks(all),
+        })
+    }
+
+    /// What has passed since `earlier`.
+    #[must_use]
+    pub fn since(self, earlier: MachineTime) -> MachineTime {
+        MachineTime {
+            busy: self.busy.saturating_sub(earlier.busy),
+            all: self.all.saturating_sub(earlier.all),
+        }
+    }
+}
+
 /// Resident memory of a process, in bytes.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Memory {
@@ -107,11 +146,11 @@ fn read_stat(path: &str) -> io::Result<(String, Duration)> {
     let text = fs::read_to_string(path)?;
     let (name, ticks) = parse_stat(&text)
         .ok_or_else(|| malformed(&format!("{path} is not what proc(5) describes")))?;
-    let nanos_per_tick = 1_000_000_000 / rustix::param::clock_ticks_per_second();
-    Ok((
-        name.to_owned(),
-        Duration::from_nanos(ticks * nanos_per_tick),
-    ))
+    Ok((name.to_owned(), from_ticks(ticks)))
+}
+
+fn from_ticks(ticks: u64) -> Duration {
+    Duration::from_nanos(ticks * (1_000_000_000 / rustix::param::clock_ticks_per_second()))
 }
 
 /// The name and `utime + stime` in ticks. The name stands in parentheses and may itself hold parentheses and blanks, so the

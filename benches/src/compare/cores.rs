@@ -12,7 +12,7 @@ use super::{
     CompareError, Options,
     arena::{Arena, Running},
     duel,
-    outcome::{Outcome, median},
+    outcome::{Certainty, Outcome, median},
     row::{self, Contender, Metric},
     server::{Server, Sync},
 };
@@ -74,7 +74,7 @@ pub(super) fn measure(
         for figure in ratio.rounds.iter_mut().chain([&mut ratio.median]) {
             *figure *= CORES as f64;
         }
-        ratio.conclusive = false;
+        ratio.certainty = Certainty::Computed;
         ratio.notes.push(format!(
             "computed from CPU a request times {CORES} cores: to measure the rate needs {} cores, here are {}",
             CORES + 1,

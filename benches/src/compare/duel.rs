@@ -6,7 +6,7 @@
 use super::{
     CompareError, Options,
     arena::{Arena, Running},
-    outcome::{Outcome, Ratio, Side, median},
+    outcome::{Certainty, Outcome, Ratio, Side, median},
     row::{Contender, Duel, KEYS, Metric},
     warm_up,
 };
@@ -16,6 +16,9 @@ use crate::drive::{self, Config, DriveError, Operations, Protocol, Report, Route
 const DRIVER_BUSY_SHARE: f64 = 0.97;
 /// Below this number of busy cores, the server was not.
 const SERVER_BUSY_CORES: f64 = 0.95;
+
+/// From this number of cores on that other processes kept busy, a row's figures are doubtful.
+const OTHERS_CORES_MAX: f64 = 0.1;
 
 /// Measures a row, telling `say` of each run.
 ///
@@ -149,6 +152,19 @@ pub(super) fn compare([subject, peer]: [Side; 2], metric: Metric, at_least: Opti
         .collect();
     let mut notes = Vec::new();
     let is_limited = metric == Metric::Rate && subject.runs.iter().any(is_driver_the_limit);
+    let others_cores = median(
+        &subject
+            .runs
+            .iter()
+            .chain(&peer.runs)
+            .map(|report| report.others_cores)
+            .collect::<Vec<_>>(),
+    );
+    if others_cores > OTHERS_CORES_MAX {
+        notes.push(format!(
+            "other processes kept {others_cores:.2} cores busy meanwhile: doubtful"
+        ));
+    }
     if is_limited {
         notes.push(
             "the driver was the limit of the subject's rate, so the ratio is a lower bound"
@@ -159,7 +175,11 @@ pub(super) fn compare([subject, peer]: [Side; 2], metric: Metric, at_least: Opti
         median: median(&rounds),
         rounds,
         at_least,
-        conclusive: !is_limited,
+        certainty: if is_limited {
+            Certainty::AtLeast
+        } else {
+            Certainty::Measured
+        },
         unit: metric.unit(),
         subject,
         peer,

@@ -4,6 +4,8 @@ use std::{fs, io, path::Path, process::Command, thread, time::Duration};
 
 use serde::Serialize;
 
+use crate::process::MachineTime;
+
 use super::{
     arena::Arena,
     server::{Server, Sync},
@@ -90,36 +92,15 @@ impl Environment {
 
 /// How much of all cores was busy over this time, 0 to 1.
 fn busy_share(time: Duration) -> io::Result<f64> {
-    let before = cpu_ticks()?;
+    let before = MachineTime::now()?;
     thread::sleep(time);
-    let after = cpu_ticks()?;
-    let (busy, all) = (after.0 - before.0, after.1 - before.1);
-    Ok(if all > 0 {
-        busy as f64 / all as f64
+    let passed = MachineTime::now()?.since(before);
+    let all = passed.all.as_secs_f64();
+    Ok(if all > 0.0 {
+        passed.busy.as_secs_f64() / all
     } else {
         0.0
     })
-}
-
-/// Busy ticks and all ticks of all cores since the machine started.
-fn cpu_ticks() -> io::Result<(u64, u64)> {
-    let stat = fs::read_to_string("/proc/stat")?;
-    let line = stat.lines().next().unwrap_or_default();
-    // proc(5): cpu user nice system idle iowait irq softirq steal; guest time is part of user time.
-    let ticks: Vec<u64> = line
-        .split_ascii_whitespace()
-        .skip(1)
-        .take(8)
-        .map_while(|word| word.parse().ok())
-        .collect();
-    let [_, _, _, idle, iowait, ..] = ticks[..] else {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidData,
-            "/proc/stat does not begin with the time of all cores",
-        ));
-    };
-    let all: u64 = ticks.iter().sum();
-    Ok((all - idle - iowait, all))
 }
 
 /// What stands behind `name` and a colon in a file of `/proc`.

@@ -58,8 +58,8 @@ pub struct Ratio {
     pub rounds: Vec<f64>,
     /// The least that is promised.
     pub at_least: Option<f64>,
-    /// Whether the median is what it was compared for: not where something else was the limit.
-    pub conclusive: bool,
+    /// How far the median can be trusted.
+    pub certainty: Certainty,
     /// What is compared.
     pub unit: &'static str,
     /// The one that has to be good.
@@ -68,6 +68,18 @@ pub struct Ratio {
     pub peer: Side,
     /// What a reader should know besides.
     pub notes: Vec<String>,
+}
+
+/// How far a ratio can be trusted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Certainty {
+    /// It is what was measured.
+    Measured,
+    /// The subject was held back by something else: it is at least as good.
+    AtLeast,
+    /// It was computed from other figures, as this machine can't show it.
+    Computed,
 }
 
 /// One contender's figures.
@@ -103,9 +115,14 @@ impl Outcome {
     #[must_use]
     pub fn is_reached(&self) -> Option<bool> {
         match self {
-            Outcome::Ratio(ratio) if ratio.conclusive => Some(ratio.median >= ratio.at_least?),
-            // Another limit can hide how good the subject is, but not make it better.
-            Outcome::Ratio(ratio) => (ratio.median >= ratio.at_least?).then_some(true),
+            Outcome::Ratio(ratio) => {
+                let holds = ratio.median >= ratio.at_least?;
+                match ratio.certainty {
+                    Certainty::Measured => Some(holds),
+                    Certainty::AtLeast => holds.then_some(true),
+                    Certainty::Computed => None,
+                }
+            }
             Outcome::Figure(figure) => Some(figure.value <= figure.at_most),
             Outcome::Missing { .. } | Outcome::Failed { .. } => None,
         }
@@ -267,7 +284,7 @@ pub fn median(figures: &[f64]) -> f64 {
 mod tests {
     use super::*;
 
-    fn ratio(median: f64, at_least: Option<f64>, conclusive: bool) -> Outcome {
+    fn ratio(median: f64, at_least: Option<f64>, certainty: Certainty) -> Outcome {
         let side = || Side {
             command: String::new(),
             median: 1.0,
@@ -277,7 +294,7 @@ mod tests {
             median,
             rounds: vec![median],
             at_least,
-            conclusive,
+            certainty,
             unit: "requests/s",
             subject: side(),
             peer: side(),
@@ -297,21 +314,29 @@ mod tests {
     // of them may read as a success.
     #[test]
     fn only_what_was_measured_counts_as_reached() {
+        use Certainty::{AtLeast, Computed, Measured};
         let reached = |outcome: &Outcome| (outcome.is_reached(), outcome.verdict());
         assert_eq!(
-            reached(&ratio(1.3, Some(1.3), true)),
+            reached(&ratio(1.3, Some(1.3), Measured)),
             (Some(true), "reached")
         );
         assert_eq!(
-            reached(&ratio(1.29, Some(1.3), true)),
+            reached(&ratio(1.29, Some(1.3), Measured)),
             (Some(false), "NOT REACHED")
         );
-        assert_eq!(reached(&ratio(1.29, Some(1.3), false)), (None, "undecided"));
         assert_eq!(
-            reached(&ratio(1.31, Some(1.3), false)),
+            reached(&ratio(1.29, Some(1.3), AtLeast)),
+            (None, "undecided")
+        );
+        assert_eq!(
+            reached(&ratio(1.31, Some(1.3), AtLeast)),
             (Some(true), "reached")
         );
-        assert_eq!(reached(&ratio(9.0, None, true)), (None, "no promise"));
+        assert_eq!(reached(&ratio(9.0, None, Measured)), (None, "no promise"));
+        assert_eq!(
+            reached(&ratio(9.0, Some(1.3), Computed)),
+            (None, "undecided")
+        );
         let missing = Outcome::Missing {
             what: "redis-server is missing".to_owned(),
         };

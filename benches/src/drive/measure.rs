@@ -8,10 +8,10 @@ use super::{
     Config, DriveError,
     engine::Engine,
     protocol::Dialect,
-    report::{Latency, Report, ServerCpu},
+    report::{Latency, Report, ServerCpu, ratio},
     workload::Source,
 };
-use crate::process::CpuTime;
+use crate::process::{CpuTime, MachineTime};
 
 /// Requests in flight a connection while the keys are written, however few the run itself has.
 const FILL_IN_FLIGHT_MIN: u32 = 64;
@@ -21,6 +21,7 @@ struct Snapshot {
     at: Instant,
     client_cpu: Duration,
     server_cpu: Option<CpuTime>,
+    machine: MachineTime,
 }
 
 impl Snapshot {
@@ -36,6 +37,7 @@ impl Snapshot {
             at: Instant::now(),
             client_cpu: Duration::new(client_cpu.tv_sec as u64, client_cpu.tv_nsec as u32),
             server_cpu,
+            machine: MachineTime::now().map_err(DriveError::io("read the machine's CPU time"))?,
         })
     }
 }
@@ -55,10 +57,13 @@ pub(super) fn run<D: Dialect>(dialect: D, config: &Config) -> Result<Report, Dri
         engine.ask(config.in_flight.max(FILL_IN_FLIGHT_MIN))?;
         engine.drain()?;
     }
-    engine.set_source(Source::Random {
-        puts_percent: config.puts_percent(),
-    });
-    engine.ask(config.in_flight)?;
+    // A run without any time is a fill alone.
+    if !(config.warm_up + config.window).is_zero() {
+        engine.set_source(Source::Random {
+            puts_percent: config.puts_percent(),
+        });
+        engine.ask(config.in_flight)?;
+    }
     pump(&mut engine, config.warm_up, u64::MAX)?;
 
     let opened = Snapshot::take(config)?;
@@ -88,14 +93,24 @@ pub(super) fn run<D: Dialect>(dialect: D, config: &Config) -> Result<Report, Dri
         }
         _ => None,
     };
+    let client_cpu = closed
+        .client_cpu
+        .saturating_sub(opened.client_cpu)
+        .as_secs_f64();
+    let others_cores = server.as_ref().map_or(0.0, |server| {
+        let busy = closed.machine.since(opened.machine).busy.as_secs_f64();
+        // Ticks are coarse: what is left of a short window may be a little less than nothing.
+        ratio(busy - server.seconds - client_cpu, window_seconds).max(0.0)
+    });
     Ok(Report {
         config: config.clone(),
         window_seconds,
         requests,
-        requests_per_second: requests as f64 / window_seconds,
+        requests_per_second: ratio(requests as f64, window_seconds),
         latency_us,
         server,
-        client_cpu_share: (closed.client_cpu - opened.client_cpu).as_secs_f64() / window_seconds,
+        client_cpu_share: ratio(client_cpu, window_seconds),
+        others_cores,
         errors: engine.tally.errors,
     })
 }

@@ -14,7 +14,7 @@
 //! - [`report`]: what came out.
 //!
 //! A wrong reply is counted and the run goes on; a reply that can't be read, a closed connection or a server that answers
-//! nothing for `stall` ends it with an error. No run lasts longer than its window, its fill and two stalls.
+//! nothing for `stall` ends it with an error, so a run ends whatever the server does.
 
 use std::{io, net::SocketAddr, time::Duration};
 

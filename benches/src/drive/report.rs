@@ -25,6 +25,9 @@ pub struct Report {
     pub server: Option<ServerCpu>,
     /// The driver's own share of its core in the window: near 1 where the driver was the limit, and always with `--wait spin`.
     pub client_cpu_share: f64,
+    /// Cores that other processes kept busy in the window, if the server's process was named: whatever the machine did beside
+    /// serving and driving. The nearer to 0, the better the figures.
+    pub others_cores: f64,
     /// What was wrong, over the whole run.
     pub errors: Errors,
 }
@@ -155,7 +158,7 @@ impl fmt::Display for Report {
 }
 
 /// 0 where there is nothing to divide by, so that an empty window is no infinity in JSON.
-fn ratio(dividend: f64, divisor: f64) -> f64 {
+pub(super) fn ratio(dividend: f64, divisor: f64) -> f64 {
     if divisor > 0.0 {
         dividend / divisor
     } else {

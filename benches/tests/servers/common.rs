@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use corduroy_benches::drive::Config;
+use corduroy_benches::{affinity, drive::Config};
 use corduroy_proto_wire::{
     Body, HelloReply, KeyspaceInfo, PREAMBLE, Request, Response, Status, key_of, split,
 };
@@ -47,6 +47,15 @@ pub(crate) fn has(program: &str) -> bool {
         eprintln!("skipped: {program} is missing");
     }
     found
+}
+
+/// Whether one core can serve while another drives; says so if not.
+pub(crate) fn has_two_cores() -> bool {
+    let has = affinity::allowed_cores().unwrap().len() >= 2;
+    if !has {
+        eprintln!("skipped: it needs two cores");
+    }
+    has
 }
 
 /// A process that ends with this value.
@@ -117,6 +126,8 @@ pub(crate) fn answers(reply: &'static [u8]) -> SocketAddr {
 #[derive(Default)]
 pub(crate) struct Seen {
     values: HashMap<Vec<u8>, Vec<u8>>,
+    /// How many puts there were.
+    pub(crate) puts: usize,
     /// The shard that each hello named, and the keys that were asked with gets on that connection.
     pub(crate) connections: Vec<(Option<u16>, Vec<Vec<u8>>)>,
 }
@@ -164,6 +175,7 @@ fn reply_to(frame: &[u8], connection: &mut Option<usize>, seen: &mut Seen) -> Ve
             Body::Hello(hello_reply(hello.shard.unwrap_or(0)))
         }
         Request::Put { put, .. } => {
+            seen.puts += 1;
             seen.values.insert(put.key.to_vec(), put.value.to_vec());
             Body::Empty
         }

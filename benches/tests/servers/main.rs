@@ -3,6 +3,7 @@
     clippy::unwrap_used,
     reason = "a test says that something failed by panicking"
 )]
+#![expect(clippy::print_stderr, reason = "a test that is skipped says why")]
 
 mod common;
 mod echo;

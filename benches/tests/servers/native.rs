@@ -1,6 +1,9 @@
 //! The driver's native protocol against a small node in this process.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use crate::common::{FOREVER, Seen, native_node, small_load};
 use corduroy_benches::drive::{self, Config, Operations, Route, protocol::Session, workload};
@@ -68,4 +71,21 @@ fn a_session_tells_a_right_value_from_none() {
     assert!(!session.holds(10).unwrap());
     assert_eq!(session.status().unwrap(), r#"{"shards":[]}"#);
     assert_eq!(workload::key(9).len(), workload::KEY_LEN);
+}
+
+// How much memory a key takes is a division by the number of keys: a fill that wrote some twice, or asked for more
+// afterwards, would have the store count other keys, versions or log bytes than the driver does.
+#[test]
+fn a_run_without_time_fills_and_asks_no_more() {
+    let seen = Arc::new(Mutex::new(Seen::default()));
+    let config = Config {
+        preload: true,
+        operations: Operations::Put,
+        window: Duration::ZERO,
+        requests: None,
+        ..small_load(native_node(Arc::clone(&seen)))
+    };
+    let report = drive::run(&config).unwrap();
+    assert_eq!((report.requests, report.requests_per_second), (0, 0.0));
+    assert_eq!(seen.lock().unwrap().puts as u64, config.keys);
 }

@@ -1,6 +1,6 @@
 //! The driver and the comparison against the real peers, where they are installed.
 
-use crate::common::{has, programs, small_load};
+use crate::common::{has, has_two_cores, programs, small_load};
 use corduroy_benches::{
     compare::{
         Options,
@@ -47,7 +47,7 @@ fn drive_all_operations(server: Server, protocol: Protocol) {
 // The peers' figures are half of every ratio: their protocols must be spoken to the letter, not as we remember them.
 #[test]
 fn redis_answers_what_the_driver_expects() {
-    if has("redis-server") {
+    if has_two_cores() && has("redis-server") {
         drive_all_operations(
             Server::Redis {
                 append_always: false,
@@ -65,7 +65,7 @@ fn redis_answers_what_the_driver_expects() {
 
 #[test]
 fn memcached_answers_what_the_driver_expects() {
-    if has("memcached") {
+    if has_two_cores() && has("memcached") {
         drive_all_operations(Server::Memcached, Protocol::Memcached);
     }
 }
@@ -73,7 +73,7 @@ fn memcached_answers_what_the_driver_expects() {
 // A comparison that left a server behind would slow down every one after it, and one that ended somebody else's would be worse.
 #[test]
 fn a_duel_measures_both_and_leaves_no_server_behind() {
-    if !(has("redis-server") && has("memcached")) {
+    if !(has_two_cores() && has("redis-server") && has("memcached")) {
         return;
     }
     let directory = tempfile::tempdir().unwrap();
@@ -134,6 +134,9 @@ fn a_duel_measures_both_and_leaves_no_server_behind() {
 // A missing program must be told from a slow one, with a word on how to get it.
 #[test]
 fn a_missing_program_says_how_to_get_it() {
+    if !has_two_cores() {
+        return;
+    }
     let directory = tempfile::tempdir().unwrap();
     let arena = Arena::new(directory.path(), directory.path()).unwrap();
     let error = arena.start(Server::EchoGlommio).unwrap_err().to_string();
