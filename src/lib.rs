@@ -4,8 +4,10 @@
 //! `server` → `runtime` → `gateway`, `shard` → `storage` → `ports`, `types`, `limits`.
 //! Only `runtime` does I/O; everything below it takes time, bytes and completions as arguments and gives back values.
 
+pub mod gateway;
 pub mod limits;
 pub mod ports;
+pub mod runtime;
 pub mod server;
 pub mod shard;
 pub mod storage;

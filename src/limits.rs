@@ -16,6 +16,8 @@ pub const PARTITIONS_DEFAULT: u16 = 64;
 pub const PARTITIONS_MAX: u16 = 16_384;
 /// Most operations in a batch, and most keys in a scan page.
 pub const BATCH_LEN_MAX: usize = 4096;
+/// Most partitions of all keyspaces of a node together: each takes memory, empty or not.
+pub const PARTITIONS_TOTAL_MAX: u32 = 65_536;
 /// Blocks begin at multiples of this in a segment, so that a block's header never crosses a sector.
 pub const BLOCK_ALIGN: usize = 64;
 /// What a disk writes wholly or not at all, in bytes.
@@ -24,6 +26,123 @@ pub const SECTOR_LEN: usize = 512;
 pub const SEGMENT_LEN_MIN: u64 = 1 << 20;
 /// See [`SEGMENT_LEN_MIN`].
 pub const SEGMENT_LEN_MAX: u64 = 1 << 30;
+/// Most slots of one table of the index, unless its hashes are all equal. The time of the slowest insert is in proportion to it.
+pub const INDEX_TABLE_SLOTS_MAX: usize = 2048;
+/// Most hash bits that one level of the index's directory looks at.
+pub const INDEX_DIRECTORY_BITS_MAX: u32 = 10;
+/// Most tables of the index that one page of a scan looks into, empty ones included.
+pub const INDEX_PAGE_TABLES_MAX: usize = 64;
+/// Most tables with entries of the index that one page of a scan looks into.
+pub const INDEX_PAGE_TABLES_FULL_MAX: usize = 2;
+/// Most entries of one bucket of the expiry queue; the time of its slowest insert is in proportion to it.
+pub const EXPIRY_BUCKET_LEN_MAX: usize = 256;
+/// Below this many entries, stale ones stay in the expiry queue until they are due.
+pub const EXPIRY_PASS_LEN_MIN: usize = 1 << 16;
+/// How many entries of the expiry queue a shard has checked for each one that it inserts, while a pass is under way.
+pub const EXPIRY_CHECKS_PER_INSERT: usize = 4;
+/// What a segment holds beside two of the longest values, in bytes: a block takes what a batch had staged
+/// ([`BATCH_ARENA_MAX`]) and one more request of the largest frame, and it must fit into an empty segment with its headers.
+pub const SEGMENT_SLACK_LEN: u64 = 3 << 20;
+/// Longest segment that is chosen when none is asked for, in bytes: preparing one is a write of that length.
+pub const SEGMENT_LEN_AUTO_MAX: u64 = 256 << 20;
+/// A segment that is chosen takes at most this part of a shard's memory, so that the tail moves in small steps.
+pub const SEGMENTS_PER_SHARD_MEMORY: u64 = 16;
+/// Segments that a shard keeps in memory at least: the one it fills and the one before it.
+pub const TAIL_SEGMENTS_MIN: u64 = 2;
+/// What a shard needs beside its tail, in bytes: executor, rings, buffers, the first pages of the index.
+pub const SHARD_MEMORY_BASE: u64 = 16 << 20;
+/// Least memory that can be asked for, in bytes.
+pub const MEMORY_MIN: u64 = 16 << 20;
+/// Most memory that can be asked for, in bytes. The machine's is checked besides.
+pub const MEMORY_MAX: u64 = 1 << 46;
+/// Most connections of a node.
+pub const CONNECTIONS_MAX: usize = 1_000_000;
+/// Most requests in flight of a connection.
+pub const IN_FLIGHT_MAX: usize = 65_536;
+/// What a reply holds beside its value, in bytes: key, version, frame.
+pub const REPLY_SLACK_LEN: u64 = 128 << 10;
+/// Most bytes of replies that may wait for a connection.
+pub const OUTPUT_BYTES_MAX: u64 = 1 << 30;
+/// Longest configuration file, in bytes.
+pub const CONFIG_FILE_LEN_MAX: u64 = 1 << 20;
 
+const _: () = assert!(SEGMENT_LEN_MAX >= 2 * VALUE_LEN_MAX as u64 + SEGMENT_SLACK_LEN);
+const _: () = assert!(SEGMENT_LEN_AUTO_MAX >= 2 * VALUE_LEN_MAX as u64 + SEGMENT_SLACK_LEN);
+const _: () =
+    assert!(SEGMENT_SLACK_LEN > 2 * KEY_LEN_MAX as u64);
+const _: () =
+    assert!(SEGMENT_LEN_MIN <= SEGMENT_LEN_AUTO_MAX && SEGMENT_LEN_AUTO_MAX <= SEGMENT_LEN_MAX);
+const _: () = assert!(
+    OUTPUT_BYTES_MAX >= VALUE_LEN_MAX as u64 + REPLY_SLACK_LEN
+        && REPLY_SLACK_LEN > KEY_LEN_MAX as u64
+);
 const _: () = assert!(SECTOR_LEN.is_multiple_of(BLOCK_ALIGN));
 const _: () = assert!(SEGMENT_LEN_MIN < SEGMENT_LEN_MAX);
+
+/// A batch takes no more commands once its effects take this many bytes: the block that it becomes, with one more command
+/// of the largest size, must fit into a segment.
+pub const BATCH_ARENA_MAX: usize = 1 << 20;
+/// A batch takes no more commands once it has this many effects: appending and applying them must not stall the core.
+pub const BATCH_EFFECTS_MAX: usize = 2048;
+/// What an emptied batch keeps of its memory, in bytes.
+pub const BATCH_ARENA_KEEP: usize = 2 << 20;
+/// A batch takes no more commands once it has this many replies waiting.
+pub const BATCH_REPLIES_MAX: usize = 8192;
+/// Requests that wait for cold records in a shard, in bytes of requests and of records asked for.
+pub const WAITING_BYTES_MAX: usize = 64 << 20;
+/// Most cold records that one scan page reads.
+pub const SCAN_COLD_READS_MAX: usize = 128;
+/// A scan page stops once its keys and values take this many bytes.
+pub const SCAN_PAGE_BYTES_MAX: usize = 1 << 20;
+/// Most index entries that one step of a scan looks at.
+pub const SCAN_STEP_ENTRIES_MAX: usize = 1024;
+/// Most partitions that one scan page visits.
+pub const SCAN_PAGE_STEPS_MAX: u32 = 256;
+/// Entries of the expiry queue that one turn looks at to drop stale ones.
+pub const EXPIRY_CHECK_SLICE: usize = 2048;
+/// Keys that one turn takes away because they expired.
+pub const EXPIRY_SLICE: usize = 512;
+/// Bytes of dropped tables that one turn frees.
+pub const FREE_SLICE_BYTES: usize = 4 << 20;
+/// How long a failed preparation of a segment waits before it is tried again, in nanoseconds.
+pub const PREPARE_RETRY_NS: u64 = 1_000_000_000;
+/// How often at most a shard without writes notes the time in its log because keys expired, in nanoseconds.
+pub const TIME_MARK_INTERVAL_NS: u64 = 1_000_000_000;
+const _: () = assert!(INDEX_TABLE_SLOTS_MAX.is_power_of_two());
+// A slot of the directory names its node by 16 bits.
+const _: () = assert!(INDEX_DIRECTORY_BITS_MAX <= 16);
+
+/// Request bytes, and apart from them reply bytes, that one shard may have outstanding with another before it pauses.
+pub const MESH_WINDOW_BYTES: usize = 512 << 10;
+/// Internal commands that one batch to another shard holds before no more requests are taken.
+pub const MESH_COMMANDS_MAX: usize = 4096;
+/// Batches that a channel between two shards holds.
+pub const MESH_CHANNEL_BATCHES: usize = 256;
+/// What an emptied connection buffer keeps of its memory, in bytes.
+pub const CONNECTION_BUFFER_KEEP: usize = 64 << 10;
+/// Output that is sent and not removed from the buffer yet, at most about this many bytes or half of the buffer.
+pub const OUTPUT_COMPACT_BYTES: usize = 256 << 10;
+/// No more requests of a connection are worked off while this much of its output is unsent.
+pub const OUTPUT_HIGH_WATER: usize = 1 << 20;
+/// Most bytes that one connection is offered to send in a turn: copying them into the kernel must not stall the core.
+pub const SEND_SLICE_BYTES: usize = 256 << 10;
+/// A client may take its patience again for each of this many bytes of a frame.
+pub const SLOW_UPLOAD_BYTES: u64 = 256 << 10;
+/// What the results of one batch may hold in values, in bytes; operations beyond it answer that they are outside the limit.
+pub const BATCH_REPLY_BYTES_MAX: usize = 24 << 20;
+/// Multi-part requests that a shard coordinates at a time.
+pub const GATHERS_MAX: usize = 65_536;
+/// How often connections are looked over for timeouts, in nanoseconds.
+pub const HOUSEKEEPING_NS: u64 = 500_000_000;
+/// Input that a connection may leave unread in memory beside one frame of the largest size.
+pub const RECEIVE_SLICE_BYTES: usize = 64 << 10;
+
+/// Bytes of waiting connections' input that one turn works off before it lets others run.
+pub const TURN_INPUT_BYTES: usize = 128 << 10;
+/// Bytes of other shards' requests that one turn works off before it lets others run.
+pub const TURN_MESH_BYTES: usize = 128 << 10;
+/// Connections that one turn offers output to before it lets others run.
+pub const TURN_SENDS_MAX: usize = 128;
+
+// A block of what was staged and one more request fits beside two of the longest values.
+const _: () = assert!(SEGMENT_SLACK_LEN > BATCH_ARENA_MAX as u64 + (BATCH_LEN_MAX as u64 + BATCH_EFFECTS_MAX as u64) * 128);

@@ -36,6 +36,27 @@ pub const HELLO_FRAME_LEN_MAX: u32 = (REQUEST_HEADER_LEN + NAME_LEN_MAX + 6 + NA
 /// with: the header, the longest key, a time to live, and a version or the length of the compared value.
 pub const PUT_OVERHEAD_LEN_MAX: usize = REQUEST_HEADER_LEN + KEY_LEN_MAX + 8 + 8;
 
+/// Every server takes, and every client must take, frames of this many bytes, whatever the largest value is: status,
+/// lists of keyspaces and scans then never depend on how small a server's values are.
+const FRAME_LEN_MAX_LEAST: u32 = 1 << 20;
+
+/// The smallest `frame_len_max` that a server may announce beside a `value_len_max`: a put of the largest value under the
+/// longest key fits, and so does the answer that brings it back.
+#[must_use]
+pub const fn frame_len_max_least(value_len_max: u32) -> u32 {
+    let put_len = value_len_max.saturating_add(PUT_OVERHEAD_LEN_MAX as u32);
+    if put_len > FRAME_LEN_MAX_LEAST {
+        put_len
+    } else {
+        FRAME_LEN_MAX_LEAST
+    }
+}
+
+const _: () = assert!(
+    RESPONSE_HEADER_LEN <= PUT_OVERHEAD_LEN_MAX,
+    "a value that could be put can be read again"
+);
+
 /// The id of an answer that is about the connection and not about one request: a frame that can't be followed, a timeout.
 /// The connection ends after it. A client that gives its requests other ids can tell the two apart.
 pub const CONNECTION_REQUEST_ID: RequestId = 0;

@@ -23,6 +23,24 @@
 //!   the server's to check.
 //! - **A get costs nothing to speak of.** The header has a fixed layout and the key a fixed offset, a put's value is
 //!   simply the rest of its frame, and these two are decoded without a call.
+//!
+//! ```
+//! use corduroy_proto_wire::{Body, Request, Response, Status, key_of, split};
+//!
+//! let mut stream = Vec::new();
+//! Request::Get { keyspace: 1, key: b"user:7" }.encode(42, &mut stream);
+//!
+//! let (frame, consumed) = split(&stream, 1 << 20)?.expect("the frame is all there");
+//! assert_eq!(consumed, stream.len());
+//! assert_eq!(key_of(frame), Some(b"user:7".as_slice()));
+//! let (id, request) = Request::decode(frame)?;
+//! assert_eq!((id, request), (42, Request::Get { keyspace: 1, key: b"user:7" }));
+//!
+//! let answer = Response { status: Status::Ok, version: 3, timestamp_ms: 1_700_000_000_000, body: Body::Value(b"Ada") };
+//! let mut reply = Vec::new();
+//! answer.encode(id, &mut reply);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 #![forbid(unsafe_code)]
 
@@ -33,16 +51,18 @@ mod opcode;
 mod reader;
 mod request;
 mod response;
+mod slot;
 mod status;
 
 pub use error::{DecodeError, FrameError};
 pub use frame::{
     CONNECTION_REQUEST_ID, HELLO_FRAME_LEN_MAX, LENGTH_LEN, PREAMBLE, PUT_OVERHEAD_LEN_MAX,
-    REQUEST_HEADER_LEN, RESPONSE_HEADER_LEN, RequestHead, key_of, peek, split,
+    REQUEST_HEADER_LEN, RESPONSE_HEADER_LEN, RequestHead, frame_len_max_least, key_of, peek, split,
 };
 pub use message::*;
 pub use opcode::Opcode;
 pub use response::BodyKind;
+pub use slot::{SLOTS, hashed_part, partition_of_slot, shard_of_partition, slot_of};
 
 /// Lowest protocol version that this crate speaks.
 pub const VERSION_MIN: u16 = 1;

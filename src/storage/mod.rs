@@ -3,4 +3,5 @@ pub mod expiry;
 pub mod format;
 pub mod hash;
 pub mod index;
+pub mod log;
 pub mod recovery;

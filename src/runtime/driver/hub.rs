@@ -1,0 +1,231 @@
+//! Everything of a driver that answers flow through: connections, links to the other shards, gathers.
+//!
+//! The hub stands apart from the shard so that the shard can hand its answers straight to it while it runs: an answer to a local
+//! connection is encoded into that connection's output, one for another shard's connection into the batch for that shard.
+
+use std::collections::VecDeque;
+
+use corduroy_proto_wire::{Request, RequestId, Response};
+use slab::Slab;
+
+use super::connection::Connection;
+use super::gather::{Gather, Gathering};
+use super::link::{Link, Route};
+use crate::ports::ConnectionId;
+use crate::shard::{GatherId, Origin, Replies, ShardCommand, ShardReply, Target};
+use crate::types::ShardId;
+
+/// Connections, links and gathers of one shard.
+#[derive(Debug)]
+pub(super) struct Hub {
+    pub(super) me: ShardId,
+    pub(super) connections: Slab<Connection>,
+    /// One a shard of the node; the one to itself is never used.
+    pub(super) links: Vec<Link>,
+    pub(super) gathers: Slab<Gather>,
+    /// Gathers whose last part has come.
+    pub(super) complete: Vec<GatherId>,
+    /// Connections with output that was not offered to their sockets yet.
+    pub(super) dirty: VecDeque<ConnectionId>,
+    /// The link to some shard is full: no more requests are taken until it is not, for the next one might go there.
+    pub(super) congested: bool,
+    generation_next: u32,
+}
+
+impl Hub {
+    pub(super) fn new(me: ShardId, shard_count: u16) -> Hub {
+        Hub {
+            me,
+            connections: Slab::new(),
+            links: (0..shard_count).map(|_| Link::default()).collect(),
+            gathers: Slab::new(),
+            complete: Vec::new(),
+            dirty: VecDeque::new(),
+            congested: false,
+            generation_next: 0,
+        }
+    }
+
+    /// A generation that no living connection or gather has (they are 32 bits wide, and wrap after four billion uses).
+    pub(super) fn generation(&mut self) -> u32 {
+        self.generation_next = self.generation_next.wrapping_add(1);
+        self.generation_next
+    }
+
+    #[inline]
+    pub(super) fn connection(&mut self, id: ConnectionId) -> Option<&mut Connection> {
+        self.connections
+            .get_mut(id.slot as usize)
+            .filter(|connection| connection.generation == id.generation)
+    }
+
+    /// Answers a client of this shard. A client that is gone gets nothing.
+    #[inline]
+    pub(super) fn answer(
+        &mut self,
+        client: ConnectionId,
+        request: RequestId,
+        response: &Response<'_>,
+    ) {
+        if let Some(connection) = self.connections.get_mut(client.slot as usize)
+            && connection.generation == client.generation
+        {
+            connection.push(request, response);
+            connection.in_flight -= 1;
+            if !connection.dirty {
+                connection.dirty = true;
+                self.dirty.push_back(client);
+            }
+        }
+    }
+
+    /// Sends a frame that another shard encoded as an answer to a client of this one.
+    pub(super) fn answer_frame(&mut self, client: ConnectionId, frame: &[u8]) {
+        if let Some(connection) = self.connections.get_mut(client.slot as usize)
+            && connection.generation == client.generation
+        {
+            let out = connection.output.frames();
+            out.extend_from_slice(&(frame.len() as u32).to_le_bytes());
+            out.extend_from_slice(frame);
+            connection.in_flight -= 1;
+            if !connection.dirty {
+                connection.dirty = true;
+                self.dirty.push_back(client);
+            }
+        }
+    }
+
+    pub(super) fn mark_dirty(&mut self, client: ConnectionId) {
+        if let Some(connection) = self.connection(client)
+            && !connection.dirty
+        {
+            connection.dirty = true;
+            self.dirty.push_back(client);
+        }
+    }
+
+    pub(super) fn gather(
+        &mut self,
+        client: ConnectionId,
+        request: RequestId,
+        parts: usize,
+        gathering: Gathering,
+    ) -> GatherId {
+        assert!(parts > 0, "a gather has parts");
+        let generation = self.generation();
+        let gather = Gather {
+            generation,
+            client,
+            request,
+            remaining: parts,
+            installed: false,
+            failure: None,
+            gathering,
+        };
+        let slot = self.gathers.insert(gather) as u32;
+        GatherId { slot, generation }
+    }
+
+    fn gather_mut(&mut self, id: GatherId) -> &mut Gather {
+        let gather = self
+            .gathers
+            .get_mut(id.slot as usize)
+            .expect("a gather lives until its last part has come");
+        assert_eq!(
+            gather.generation, id.generation,
+            "a gather lives until its last part has come"
+        );
+        gather
+    }
+
+    pub(super) fn gather_part(&mut self, id: GatherId, part: u32, response: &Response<'_>) {
+        let gather = self.gather_mut(id);
+        gather.part(part, response);
+        if gather.remaining == 0 {
+            self.complete.push(id);
+        }
+    }
+
+    pub(super) fn gather_internal(&mut self, id: GatherId, reply: ShardReply) {
+        let gather = self.gather_mut(id);
+        gather.internal(reply);
+        if gather.remaining == 0 {
+            self.complete.push(id);
+        }
+    }
+
+    /// Sends a request to the shard that owns its key.
+    #[inline]
+    pub(super) fn forward_frame(&mut self, owner: ShardId, origin: &Origin, frame: &[u8]) {
+        let out = &mut self.links[owner.index()].out.requests;
+        Route::of(origin).encode(out);
+        out.extend_from_slice(&(frame.len() as u32).to_le_bytes());
+        out.extend_from_slice(frame);
+        self.note_congestion(owner);
+    }
+
+    pub(super) fn forward(&mut self, owner: ShardId, origin: &Origin, request: &Request<'_>) {
+        let out = &mut self.links[owner.index()].out.requests;
+        Route::of(origin).encode(out);
+        request.encode(0, out);
+        self.note_congestion(owner);
+    }
+
+    /// Looks again whether every link has room; called when a peer has made progress.
+    pub(super) fn look_for_congestion(&mut self) {
+        if self.congested {
+            self.congested = !self.links.iter().all(Link::has_room);
+        }
+    }
+
+    fn note_congestion(&mut self, owner: ShardId) {
+        self.congested |= !self.links[owner.index()].has_room();
+    }
+
+    pub(super) fn forward_command(
+        &mut self,
+        owner: ShardId,
+        origin: Origin,
+        command: ShardCommand,
+    ) {
+        self.links[owner.index()]
+            .out
+            .commands
+            .push((origin, command));
+        self.note_congestion(owner);
+    }
+}
+
+impl Replies for Hub {
+    #[inline]
+    fn reply(&mut self, origin: Origin, response: &Response<'_>) {
+        if origin.shard == self.me {
+            match origin.target {
+                Target::Client(request) => self.answer(origin.client, request, response),
+                Target::Gather(id, part) => self.gather_part(id, part, response),
+            }
+            return;
+        }
+        let request = match origin.target {
+            Target::Client(request) => request,
+            Target::Gather(..) => 0,
+        };
+        let out = &mut self.links[origin.shard.index()].out.replies;
+        Route::of(&origin).encode(out);
+        response.encode(request, out);
+    }
+
+    fn internal(&mut self, origin: Origin, reply: ShardReply) {
+        let Target::Gather(id, _) = origin.target else {
+            unreachable!("internal commands are asked by gathers");
+        };
+        if origin.shard == self.me {
+            self.gather_internal(id, reply);
+        } else {
+            self.links[origin.shard.index()]
+                .out
+                .internal
+                .push((origin, reply));
+        }
+    }
+}

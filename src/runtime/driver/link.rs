@@ -1,0 +1,249 @@
+//! The way from one shard to another: one batch a turn each way, flow-controlled by bytes.
+//!
+//! Cross-core messages cost next to nothing in bulk and a lot one by one, so everything for a peer gathers in one
+//! [`MeshBatch`] that is flushed once a turn: client requests as raw frames behind a fixed header, their answers as raw
+//! frames too, and the rare internal commands as values.
+//!
+//! Two cores that wait for each other's full queues would deadlock. So nothing here ever waits: each side may have a window of
+//! request bytes outstanding, and the receiver says in every batch how many it has worked off; while the window is full the
+//! sender takes no more requests from its connections. Answers are bounded the same way: a shard evaluates a peer's requests only
+//! while that peer's unread answers stay within a window.
+
+use std::collections::VecDeque;
+
+use crate::limits;
+use crate::ports::ConnectionId;
+use crate::shard::{GatherId, Origin, ShardCommand, ShardReply, Target};
+use crate::types::ShardId;
+
+/// What one shard has for another after a turn.
+#[derive(Debug, Default)]
+pub struct MeshBatch {
+    /// Requests: [`ROUTE_LEN`] bytes of route and a frame with its length field, one after the other.
+    pub requests: Vec<u8>,
+    /// Answers, in the same form.
+    pub replies: Vec<u8>,
+    /// Commands for the receiving shard.
+    pub commands: Vec<(Origin, ShardCommand)>,
+    /// Answers to the receiver's commands.
+    pub internal: Vec<(Origin, ShardReply)>,
+    /// Request bytes of the receiver that the sender has worked off, in all.
+    pub requests_done: u64,
+    /// Reply bytes of the receiver that the sender has worked off, in all.
+    pub replies_done: u64,
+}
+
+impl MeshBatch {
+    fn is_empty(&self) -> bool {
+        self.requests.is_empty()
+            && self.replies.is_empty()
+            && self.commands.is_empty()
+            && self.internal.is_empty()
+    }
+}
+
+/// Bytes before each frame that travels: connection slot and generation, gather slot (all ones: none), generation and part.
+pub(super) const ROUTE_LEN: usize = 20;
+const NO_GATHER: u32 = u32::MAX;
+
+/// Where a frame that travels belongs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Route {
+    pub(super) client: ConnectionId,
+    pub(super) gather: Option<(GatherId, u32)>,
+}
+
+impl Route {
+    pub(super) fn of(origin: &Origin) -> Route {
+        let gather = match origin.target {
+            Target::Client(_) => None,
+            Target::Gather(id, part) => Some((id, part)),
+        };
+        Route {
+            client: origin.client,
+            gather,
+        }
+    }
+
+    pub(super) fn origin(self, shard: ShardId, request: corduroy_proto_wire::RequestId) -> Origin {
+        let target = match self.gather {
+            None => Target::Client(request),
+            Some((id, part)) => Target::Gather(id, part),
+        };
+        Origin {
+            shard,
+            client: self.client,
+            target,
+        }
+    }
+
+    pub(super) fn encode(self, out: &mut Vec<u8>) {
+        let (gather, part) = self.gather.unwrap_or((
+            GatherId {
+                slot: NO_GATHER,
+                generation: 0,
+            },
+            0,
+        ));
+        let mut bytes = [0; ROUTE_LEN];
+        for (place, number) in bytes.chunks_exact_mut(4).zip([
+            self.client.slot,
+            self.client.generation,
+            gather.slot,
+            gather.generation,
+            part,
+        ]) {
+            place.copy_from_slice(&number.to_le_bytes());
+        }
+        out.extend_from_slice(&bytes);
+    }
+
+    fn decode(bytes: &[u8; ROUTE_LEN]) -> Route {
+        let (words, _) = bytes.as_chunks::<4>();
+        let word = |at: usize| u32::from_le_bytes(words[at]);
+        let gather = (word(2) != NO_GATHER).then(|| {
+            (
+                GatherId {
+                    slot: word(2),
+                    generation: word(3),
+                },
+                word(4),
+            )
+        });
+        Route {
+            client: ConnectionId {
+                slot: word(0),
+                generation: word(1),
+            },
+            gather,
+        }
+    }
+}
+
+/// The first routed frame in `bytes`: its route, the frame without its length field, and the length of it all.
+pub(super) fn split_routed(bytes: &[u8]) -> Option<(Route, &[u8], usize)> {
+    let (route, rest) = bytes.split_first_chunk::<ROUTE_LEN>()?;
+    let (length, rest) = rest.split_first_chunk::<4>()?;
+    let length = u32::from_le_bytes(*length) as usize;
+    Some((
+        Route::decode(route),
+        &rest[..length],
+        ROUTE_LEN + 4 + length,
+    ))
+}
+
+/// One peer as this shard sees it.
+#[derive(Debug, Default)]
+pub(super) struct Link {
+    /// What goes out with the next flush.
+    pub(super) out: MeshBatch,
+    /// Request bytes sent, and of those worked off by the peer.
+    requests_sent: u64,
+    requests_done: u64,
+    /// Reply bytes sent, and of those worked off by the peer.
+    replies_sent: u64,
+    replies_done: u64,
+    /// Request and reply bytes of the peer that were worked off here, and what the peer was told of them.
+    taken_requests: u64,
+    taken_replies: u64,
+    told_requests: u64,
+    told_replies: u64,
+    /// Requests that wait for room in the shard, and how far the first is worked off.
+    pub(super) inbox: VecDeque<Vec<u8>>,
+    pub(super) inbox_at: usize,
+    /// The channel had no room for the last batch.
+    pub(super) blocked: bool,
+}
+
+impl Link {
+    /// Whether another request may be sent to the peer.
+    #[inline]
+    pub(super) fn has_room(&self) -> bool {
+        let outstanding = self.requests_sent + self.out.requests.len() as u64 - self.requests_done;
+        outstanding < limits::MESH_WINDOW_BYTES as u64
+            && self.out.commands.len() < limits::MESH_COMMANDS_MAX
+    }
+
+    /// Whether the peer reads its answers, so that more of its requests may be evaluated.
+    pub(super) fn reader_keeps_up(&self) -> bool {
+        let unread = self.replies_sent + self.out.replies.len() as u64 - self.replies_done;
+        unread < limits::MESH_WINDOW_BYTES as u64
+    }
+
+    /// Takes in the peer's word on how far it is.
+    pub(super) fn acknowledged(&mut self, batch: &MeshBatch) {
+        self.requests_done = self.requests_done.max(batch.requests_done);
+        self.replies_done = self.replies_done.max(batch.replies_done);
+    }
+
+    pub(super) fn took_request(&mut self, bytes: usize) {
+        self.taken_requests += bytes as u64;
+    }
+
+    pub(super) fn took_replies(&mut self, bytes: usize) {
+        self.taken_replies += bytes as u64;
+    }
+
+    /// The batch to send now, if there is something to say. Progress alone is told once it is a good part of the window.
+    pub(super) fn take_batch(&mut self) -> Option<MeshBatch> {
+        let progress =
+            (self.taken_requests - self.told_requests).max(self.taken_replies - self.told_replies);
+        if self.blocked || (self.out.is_empty() && progress < limits::MESH_WINDOW_BYTES as u64 / 8)
+        {
+            return None;
+        }
+        let mut batch = std::mem::take(&mut self.out);
+        self.requests_sent += batch.requests.len() as u64;
+        self.replies_sent += batch.replies.len() as u64;
+        batch.requests_done = self.taken_requests;
+        batch.replies_done = self.taken_replies;
+        self.told_requests = self.taken_requests;
+        self.told_replies = self.taken_replies;
+        Some(batch)
+    }
+
+    /// The channel was full: keeps the batch for later.
+    pub(super) fn give_back(&mut self, batch: MeshBatch) {
+        assert!(self.out.is_empty(), "a batch is given back at once");
+        self.requests_sent -= batch.requests.len() as u64;
+        self.replies_sent -= batch.replies.len() as u64;
+        self.out = batch;
+        self.blocked = true;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A route that lost its gather would send a batch item's answer to the client as an answer of its own.
+    #[test]
+    fn routes_survive_the_way() {
+        for gather in [
+            None,
+            Some((
+                GatherId {
+                    slot: 7,
+                    generation: 9,
+                },
+                11,
+            )),
+        ] {
+            let route = Route {
+                client: ConnectionId {
+                    slot: 1,
+                    generation: u32::MAX,
+                },
+                gather,
+            };
+            let mut bytes = Vec::new();
+            route.encode(&mut bytes);
+            bytes.extend_from_slice(&3u32.to_le_bytes());
+            bytes.extend_from_slice(b"abcrest");
+            assert_eq!(
+                split_routed(&bytes),
+                Some((route, &b"abc"[..], ROUTE_LEN + 7))
+            );
+        }
+    }
+}

@@ -1,0 +1,385 @@
+//! The keyspaces of a node as one shard holds them: the tables of its own partitions.
+//!
+//! Which keyspaces exist is recorded in the system keyspace, whose one partition lives on shard 0, and is the same on every
+//! shard; the driver carries creations and drops to all of them. Recovery meets records of keyspaces before it knows
+//! which exist, so [`Shard::install`] either adopts what was replayed or makes empty tables, and [`Shard::drop_unknown`]
+//! then lets go of what no keyspace claims: a drop that was interrupted by a crash.
+
+use std::collections::HashSet;
+
+use corduroy_proto_wire::Status;
+
+use super::origin::{Origin, Replies, ShardCommand, ShardReply};
+use super::staging::{PendingBody, PendingReply, Previous};
+use super::statistics::Kind;
+use super::{Refusal, Shard};
+use crate::storage::format::{Record, RecordKind};
+use crate::storage::hash::KeyHash;
+use crate::storage::index::PartitionIndex;
+use crate::types::{KeyspaceId, Now, PartitionId, Version};
+
+/// One partition of a keyspace on this shard.
+#[derive(Debug)]
+pub(super) struct Partition {
+    pub(super) index: PartitionIndex,
+    /// The next effect's version.
+    pub(super) version_next: Version,
+    /// The next entry's index in the log.
+    entry_next: u64,
+    /// Bytes of the records that the index points at.
+    pub(super) live_bytes: u64,
+    /// A clear is staged and not committed: requests wait for it.
+    pub(super) clearing: bool,
+}
+
+impl Partition {
+    fn new() -> Partition {
+        Partition {
+            index: PartitionIndex::new(),
+            version_next: Version(1),
+            entry_next: 1,
+            live_bytes: 0,
+            clearing: false,
+        }
+    }
+
+    /// Takes all keys away.
+    pub(super) fn drop_table(&mut self) -> DroppedTable {
+        let table = std::mem::take(&mut self.index);
+        DroppedTable {
+            keys: table.len(),
+            table,
+            live_bytes: std::mem::take(&mut self.live_bytes),
+        }
+    }
+}
+
+/// What a cleared partition held.
+pub(super) struct DroppedTable {
+    pub(super) table: PartitionIndex,
+    pub(super) keys: u64,
+    pub(super) live_bytes: u64,
+}
+
+/// The part of a keyspace that lives on this shard.
+#[derive(Debug)]
+pub struct Keyspace {
+    id: KeyspaceId,
+    name: String,
+    /// Of the whole keyspace; 0 while recovery has not yet learned it.
+    partitions: u16,
+    shard: u16,
+    shard_count: u16,
+    /// Partition `shard + i * shard_count` is at `i`.
+    local: Vec<Partition>,
+    keys: u64,
+}
+
+impl Keyspace {
+    pub(super) fn new(id: KeyspaceId, shard: u16, shard_count: u16) -> Keyspace {
+        Keyspace {
+            id,
+            name: String::new(),
+            partitions: 0,
+            shard,
+            shard_count,
+            local: Vec::new(),
+            keys: 0,
+        }
+    }
+
+    /// Makes tables for all partitions of the keyspace that live here.
+    fn complete(&mut self, name: String, partitions: u16) {
+        let here = (0..partitions)
+            .filter(|index| index % self.shard_count == self.shard)
+            .count();
+        assert!(
+            self.local.len() <= here,
+            "records were found of partitions that the keyspace does not have"
+        );
+        self.local.resize_with(here, Partition::new);
+        self.name = name;
+        self.partitions = partitions;
+    }
+
+    /// Its number.
+    #[must_use]
+    #[inline]
+    pub fn id(&self) -> KeyspaceId {
+        self.id
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// How many partitions the whole keyspace has.
+    #[must_use]
+    #[inline]
+    pub fn partitions(&self) -> u16 {
+        self.partitions
+    }
+
+    /// Keys here.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        self.keys
+    }
+
+    /// Whether no key is here.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.keys == 0
+    }
+
+    /// What its tables take, in bytes.
+    #[must_use]
+    pub fn memory_bytes(&self) -> u64 {
+        self.local
+            .iter()
+            .map(|partition| partition.index.memory_bytes() as u64)
+            .sum()
+    }
+
+    #[inline]
+    pub(super) fn partition(&self, local: usize) -> &Partition {
+        &self.local[local]
+    }
+
+    #[inline]
+    pub(super) fn partition_mut(&mut self, local: usize) -> &mut Partition {
+        &mut self.local[local]
+    }
+
+    /// The partition of an index during recovery, made if it is not there yet.
+    pub(super) fn partition_or_new(&mut self, index: u16) -> &mut Partition {
+        let local = usize::from(index / self.shard_count);
+        if local >= self.local.len() {
+            self.local.resize_with(local + 1, Partition::new);
+        }
+        &mut self.local[local]
+    }
+
+    pub(super) fn next_entry(&mut self, index: u16) -> u64 {
+        let partition = &mut self.local[usize::from(index / self.shard_count)];
+        let entry = partition.entry_next;
+        partition.entry_next += 1;
+        entry
+    }
+
+    pub(super) fn saw_entry(&mut self, index: u16, entry: u64) {
+        let partition = self.partition_or_new(index);
+        partition.entry_next = partition.entry_next.max(entry + 1);
+    }
+
+    #[inline]
+    pub(super) fn add_keys(&mut self, keys: u64) {
+        self.keys += keys;
+    }
+
+    #[inline]
+    pub(super) fn remove_keys(&mut self, keys: u64) {
+        assert!(
+            self.keys >= keys,
+            "keys are counted in before they are counted out"
+        );
+        self.keys -= keys;
+    }
+
+    pub(super) fn forget_clearing(&mut self) {
+        for partition in &mut self.local {
+            partition.clearing = false;
+        }
+    }
+}
+
+/// Dropped tables, waiting to be freed a slice at a time.
+#[derive(Debug, Default)]
+pub(super) struct Graveyard {
+    tables: Vec<crate::storage::index::Graveyard>,
+}
+
+impl Graveyard {
+    pub(super) fn is_empty(&self) -> bool {
+        self.tables.is_empty()
+    }
+
+    pub(super) fn bury(&mut self, table: PartitionIndex) {
+        if !table.is_empty() {
+            self.tables.push(table.into_graveyard());
+        }
+    }
+
+    /// Frees about `bytes` of memory.
+    pub(super) fn free_slice(&mut self, bytes: usize) {
+        if let Some(table) = self.tables.last_mut()
+            && table.free_slice(bytes)
+        {
+            self.tables.pop();
+        }
+    }
+}
+
+impl Shard {
+    /// Carries out a command of the node.
+    pub fn command(
+        &mut self,
+        now: Now,
+        origin: Origin,
+        command: ShardCommand,
+        out: &mut impl Replies,
+    ) {
+        match command {
+            ShardCommand::Count { keyspace } => match self.keyspace(keyspace) {
+                Some(found) => out.internal(origin, ShardReply::Count(found.len())),
+                None => unknown(origin, keyspace, out),
+            },
+            ShardCommand::Flush { keyspace } => self.flush(now, origin, keyspace, out),
+            ShardCommand::Scan(step) => self.scan(now, origin, step, out),
+            ShardCommand::Install {
+                keyspace,
+                partitions,
+                name,
+            } => {
+                self.install(keyspace, partitions, &name);
+                out.internal(origin, ShardReply::Done);
+            }
+            ShardCommand::Remove { keyspace } => {
+                self.remove(keyspace);
+                out.internal(origin, ShardReply::Done);
+            }
+            ShardCommand::Status => {
+                let status = self.status();
+                out.internal(origin, ShardReply::Status(Box::new(status)));
+            }
+        }
+    }
+
+    /// Makes a keyspace exist on this shard; nothing happens if it does.
+    pub fn install(&mut self, id: KeyspaceId, partitions: u16, name: &str) {
+        assert!(partitions > 0, "a keyspace has partitions");
+        let identity = &self.config.identity;
+        let at = match self.keyspaces.binary_search_by_key(&id, Keyspace::id) {
+            Ok(at) if self.keyspaces[at].partitions > 0 => return,
+            Ok(at) => at,
+            Err(at) => {
+                self.keyspaces.insert(
+                    at,
+                    Keyspace::new(id, identity.shard.0, identity.shard_count),
+                );
+                at
+            }
+        };
+        self.keyspaces[at].complete(name.to_owned(), partitions);
+    }
+
+    /// After all keyspaces are installed: forgets the records of those that are not.
+    pub fn drop_unknown(&mut self) {
+        let unknown: Vec<KeyspaceId> = self
+            .keyspaces
+            .iter()
+            .filter(|keyspace| keyspace.partitions == 0)
+            .map(Keyspace::id)
+            .collect();
+        for id in unknown {
+            self.remove(id);
+        }
+    }
+
+    /// The keyspaces that clients can use, in the order of their numbers.
+    pub fn keyspaces(&self) -> impl Iterator<Item = &Keyspace> {
+        self.keyspaces
+            .iter()
+            .filter(|keyspace| keyspace.id != KeyspaceId::SYSTEM && keyspace.partitions > 0)
+    }
+
+    /// Every key and value of a small keyspace that is wholly in memory: how the driver reads the system keyspace.
+    #[must_use]
+    pub fn system_records(&self) -> Vec<(Vec<u8>, Vec<u8>, Version)> {
+        let Some(system) = self.keyspace(KeyspaceId::SYSTEM) else {
+            return Vec::new();
+        };
+        system
+            .local
+            .iter()
+            .flat_map(|partition| self.all_in_memory(partition))
+            .collect()
+    }
+
+    fn remove(&mut self, id: KeyspaceId) {
+        let Ok(at) = self.keyspaces.binary_search_by_key(&id, Keyspace::id) else {
+            return;
+        };
+        let keyspace = self.keyspaces.remove(at);
+        self.overlay.retain(|key, _| key.partition.keyspace != id);
+        for partition in keyspace.local {
+            self.log.remove_live(partition.live_bytes);
+            self.graveyard.bury(partition.index);
+        }
+    }
+
+    /// Stages a clear of every partition that is not empty, or may not be once what is staged commits.
+    fn flush(&mut self, now: Now, origin: Origin, id: KeyspaceId, out: &mut impl Replies) {
+        let Some(at) = self.keyspace_index(id) else {
+            return unknown(origin, id, out);
+        };
+        if let Some(reason) = self.pipeline.refusing() {
+            out.internal(
+                origin,
+                ShardReply::Failed(Status::ReadOnly, reason.to_owned()),
+            );
+            return;
+        }
+        let Keyspace {
+            shard, shard_count, ..
+        } = self.keyspaces[at];
+        let staged: HashSet<u16> = self
+            .overlay
+            .keys()
+            .filter(|key| key.partition.keyspace == id)
+            .map(|key| key.partition.index)
+            .collect();
+        for local in 0..self.keyspaces[at].local.len() {
+            let partition_id = PartitionId {
+                keyspace: id,
+                index: shard + local as u16 * shard_count,
+            };
+            let partition = &mut self.keyspaces[at].local[local];
+            if partition.index.is_empty() && !staged.contains(&partition_id.index) {
+                continue;
+            }
+            partition.clearing = true;
+            let version = partition.version_next;
+            partition.version_next = Version(version.0 + 1);
+            let record = Record {
+                kind: RecordKind::Clear,
+                key: &[],
+                value: &[],
+                version,
+                timestamp: now.wall,
+                expiry: None,
+            };
+            self.batch
+                .push(partition_id, KeyHash(0), &record, Previous::Nothing);
+        }
+        self.reply_after_commit(PendingReply {
+            origin,
+            kind: Kind::Flush,
+            since: now.mono,
+            status: Status::Ok,
+            version: Version(0),
+            timestamp: now.wall,
+            body: PendingBody::Done,
+        });
+    }
+}
+
+fn unknown(origin: Origin, keyspace: KeyspaceId, out: &mut impl Replies) {
+    let refusal = Refusal::new(
+        Status::UnknownKeyspace,
+        format!("there is no keyspace with the number {}", keyspace.0),
+    );
+    out.internal(origin, ShardReply::Failed(refusal.status, refusal.reason));
+}

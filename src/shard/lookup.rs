@@ -1,0 +1,241 @@
+//! From a key to its record: committed, uncommitted, or on disk.
+
+use corduroy_proto_wire::Status;
+
+use super::keyspaces::Keyspace;
+use super::origin::Origin;
+use super::staging::{OverlayKey, Pending, PendingPlace, Previous};
+use super::{Refusal, Shard, Stop};
+use crate::storage::format::{Record, RecordKind};
+use crate::storage::hash::{KeyHash, slot_of};
+use crate::types::{KeyspaceId, Now, PartitionId, Position, partition_of_slot};
+
+/// Where a key belongs.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct KeyPlace {
+    pub(super) partition: PartitionId,
+    /// Index into `Shard::keyspaces`.
+    pub(super) keyspace: usize,
+    /// Index into the keyspace's partitions of this shard.
+    pub(super) local: usize,
+    pub(super) hash: KeyHash,
+}
+
+impl KeyPlace {
+    pub(super) fn overlay_key(&self) -> OverlayKey {
+        OverlayKey {
+            partition: self.partition,
+            hash: self.hash,
+        }
+    }
+}
+
+/// A record and where it is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Located<'a> {
+    pub(super) position: Position,
+    pub(super) record: Record<'a>,
+    pub(super) len: u32,
+}
+
+/// What evaluating a write needs to know of its key.
+#[derive(Debug)]
+pub(super) struct Facts<'a> {
+    /// The live record, uncommitted ones included; `None` if the key is absent or expired.
+    pub(super) current: Option<Record<'a>>,
+    /// What a new effect on the key takes the place of.
+    pub(super) previous: Previous,
+    /// What the facts rest on is not committed yet.
+    pub(super) pending: bool,
+}
+
+impl Shard {
+    /// Finds where a key of this shard belongs.
+    #[inline]
+    pub(super) fn locate(&self, keyspace: KeyspaceId, key: &[u8]) -> Result<KeyPlace, Refusal> {
+        let Some(at) = self.keyspace_index(keyspace) else {
+            return Err(Refusal::new(
+                Status::UnknownKeyspace,
+                format!("there is no keyspace with the number {}", keyspace.0),
+            ));
+        };
+        let partitions = self.keyspaces[at].partitions();
+        let index = partition_of_slot(slot_of(key), partitions);
+        let shard_count = self.config.identity.shard_count;
+        if index % shard_count != self.config.identity.shard.0 {
+            return Err(Refusal::new(
+                Status::InvalidRequest,
+                format!(
+                    "the key is in partition {index}, which does not live on shard {}",
+                    self.config.identity.shard
+                ),
+            ));
+        }
+        Ok(KeyPlace {
+            partition: PartitionId { keyspace, index },
+            keyspace: at,
+            local: usize::from(index / shard_count),
+            hash: self.hasher.hash(key),
+        })
+    }
+
+    #[inline]
+    pub(super) fn keyspace_index(&self, id: KeyspaceId) -> Option<usize> {
+        self.keyspaces
+            .iter()
+            .position(|keyspace| keyspace.id() == id)
+    }
+
+    pub(super) fn keyspace(&self, id: KeyspaceId) -> Option<&Keyspace> {
+        self.keyspace_index(id).map(|at| &self.keyspaces[at])
+    }
+
+    /// The record at a committed address: in the tail, or read from disk for a waiting request. `Ok(None)`: not in memory.
+    pub(super) fn record_at(&self, position: Position) -> Result<Option<Record<'_>>, Refusal> {
+        if let Some(bytes) = self.log.bytes_at(position) {
+            return Ok(Some(
+                Record::parse(bytes)
+                    .expect("what this process wrote or checked into memory parses"),
+            ));
+        }
+        match self.waiting.warm(position) {
+            None => Ok(None),
+            Some(Ok(bytes)) => Ok(Some(
+                Record::parse(bytes).expect("what was checked when it was read parses"),
+            )),
+            Some(Err(reason)) => Err(Refusal::new(Status::Damaged, reason)),
+        }
+    }
+
+    /// The committed record of a key, expired or not.
+    #[inline]
+    pub(super) fn committed(
+        &self,
+        place: &KeyPlace,
+        key: &[u8],
+    ) -> Result<Option<Located<'_>>, Stop> {
+        let partition = self.keyspaces[place.keyspace].partition(place.local);
+        let mut cold = Vec::new();
+        for candidate in partition.index.candidates(place.hash) {
+            match self.record_at(candidate.address)? {
+                Some(record) if record.key == key => {
+                    let len = record.encoded_len() as u32;
+                    return Ok(Some(Located {
+                        position: candidate.address,
+                        record,
+                        len,
+                    }));
+                }
+                Some(_) => {}
+                None => cold.push((candidate.address, candidate.len_hint)),
+            }
+        }
+        if cold.is_empty() {
+            Ok(None)
+        } else {
+            Err(Stop::Cold(cold))
+        }
+    }
+
+    /// The newest uncommitted effect on a key.
+    #[inline]
+    pub(super) fn pending(
+        &self,
+        place: &KeyPlace,
+        key: &[u8],
+    ) -> Result<Option<(Pending, Record<'_>)>, Stop> {
+        if self.overlay.is_empty() {
+            return Ok(None);
+        }
+        let Some(pending) = self.overlay.get(&place.overlay_key()) else {
+            return Ok(None);
+        };
+        let bytes = match pending.place {
+            PendingPlace::Batch(effect) => self.batch.record_bytes(effect),
+            PendingPlace::Flight(position) => self
+                .log
+                .bytes_at(position)
+                .expect("a block in flight is in the tail's memory"),
+        };
+        let record = Record::parse(bytes).expect("what this process encoded parses");
+        if record.key != key {
+            // Another key with the same 64-bit hash is being written. That is rare beyond measuring, and waiting is correct.
+            return Err(Stop::Commit);
+        }
+        Ok(Some((*pending, record)))
+    }
+
+    /// All that a write has to know of its key.
+    pub(super) fn facts(&self, now: Now, place: &KeyPlace, key: &[u8]) -> Result<Facts<'_>, Stop> {
+        if self.keyspaces[place.keyspace]
+            .partition(place.local)
+            .clearing
+        {
+            return Err(Stop::Commit);
+        }
+        if let Some((pending, record)) = self.pending(place, key)? {
+            let previous = match pending.place {
+                PendingPlace::Batch(effect) => Previous::Effect(effect),
+                PendingPlace::Flight(position) => Previous::At(position, pending.len),
+            };
+            let current =
+                (record.kind == RecordKind::Set && !is_expired(&record, now)).then_some(record);
+            return Ok(Facts {
+                current,
+                previous,
+                pending: true,
+            });
+        }
+        Ok(match self.committed(place, key)? {
+            None => Facts {
+                current: None,
+                previous: Previous::Nothing,
+                pending: false,
+            },
+            Some(Located {
+                position,
+                record,
+                len,
+            }) => Facts {
+                current: (!is_expired(&record, now)).then_some(record),
+                previous: Previous::At(position, len),
+                pending: false,
+            },
+        })
+    }
+
+    /// The record that a read of a key over this connection must see, and whether it is uncommitted.
+    pub(super) fn visible(
+        &self,
+        now: Now,
+        origin: &Origin,
+        place: &KeyPlace,
+        key: &[u8],
+    ) -> Result<(Option<Record<'_>>, bool), Stop> {
+        if self.keyspaces[place.keyspace]
+            .partition(place.local)
+            .clearing
+        {
+            return Err(Stop::Commit);
+        }
+        if let Some((pending, record)) = self.pending(place, key)?
+            && (pending.shared || pending.writer.same_client(origin))
+        {
+            let live = record.kind == RecordKind::Set && !is_expired(&record, now);
+            return Ok((live.then_some(record), true));
+        }
+        let found = self.committed(place, key)?;
+        Ok((
+            found
+                .map(|located| located.record)
+                .filter(|record| !is_expired(record, now)),
+            false,
+        ))
+    }
+}
+
+/// Whether a record's time has passed.
+#[inline]
+pub(super) fn is_expired(record: &Record<'_>, now: Now) -> bool {
+    record.expiry.is_some_and(|expiry| expiry <= now.wall)
+}

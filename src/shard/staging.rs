@@ -1,0 +1,186 @@
+//! What the current turn has decided and not yet handed to the disk, and how commands see it.
+//!
+//! Commands are evaluated at once, one after the other, against the committed state *and* everything evaluated before
+//! them; so a counter can be added to a hundred times in one turn. Their effects gather in a [`Batch`]. The **overlay**
+//! finds, for a key, the newest effect that is not committed yet, whether it still sits in the batch or is already in
+//! flight to the disk.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+
+use super::origin::Origin;
+use super::statistics::Kind;
+use crate::storage::format::{Record, RecordKind};
+use crate::storage::hash::KeyHash;
+use crate::types::{MonoNanos, PartitionId, Position, Version, WallMillis};
+
+/// What an effect takes the place of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Previous {
+    /// The key did not exist.
+    Nothing,
+    /// A record at a known position.
+    At(Position, u32),
+    /// The effect of this number in the same batch.
+    Effect(u32),
+}
+
+/// One effect: an encoded record in the batch's arena and what is needed to apply it after commit.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Effect {
+    pub(super) partition: PartitionId,
+    pub(super) hash: KeyHash,
+    pub(super) kind: RecordKind,
+    pub(super) at: u32,
+    pub(super) len: u32,
+    pub(super) version: Version,
+    pub(super) expiry: Option<WallMillis>,
+    pub(super) previous: Previous,
+    /// Final once the block is put together.
+    pub(super) position: Position,
+}
+
+/// What a reply that waits for its block carries.
+#[derive(Debug)]
+pub(super) enum PendingBody {
+    Empty,
+    Value(Vec<u8>),
+    Counter(i64),
+    Number(u64),
+    Ttl(Option<u64>),
+    Items(Vec<PendingItem>),
+    /// The answer to an internal command.
+    Done,
+}
+
+/// One operation's result in an atomic batch.
+#[derive(Debug)]
+pub(super) struct PendingItem {
+    pub(super) status: corduroy_proto_wire::Status,
+    pub(super) version: u64,
+    pub(super) timestamp_ms: u64,
+    pub(super) value: Option<Vec<u8>>,
+}
+
+/// A reply that may be given only once everything up to here is committed.
+#[derive(Debug)]
+pub(super) struct PendingReply {
+    pub(super) origin: Origin,
+    pub(super) kind: Kind,
+    pub(super) since: MonoNanos,
+    pub(super) status: corduroy_proto_wire::Status,
+    pub(super) version: Version,
+    pub(super) timestamp: WallMillis,
+    pub(super) body: PendingBody,
+}
+
+/// What gathers until the disk is free.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    pub(super) arena: Vec<u8>,
+    pub(super) effects: Vec<Effect>,
+    pub(super) replies: Vec<PendingReply>,
+}
+
+impl Batch {
+    pub(super) fn is_empty(&self) -> bool {
+        self.effects.is_empty() && self.replies.is_empty()
+    }
+
+    /// Encodes a record and notes its effect; answers the effect's number.
+    pub(super) fn push(
+        &mut self,
+        partition: PartitionId,
+        hash: KeyHash,
+        record: &Record<'_>,
+        previous: Previous,
+    ) -> u32 {
+        let at = self.arena.len();
+        record.encode(&mut self.arena);
+        let number = self.effects.len() as u32;
+        self.effects.push(Effect {
+            partition,
+            hash,
+            kind: record.kind,
+            at: at as u32,
+            len: (self.arena.len() - at) as u32,
+            version: record.version,
+            expiry: record.expiry,
+            previous,
+            position: Position(u64::MAX),
+        });
+        number
+    }
+
+    pub(super) fn record_bytes(&self, effect: u32) -> &[u8] {
+        let effect = &self.effects[effect as usize];
+        &self.arena[effect.at as usize..(effect.at + effect.len) as usize]
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.arena.clear();
+        self.effects.clear();
+        self.replies.clear();
+        // One oversized turn shall not hold its memory for ever.
+        self.arena.shrink_to(crate::limits::BATCH_ARENA_KEEP);
+    }
+}
+
+/// Where an uncommitted effect's record is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum PendingPlace {
+    /// In the current batch.
+    Batch(u32),
+    /// In the block in flight, and with it already in the log's memory.
+    Flight(Position),
+}
+
+/// The newest uncommitted effect on a key.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pending {
+    pub(super) place: PendingPlace,
+    pub(super) version: Version,
+    pub(super) len: u32,
+    /// Who wrote it. A read over the same connection must see it, so waits for it; others read what is committed.
+    pub(super) writer: Origin,
+    /// More than one connection has uncommitted effects on the key: then every reader waits.
+    pub(super) shared: bool,
+}
+
+/// Overlay keys hold a keyed hash already: hashing it again would only cost time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct OverlayKey {
+    pub(super) partition: PartitionId,
+    pub(super) hash: KeyHash,
+}
+
+impl std::hash::Hash for OverlayKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(
+            self.hash.0
+                ^ (u64::from(self.partition.index) << 32)
+                ^ u64::from(self.partition.keyspace.0),
+        );
+    }
+}
+
+/// Passes a number through, spread over all bits.
+#[derive(Debug, Default)]
+pub(super) struct PassHasher(u64);
+
+impl Hasher for PassHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, _bytes: &[u8]) {
+        unreachable!("only whole numbers are hashed here");
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.0 = number;
+    }
+}
+
+pub(super) type PassMap<K, V> = HashMap<K, V, BuildHasherDefault<PassHasher>>;
+pub(super) type Overlay = PassMap<OverlayKey, Pending>;

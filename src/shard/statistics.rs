@@ -1,0 +1,269 @@
+//! What a shard counts and measures, for `status`.
+
+use hdrhistogram::Histogram;
+use serde::Serialize;
+
+use super::Shard;
+
+/// Kinds of requests that are counted apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each is the request of the same name")]
+pub enum Kind {
+    Get,
+    Exists,
+    Ttl,
+    Put,
+    Delete,
+    Touch,
+    Persist,
+    Add,
+    Append,
+    Atomic,
+    Flush,
+}
+
+impl Kind {
+    const ALL: [Kind; 11] = [
+        Kind::Get,
+        Kind::Exists,
+        Kind::Ttl,
+        Kind::Put,
+        Kind::Delete,
+        Kind::Touch,
+        Kind::Persist,
+        Kind::Add,
+        Kind::Append,
+        Kind::Atomic,
+        Kind::Flush,
+    ];
+
+    fn name(self) -> &'static str {
+        match self {
+            Kind::Get => "get",
+            Kind::Exists => "exists",
+            Kind::Ttl => "ttl",
+            Kind::Put => "put",
+            Kind::Delete => "delete",
+            Kind::Touch => "touch",
+            Kind::Persist => "persist",
+            Kind::Add => "add",
+            Kind::Append => "append",
+            Kind::Atomic => "atomic",
+            Kind::Flush => "flush",
+        }
+    }
+}
+
+/// Longest latency that is told apart, in microseconds: a minute.
+const LATENCY_US_MAX: u64 = 60_000_000;
+
+#[derive(Debug)]
+struct KindStatistics {
+    requests: u64,
+    /// Answered in this turn at once; their latency is known when the turn ends.
+    this_turn: u64,
+    latency_us: Histogram<u64>,
+}
+
+/// A shard's counters.
+#[derive(Debug)]
+pub(super) struct Statistics {
+    kinds: Vec<KindStatistics>,
+    pub(super) errors: u64,
+    pub(super) expired: u64,
+    pub(super) damaged_reads: u64,
+    pub(super) blocks: u64,
+    pub(super) block_bytes: u64,
+    pub(super) prepare_failures: u64,
+    pub(super) last_prepare_error: Option<String>,
+    turns: u64,
+}
+
+impl Statistics {
+    pub(super) fn new() -> Statistics {
+        let kind = || KindStatistics {
+            requests: 0,
+            this_turn: 0,
+            latency_us: Histogram::new_with_max(LATENCY_US_MAX, 2)
+                .expect("the bounds are constants that fit"),
+        };
+        Statistics {
+            kinds: Kind::ALL.iter().map(|_| kind()).collect(),
+            errors: 0,
+            expired: 0,
+            damaged_reads: 0,
+            blocks: 0,
+            block_bytes: 0,
+            prepare_failures: 0,
+            last_prepare_error: None,
+            turns: 0,
+        }
+    }
+
+    /// A request was answered at once, in this turn.
+    #[inline]
+    pub(super) fn immediate(&mut self, kind: Kind) {
+        self.kinds[kind as usize].this_turn += 1;
+    }
+
+    /// A request was answered that took this long.
+    #[inline]
+    pub(super) fn finished(&mut self, kind: Kind, nanos: u64) {
+        let kind = &mut self.kinds[kind as usize];
+        kind.requests += 1;
+        kind.latency_us.saturating_record((nanos / 1000).max(1));
+    }
+
+    /// The turn that began `nanos` ago ends: so long did its immediate answers take at most.
+    pub(super) fn turn_ended(&mut self, nanos: u64) {
+        self.turns += 1;
+        for kind in &mut self.kinds {
+            if kind.this_turn > 0 {
+                kind.requests += kind.this_turn;
+                kind.latency_us
+                    .saturating_record_n((nanos / 1000).max(1), kind.this_turn);
+                kind.this_turn = 0;
+            }
+        }
+    }
+}
+
+/// Latency of one kind of request, from its arrival to its answer, in microseconds.
+#[derive(Clone, Debug, Serialize)]
+pub struct KindStatus {
+    /// The request.
+    pub kind: &'static str,
+    /// How many were answered since the start.
+    pub requests: u64,
+    /// Percentiles and the largest.
+    pub latency_us_p50: u64,
+    /// See above.
+    pub latency_us_p90: u64,
+    /// See above.
+    pub latency_us_p99: u64,
+    /// See above.
+    pub latency_us_p999: u64,
+    /// See above.
+    pub latency_us_max: u64,
+}
+
+/// Keys of one keyspace on a shard.
+#[derive(Clone, Debug, Serialize)]
+pub struct KeyspaceStatus {
+    /// Its number.
+    pub id: u32,
+    /// Its name.
+    pub name: String,
+    /// Keys of it on this shard.
+    pub keys: u64,
+}
+
+/// One shard's figures. The field names are those of the JSON that `status` answers.
+#[derive(Clone, Debug, Serialize)]
+pub struct ShardStatus {
+    /// Which shard.
+    pub shard: u16,
+    /// Keys of all keyspaces.
+    pub keys: u64,
+    /// The same, keyspace by keyspace.
+    pub keyspaces: Vec<KeyspaceStatus>,
+    /// Bytes of records that are the newest of their key.
+    pub live_bytes: u64,
+    /// Bytes of the log that nothing points at.
+    pub dead_bytes: u64,
+    /// Segment files with data.
+    pub segments: u64,
+    /// Memory of the log's tail.
+    pub tail_bytes: u64,
+    /// Memory of the index.
+    pub index_bytes: u64,
+    /// Entries of the expiry queue, 28 bytes each.
+    pub expiry_entries: u64,
+    /// Where the log ends.
+    pub log_end: u64,
+    /// Blocks written since the start: with `sync always`, fdatasyncs too.
+    pub blocks: u64,
+    /// Bytes of them.
+    pub block_bytes: u64,
+    /// Keys taken away because they expired.
+    pub expired: u64,
+    /// Requests refused or failed.
+    pub errors: u64,
+    /// Records read from disk.
+    pub cold_reads: u64,
+    /// Of those, how many failed their check or their read.
+    pub damaged_reads: u64,
+    /// Preparations of a segment that failed.
+    pub prepare_failures: u64,
+    /// Why writes are refused, if they are.
+    pub writes_refused: Option<String>,
+    /// Replies that wait for the block in flight.
+    pub queue_in_flight: usize,
+    /// Replies that wait for the next block.
+    pub queue_staged: usize,
+    /// Requests that wait for a cold record.
+    pub queue_waiting: usize,
+    /// Requests by kind.
+    pub requests: Vec<KindStatus>,
+}
+
+impl Shard {
+    /// The shard's figures as of now.
+    #[must_use]
+    pub fn status(&self) -> ShardStatus {
+        let log = self.log.statistics();
+        let keyspaces: Vec<KeyspaceStatus> = self
+            .keyspaces()
+            .map(|keyspace| KeyspaceStatus {
+                id: keyspace.id().0,
+                name: keyspace.name().to_owned(),
+                keys: keyspace.len(),
+            })
+            .collect();
+        ShardStatus {
+            shard: self.config.identity.shard.0,
+            keys: keyspaces.iter().map(|keyspace| keyspace.keys).sum(),
+            keyspaces,
+            live_bytes: log.live_bytes,
+            dead_bytes: log.dead_bytes,
+            segments: log.segments,
+            tail_bytes: log.tail_bytes,
+            index_bytes: self
+                .keyspaces
+                .iter()
+                .map(super::Keyspace::memory_bytes)
+                .sum(),
+            expiry_entries: self.expiry.len() as u64,
+            log_end: self.log.end().0,
+            blocks: self.statistics.blocks,
+            block_bytes: self.statistics.block_bytes,
+            expired: self.statistics.expired,
+            errors: self.statistics.errors,
+            cold_reads: self.waiting.cold_reads(),
+            damaged_reads: self.statistics.damaged_reads,
+            prepare_failures: self.statistics.prepare_failures,
+            writes_refused: self.writes_refused().map(str::to_owned),
+            queue_in_flight: self.pipeline.replies_in_flight(),
+            queue_staged: self.batch.replies.len(),
+            queue_waiting: self.waiting.requests(),
+            requests: Kind::ALL
+                .iter()
+                .map(|&kind| self.kind_status(kind))
+                .collect(),
+        }
+    }
+
+    fn kind_status(&self, kind: Kind) -> KindStatus {
+        let statistics = &self.statistics.kinds[kind as usize];
+        let at = |quantile| statistics.latency_us.value_at_quantile(quantile);
+        KindStatus {
+            kind: kind.name(),
+            requests: statistics.requests + statistics.this_turn,
+            latency_us_p50: at(0.5),
+            latency_us_p90: at(0.9),
+            latency_us_p99: at(0.99),
+            latency_us_p999: at(0.999),
+            latency_us_max: statistics.latency_us.max(),
+        }
+    }
+}

@@ -1,0 +1,429 @@
+//! One shard's log: a sequence of segments, the newest of them in memory.
+//!
+//! The log is the database: the index points into it. Positions are bytes and never reused; segment `n + 1` begins where
+//! segment `n` ends. The newest segments, the **tail**, are kept in memory up to a budget; a record below
+//! [`Log::tail_start`] must be read from disk.
+//!
+//! This type does no I/O. It owns the tail's memory, knows which bytes belong to which file, and turns an append into the
+//! bytes to write and where ([`WritePlan`]). Only one thing about durability lives here: segments are activated in order, and
+//! a block goes into a segment only when every earlier segment is wholly on disk (the shard holds back the write until then).
+//!
+//! Calls in order: [`Log::new`] or [`Log::recovered`]; then, for each block, [`Log::fits`], [`Log::rotate`] if it did not
+//! fit (needs a segment that [`Log::prepared`] announced), [`Log::append`].
+
+mod builder;
+mod memory;
+
+use std::collections::VecDeque;
+use std::io;
+
+pub use builder::{BlockBuilder, BlockStamp};
+pub use memory::SegmentMemory;
+
+use crate::limits::SECTOR_LEN;
+use crate::storage::format::{LogTag, SEGMENT_HEADER_LEN, SegmentHeader, SegmentState};
+use crate::storage::recovery::{Identity, RecoveredSegment};
+use crate::types::{Position, SegmentId, WallMillis};
+
+/// Where the bytes of a record are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FilePlace {
+    /// The segment.
+    pub segment: SegmentId,
+    /// Bytes from the start of its file.
+    pub offset: u64,
+    /// Bytes from there to the end of what the segment holds.
+    pub available: u64,
+}
+
+/// One write that an append asks for.
+#[derive(Debug, PartialEq, Eq)]
+pub struct WritePlan {
+    /// The segment.
+    pub segment: SegmentId,
+    /// Bytes from the start of its file.
+    pub offset: u64,
+    /// What to write there.
+    pub bytes: Vec<u8>,
+    /// The log's end once this is written.
+    pub end: Position,
+}
+
+/// What `status` tells about the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LogStatistics {
+    /// Segment files that hold data, the active one included.
+    pub segments: u64,
+    /// Bytes of records that the index points at.
+    pub live_bytes: u64,
+    /// Bytes of the log that nothing points at: overwritten and deleted records, headers, padding.
+    pub dead_bytes: u64,
+    /// Bytes of the log kept in memory.
+    pub tail_bytes: u64,
+}
+
+#[derive(Debug)]
+struct Segment {
+    id: SegmentId,
+    base: Position,
+    /// End of the valid content.
+    end: Position,
+    /// The file's whole length.
+    file_len: u64,
+    memory: Option<SegmentMemory>,
+}
+
+impl Segment {
+    fn capacity(&self) -> u64 {
+        self.file_len - SEGMENT_HEADER_LEN as u64
+    }
+}
+
+/// One shard's log.
+#[derive(Debug)]
+pub struct Log {
+    identity: Identity,
+    tag: LogTag,
+    segment_len: u64,
+    /// Ascending by base; the last is the active one.
+    segments: VecDeque<Segment>,
+    /// Everything from here on is in memory.
+    tail_start: Position,
+    tail_bytes: u64,
+    live_bytes: u64,
+    /// A segment on disk, zero-filled, waiting to be activated.
+    prepared: Option<(SegmentId, u64)>,
+    /// The header of a segment that was activated and not yet written to.
+    header_due: Option<Vec<u8>>,
+    sequence_next: u64,
+    /// A mapping that left the tail, kept for the next segment.
+    spare: Option<SegmentMemory>,
+}
+
+impl Log {
+    /// An empty log. It has no segment yet: the first one is prepared and activated like any other.
+    #[must_use]
+    pub fn new(identity: Identity, tag: LogTag, segment_len: u64) -> Log {
+        Log {
+            identity,
+            tag,
+            segment_len,
+            segments: VecDeque::new(),
+            tail_start: Position(0),
+            tail_bytes: 0,
+            live_bytes: 0,
+            prepared: None,
+            header_due: None,
+            sequence_next: 1,
+            spare: None,
+        }
+    }
+
+    /// The log as recovery found it. `prepared` names a segment that was made ready before the restart.
+    #[must_use]
+    pub fn recovered(
+        identity: Identity,
+        tag: LogTag,
+        segment_len: u64,
+        segments: &[RecoveredSegment],
+        prepared: Option<(SegmentId, u64)>,
+        sequence_next: u64,
+    ) -> Log {
+        let mut log = Log::new(identity, tag, segment_len);
+        for found in segments {
+            assert!(
+                log.segments
+                    .back()
+                    .is_none_or(|last| last.end == found.base),
+                "segments follow one another"
+            );
+            log.segments.push_back(Segment {
+                id: found.id,
+                base: found.base,
+                end: found.end,
+                file_len: found.len,
+                memory: None,
+            });
+        }
+        log.tail_start = log.end();
+        log.prepared = prepared;
+        log.sequence_next = sequence_next;
+        log
+    }
+
+    /// Takes the bytes of the newest segment that is not in memory into the tail. Called after recovery from the newest
+    /// segment backwards, as far as the budget goes; the active segment must be among them.
+    ///
+    /// # Errors
+    /// When the kernel refuses the memory.
+    pub fn load(&mut self, id: SegmentId, content: &[u8]) -> io::Result<()> {
+        let segment = self
+            .segments
+            .iter_mut()
+            .rev()
+            .find(|segment| segment.memory.is_none())
+            .expect("a segment to load");
+        assert_eq!(segment.id, id, "segments are loaded newest first");
+        assert_eq!(
+            content.len() as u64,
+            segment.end.0 - segment.base.0,
+            "all of the segment's content is loaded"
+        );
+        let mut memory = SegmentMemory::new(segment.capacity() as usize)?;
+        memory.range_mut(0..content.len()).copy_from_slice(content);
+        self.tail_start = segment.base;
+        self.tail_bytes += memory.len() as u64;
+        segment.memory = Some(memory);
+        Ok(())
+    }
+
+    /// The number of the segment to prepare next, and its length, if none is ready yet.
+    #[must_use]
+    pub fn wants_prepared(&self) -> Option<(SegmentId, u64)> {
+        match self.prepared {
+            Some(_) => None,
+            None => Some((
+                SegmentId(self.segments.back().map_or(1, |last| last.id.0 + 1)),
+                self.segment_len,
+            )),
+        }
+    }
+
+    /// The header that a prepared segment is made with.
+    #[must_use]
+    pub fn prepared_header(&self, id: SegmentId, len: u64, created: WallMillis) -> Vec<u8> {
+        self.header(id, len, created, SegmentState::Prepared)
+    }
+
+    /// A prepared segment is on disk.
+    pub fn prepared(&mut self, id: SegmentId, len: u64) {
+        assert!(self.prepared.is_none(), "one segment is prepared at a time");
+        self.prepared = Some((id, len));
+    }
+
+    /// Whether a block of `len` bytes fits into the active segment.
+    #[must_use]
+    pub fn fits(&self, len: usize) -> bool {
+        self.segments
+            .back()
+            .is_some_and(|active| active.end.0 - active.base.0 + len as u64 <= active.capacity())
+    }
+
+    /// Whether [`Log::rotate`] can go ahead.
+    #[must_use]
+    pub fn can_rotate(&self) -> bool {
+        self.prepared.is_some()
+    }
+
+    /// Makes the prepared segment the active one. The next append writes its header too.
+    ///
+    /// # Errors
+    /// When the kernel refuses the memory for it; nothing has changed then.
+    pub fn rotate(&mut self, now: WallMillis) -> io::Result<()> {
+        let (id, file_len) = self.prepared.expect("rotate is called when can_rotate");
+        let base = self.end();
+        let capacity = (file_len - SEGMENT_HEADER_LEN as u64) as usize;
+        let memory = match self.spare.take() {
+            Some(spare) if spare.len() == capacity => spare,
+            _ => SegmentMemory::new(capacity)?,
+        };
+        self.prepared = None;
+        self.header_due = Some(self.header(id, file_len, now, SegmentState::Active { base }));
+        self.tail_bytes += memory.len() as u64;
+        self.segments.push_back(Segment {
+            id,
+            base,
+            end: base,
+            file_len,
+            memory: Some(memory),
+        });
+        Ok(())
+    }
+
+    /// Appends one block: `build` fills it in place. The block must fit.
+    pub fn append<R>(
+        &mut self,
+        len: usize,
+        build: impl FnOnce(BlockBuilder<'_>, u64) -> (usize, R),
+    ) -> (WritePlan, R) {
+        assert!(self.fits(len), "a block is appended where it fits");
+        let sequence = self.sequence_next;
+        self.sequence_next += 1;
+        let active = self
+            .segments
+            .back_mut()
+            .expect("a block that fits has a segment");
+        let memory = active
+            .memory
+            .as_mut()
+            .expect("the active segment is in memory");
+        let start = active.end;
+        let at = (start.0 - active.base.0) as usize;
+        let block = BlockBuilder::new(memory.range_mut(at..at + len), start, active.base, self.tag);
+        let (written, result) = build(block, sequence);
+        assert_eq!(written, len, "a block is as long as it was said to be");
+        active.end = Position(start.0 + len as u64);
+        let mut bytes = self.header_due.take().unwrap_or_default();
+        let offset = if bytes.is_empty() {
+            SEGMENT_HEADER_LEN as u64 + at as u64
+        } else {
+            0
+        };
+        bytes.extend_from_slice(memory.from(at, at + len));
+        (
+            WritePlan {
+                segment: active.id,
+                offset,
+                bytes,
+                end: active.end,
+            },
+            result,
+        )
+    }
+
+    /// Drops the oldest segments from memory until the tail holds at most `budget` bytes. The active segment always stays,
+    /// and so does everything from `keep` on.
+    pub fn shrink_tail(&mut self, budget: u64, keep: Position) {
+        while self.tail_bytes > budget {
+            let active = self.segments.len().saturating_sub(1);
+            let Some(oldest) = self
+                .segments
+                .iter()
+                .position(|segment| segment.memory.is_some())
+            else {
+                return;
+            };
+            if oldest == active || self.segments[oldest].end > keep {
+                return;
+            }
+            let memory = self.segments[oldest]
+                .memory
+                .take()
+                .expect("the segment was found by its memory");
+            self.tail_bytes -= memory.len() as u64;
+            self.tail_start = self.segments[oldest + 1].base;
+            if memory.len() as u64 == self.segment_len - SEGMENT_HEADER_LEN as u64 {
+                self.spare = Some(memory);
+            }
+        }
+    }
+
+    /// Records of `bytes` in all became what their keys hold.
+    #[inline]
+    pub fn add_live(&mut self, bytes: u64) {
+        self.live_bytes += bytes;
+    }
+
+    /// Records of `bytes` in all are no longer what their keys hold.
+    #[inline]
+    pub fn remove_live(&mut self, bytes: u64) {
+        assert!(
+            self.live_bytes >= bytes,
+            "bytes are counted in before they are counted out"
+        );
+        self.live_bytes -= bytes;
+    }
+
+    /// The bytes at a position up to the end of its segment's content, or `None` if they are not in memory.
+    #[must_use]
+    #[inline]
+    pub fn bytes_at(&self, position: Position) -> Option<&[u8]> {
+        if position < self.tail_start {
+            return None;
+        }
+        let segment = match self.segments.back() {
+            Some(active) if position >= active.base => active,
+            _ => &self.segments[self.find(position)?],
+        };
+        let memory = segment.memory.as_ref()?;
+        let start = (position.0 - segment.base.0) as usize;
+        let end = (segment.end.0 - segment.base.0) as usize;
+        (start < end).then(|| memory.from(start, end))
+    }
+
+    /// Where on disk a position is, or `None` if no segment holds it.
+    #[must_use]
+    pub fn place_of(&self, position: Position) -> Option<FilePlace> {
+        let segment = &self.segments[self.find(position)?];
+        Some(FilePlace {
+            segment: segment.id,
+            offset: SEGMENT_HEADER_LEN as u64 + (position.0 - segment.base.0),
+            available: segment.end.0.checked_sub(position.0)?,
+        })
+    }
+
+    /// The active segment, if there is one.
+    #[must_use]
+    pub fn active(&self) -> Option<SegmentId> {
+        self.segments.back().map(|segment| segment.id)
+    }
+
+    /// Where the next block goes.
+    #[must_use]
+    pub fn end(&self) -> Position {
+        self.segments.back().map_or(Position(0), |last| last.end)
+    }
+
+    /// Everything from here on is in memory.
+    #[must_use]
+    #[inline]
+    pub fn tail_start(&self) -> Position {
+        self.tail_start
+    }
+
+    /// Bytes of memory that the tail takes.
+    #[must_use]
+    pub fn tail_bytes(&self) -> u64 {
+        self.tail_bytes
+    }
+
+    /// What a new segment's file is long.
+    #[must_use]
+    pub fn segment_len(&self) -> u64 {
+        self.segment_len
+    }
+
+    /// Bytes of records that the index points at.
+    #[must_use]
+    pub fn live_bytes(&self) -> u64 {
+        self.live_bytes
+    }
+
+    /// Figures for `status`.
+    #[must_use]
+    pub fn statistics(&self) -> LogStatistics {
+        let total: u64 = self
+            .segments
+            .iter()
+            .map(|segment| segment.end.0 - segment.base.0)
+            .sum();
+        LogStatistics {
+            segments: self.segments.len() as u64,
+            live_bytes: self.live_bytes,
+            dead_bytes: total - self.live_bytes,
+            tail_bytes: self.tail_bytes,
+        }
+    }
+
+    fn find(&self, position: Position) -> Option<usize> {
+        self.segments
+            .partition_point(|segment| segment.base <= position)
+            .checked_sub(1)
+    }
+
+    fn header(&self, id: SegmentId, len: u64, created: WallMillis, state: SegmentState) -> Vec<u8> {
+        let header = SegmentHeader {
+            node: self.identity.node,
+            shard: self.identity.shard,
+            shard_count: self.identity.shard_count,
+            log: self.tag,
+            segment: id,
+            segment_len: len,
+            created,
+            state,
+        };
+        let mut bytes = vec![0; SEGMENT_HEADER_LEN];
+        bytes[..SECTOR_LEN].copy_from_slice(&header.encode());
+        bytes
+    }
+}

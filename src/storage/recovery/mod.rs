@@ -1,0 +1,279 @@
+//! Recovery: from the bytes of a shard's segment files to the log that was acknowledged, and what to do before writing on.
+//!
+//! [`recover`] is a function of bytes: it reads, visits every record in log order, and gives back a plan. It changes
+//! nothing. The steps, a file each:
+//!
+//! 1. `survey` reads the segments' headers, refuses files that belong to another log, and settles which segments have begun.
+//! 2. `chain` follows the blocks from the log's start. Each block must be where the one before ended and have the next
+//!    number; its payload is checked once, then its records are visited.
+//! 3. Where the chain breaks, `tear` decides what that is: the log's end, a torn write, or damage.
+//!
+//! # Torn or damaged
+//!
+//! A crash may leave anything of what was in flight: blocks that were written and whose fdatasync had not returned. None
+//! of that was acknowledged, and it is cut without a word. Whatever was synced must be there; if it isn't, the disk lost it,
+//! and to cut it in silence would lose acknowledged writes. Three things tell the two apart:
+//!
+//! - **Testimony.** Every block says how far the log was synced when it was written (`durable`). Any later block whose header
+//!   is whole, in this segment or a later one, and whose `durable` is above the bad place proves damage. A segment is begun
+//!   only when everything before it is synced, so its base is testimony too. A seal testifies for all before it.
+//! - **Sectors.** A disk writes a sector wholly or not at all, and the space was zeros before. So a block that was torn has its header
+//!   whole or all zero, and what is missing of its payload is whole sectors of zeros, more of them than its header counts.
+//!   Any other shape (a flipped bit, an overwritten range) is damage, even at the very end.
+//! - **Order.** A block's write begins when the one before has been written (not synced), so if a sector holds
+//!   anything of a later block it holds all that precedes it in that sector.
+//!
+//! What remains undecidable: sectors at the end of the log that were synced and came back as zeros, with no later block to
+//! testify. The clean stop's seal closes that gap. `docs/on-disk-format.md` argues each crash.
+//!
+//! # What the caller does with the plan
+//!
+//! In this order: carry out `repairs` as listed, fdatasync every segment file that is left and the directory, and only then serve or
+//! write anything. The sync is not optional even if there is nothing to repair: after `kill -9` the blocks that were read here may be in the
+//! page cache alone, and a value that was served must not vanish in a power loss. A crash on the way is harmless: every repair
+//! leaves bytes from which the next recovery draws the same conclusion.
+
+mod chain;
+mod error;
+mod survey;
+mod tear;
+#[cfg(test)]
+mod tests;
+
+pub use error::{Damage, Fault, Proof, RecoveryError};
+
+use crate::storage::format::{
+    Entry, LogTag, RecordAt, SEGMENT_HEADER_LEN, SegmentHeader, SegmentState,
+};
+use crate::types::{PartitionId, Position, SegmentId, ShardId, WallMillis};
+
+use chain::{Chain, Span};
+
+/// Whose log is expected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The node's number.
+    pub node: u128,
+    /// The shard.
+    pub shard: ShardId,
+    /// The node's number of shards.
+    pub shard_count: u16,
+}
+
+/// One segment file.
+#[derive(Clone, Copy, Debug)]
+pub struct SegmentFile<'a> {
+    /// The segment, by the file's name.
+    pub id: SegmentId,
+    /// How a person would find the file.
+    pub name: &'a str,
+    /// All its bytes.
+    pub bytes: &'a [u8],
+}
+
+/// Sees what the log holds, in log order: each entry, then its records. Only blocks that are whole are shown.
+pub trait Visitor {
+    /// An entry begins.
+    fn entry(&mut self, entry: &Entry<'_>);
+    /// A record of that entry.
+    fn record(&mut self, partition: PartitionId, record: &RecordAt<'_>);
+    /// Nothing more of this segment will be read: its pages may go.
+    fn segment_end(&mut self, segment: SegmentId) {
+        let _ = segment;
+    }
+}
+
+/// What was found, and what is to be done before anything is served or written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recovered {
+    /// The log's tag; none if the log is new and has to draw one.
+    pub log: Option<LogTag>,
+    /// The segments that have begun, in order. The last is the one to go on in. Higher ones will have been deleted.
+    pub segments: Vec<RecoveredSegment>,
+    /// Where the next block goes.
+    pub end: Position,
+    /// The next block's number.
+    pub next_sequence: u64,
+    /// The latest wall-clock time in the log: of records and blocks.
+    pub timestamp_max: WallMillis,
+    /// The log ends with a seal, or is empty, and nothing was cut or given up: the last stop was a clean one.
+    pub clean: bool,
+    /// To carry out in this order.
+    pub repairs: Vec<Repair>,
+    /// What `--salvage` gave up. Empty without it.
+    pub damage: Vec<Damage>,
+}
+
+/// A segment that has begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecoveredSegment {
+    /// Its number.
+    pub id: SegmentId,
+    /// Position of its first block.
+    pub base: Position,
+    /// End of its last block.
+    pub end: Position,
+    /// Length of the file, in bytes.
+    pub len: u64,
+}
+
+/// One change to the files.
+///
+/// All are idempotent, and a crash may leave any sectors of them done and others not: [`recover`] then comes to the same result.
+/// A `Zero` begins where the chain broke, and each sector it clears is one more that is missing of a block that was
+/// torn already. A `Write` is one sector. A `Delete` that is forgotten leaves a segment that has not begun.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Repair {
+    /// Write zeros, beyond the file's end if need be: what a crash left of blocks that were never acknowledged, so that it
+    /// can't come back when the log has grown up to it.
+    Zero {
+        /// In this segment.
+        segment: SegmentId,
+        /// From here in the file.
+        offset: u64,
+        /// So many bytes.
+        len: u64,
+    },
+    /// Write these bytes, which lie in one sector: a skip over what salvage gave up, or a segment's lost header.
+    Write {
+        /// In this segment.
+        segment: SegmentId,
+        /// From here in the file.
+        offset: u64,
+        /// The bytes.
+        bytes: Vec<u8>,
+    },
+    /// Delete the file: it was prepared and never begun.
+    Delete {
+        /// This segment.
+        segment: SegmentId,
+    },
+}
+
+/// Reads a shard's log. `files` are all its segment files in any order. With `salvage`, damaged ranges are given up and listed;
+/// without, the first one is the error. Nothing is changed: see [`Recovered::repairs`] and the module's documentation for what to do next.
+///
+/// # Errors
+/// [`RecoveryError`]: the log can't be used as it is. The visitor may have seen a part of it.
+///
+/// # Panics
+/// If two files have the same number: a directory can't hold them under one name.
+pub fn recover(
+    identity: &Identity,
+    salvage: bool,
+    files: &[SegmentFile<'_>],
+    visitor: &mut impl Visitor,
+) -> Result<Recovered, RecoveryError> {
+    let mut files: Vec<SegmentFile<'_>> = files.to_vec();
+    files.sort_by_key(|file| file.id);
+    assert!(
+        files.is_sorted_by(|left, right| left.id < right.id),
+        "segment numbers are unique"
+    );
+
+    let survey = survey::survey(identity, &files)?;
+    let mut plan = Plan {
+        salvage,
+        repairs: Vec::new(),
+        damage: Vec::new(),
+    };
+    let mut chain = Chain::new(survey.log);
+    let mut segments = Vec::with_capacity(survey.begun.len());
+    for (index, begun) in survey.begun.iter().enumerate() {
+        for damage in &begun.damage {
+            plan.give_up(damage.clone())?;
+        }
+        let base = begun.base.unwrap_or(chain.end);
+        if !begun.header_is_good {
+            let header = SegmentHeader {
+                state: SegmentState::Active { base },
+                ..begun.header
+            };
+            plan.write(begun.file.id, 0, header.encode().to_vec());
+        }
+        let missing = begun
+            .header
+            .segment_len
+            .saturating_sub(begun.file.bytes.len() as u64);
+        if missing > 0 {
+            let offset = begun.header.segment_len - missing;
+            plan.repairs.push(Repair::Zero {
+                segment: begun.file.id,
+                offset,
+                len: missing,
+            });
+        }
+        let next = survey.begun.get(index + 1);
+        let span = Span {
+            file: begun.file,
+            base,
+            capacity: begun.header.capacity(),
+            log: begun.log_bytes(),
+            next: next.map(|next| next.file),
+            next_base: next.and_then(|next| next.base),
+            testimony: if next.is_none() {
+                survey.testimony
+            } else {
+                Position(0)
+            },
+        };
+        span.check_place(&chain)?;
+        chain.follow(&span, &mut plan, visitor)?;
+        visitor.segment_end(begun.file.id);
+        segments.push(RecoveredSegment {
+            id: begun.file.id,
+            base,
+            end: chain.end,
+            len: begun.header.segment_len,
+        });
+    }
+    // Highest first, so that a crash on the way leaves no hole.
+    plan.repairs.extend(
+        survey
+            .unused
+            .iter()
+            .rev()
+            .map(|segment| Repair::Delete { segment: *segment }),
+    );
+    Ok(Recovered {
+        log: (!segments.is_empty()).then_some(survey.log),
+        segments,
+        end: chain.end,
+        next_sequence: chain.next_sequence,
+        timestamp_max: chain.timestamp_max,
+        clean: chain.is_clean() && plan.damage.is_empty(),
+        repairs: plan.repairs,
+        damage: plan.damage,
+    })
+}
+
+/// What recovery decides as it goes.
+struct Plan {
+    salvage: bool,
+    repairs: Vec<Repair>,
+    damage: Vec<Damage>,
+}
+
+impl Plan {
+    /// Damage is the end of it, unless the operator has asked to salvage what is left.
+    fn give_up(&mut self, damage: Damage) -> Result<(), RecoveryError> {
+        if !self.salvage {
+            return Err(RecoveryError::Damaged(Box::new(damage)));
+        }
+        self.damage.push(damage);
+        Ok(())
+    }
+
+    fn write(&mut self, segment: SegmentId, offset: u64, bytes: Vec<u8>) {
+        self.repairs.push(Repair::Write {
+            segment,
+            offset,
+            bytes,
+        });
+    }
+}
+
+/// The file's bytes that hold log.
+fn log_bytes(file: &[u8]) -> &[u8] {
+    file.get(SEGMENT_HEADER_LEN..).unwrap_or_default()
+}
