@@ -7,6 +7,7 @@ use std::{
 
 use crate::common::{FOREVER, Seen, native_node, small_load};
 use corduroy_benches::drive::{self, Config, Operations, Route, protocol::Session, workload};
+use corduroy_proto_wire::{partition_of_slot, shard_of_partition, slot_of};
 
 // Answers come in any order; a driver that matched them by position would count half of the values as wrong, or worse,
 // measure latencies of other requests.
@@ -45,10 +46,9 @@ fn direct_connections_ask_for_keys_of_their_own_shard() {
     for (shard, keys) in connections {
         assert!(!keys.is_empty());
         for key in keys {
-            let partition =
-                u32::from(drive::protocol::slot_of(&key[..].try_into().unwrap())) * 64 / 16_384;
+            let partition = partition_of_slot(slot_of(key), 64);
             assert_eq!(
-                Some((partition % 2) as u16),
+                Some(shard_of_partition(partition, 2)),
                 *shard,
                 "{}",
                 key.escape_ascii()

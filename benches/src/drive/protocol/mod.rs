@@ -20,7 +20,7 @@ mod session;
 
 pub use echo::{EchoDialect, FRAME_OVERHEAD_LEN};
 pub use memcached::MemcachedDialect;
-pub use native::{NativeDialect, slot_of};
+pub use native::NativeDialect;
 pub use resp::RespDialect;
 pub use session::Session;
 

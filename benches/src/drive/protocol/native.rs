@@ -6,13 +6,14 @@ use std::net::TcpStream;
 
 use corduroy_proto_wire::{
     Body, CONNECTION_REQUEST_ID, Condition, KeyspaceId, LENGTH_LEN, Put, REQUEST_HEADER_LEN,
-    RESPONSE_HEADER_LEN, Request, Response, Status, Ttl, split,
+    RESPONSE_HEADER_LEN, Request, Response, Status, Ttl, partition_of_slot, shard_of_partition,
+    slot_of, split,
 };
 
 use super::{Dialect, Expected, Malformed, Outcome, Reply, Template, session::hello};
 use crate::drive::{
     DriveError, Route,
-    workload::{self, KEY_LEN, Operation},
+    workload::{self, Operation},
 };
 
 /// The keyspace that is always there.
@@ -21,8 +22,6 @@ pub(super) const KEYSPACE: &str = "default";
 pub(super) const FIRST_ID: u32 = CONNECTION_REQUEST_ID + 1;
 /// Longest answer that the driver reads, in bytes after the length field: the largest value, and room for a status.
 pub(super) const FRAME_LEN_MAX: u32 = 32 << 20;
-/// Number of hash slots, as in Redis Cluster.
-const SLOTS: u32 = 16_384;
 
 /// The native protocol.
 #[derive(Debug)]
@@ -136,12 +135,11 @@ impl Dialect for NativeDialect {
             ..
         } = self.layout();
         let shard_of = |number: u64| {
-            let partition =
-                u32::from(slot_of(&workload::key(number))) * u32::from(partitions) / SLOTS;
-            partition % u32::from(shard_count)
+            let partition = partition_of_slot(slot_of(&workload::key(number)), partitions);
+            shard_of_partition(partition, shard_count)
         };
         (0..keys)
-            .filter(|&number| shard_of(number) == u32::from(shard))
+            .filter(|&number| shard_of(number) == shard)
             .collect()
     }
 
@@ -182,17 +180,6 @@ fn plain_put<'a>(key: &'a [u8], value: &'a [u8]) -> Put<'a> {
         condition: Condition::Always,
         return_value: false,
     }
-}
-
-/// The Redis Cluster slot of a driver's key, none of which has a `{tag}`: CRC16/XMODEM modulo 16,384.
-#[must_use]
-pub fn slot_of(key: &[u8; KEY_LEN]) -> u16 {
-    let crc = key.iter().fold(0_u16, |crc, &byte| {
-        (0..8).fold(crc ^ (u16::from(byte) << 8), |crc, _| {
-            (crc << 1) ^ (if crc & 0x8000 == 0 { 0 } else { 0x1021 })
-        })
-    });
-    crc % SLOTS as u16
 }
 
 #[cfg(test)]
@@ -289,13 +276,9 @@ mod tests {
         assert!(error.to_string().contains("stopping"), "{error}");
     }
 
-    // With another function than the server's every direct request would hop, and nothing but the CPU time would tell. The
-    // numbers are what `CLUSTER KEYSLOT` of Redis 7.0.15 answers.
+    // A key that belonged to both shards, or to neither, would make a direct connection hop.
     #[test]
-    fn slots_are_those_of_redis_cluster_and_cut_the_keys_in_two() {
-        for (number, slot) in [(0, 13_053), (12_345, 12_533), (9_999_999, 16_376)] {
-            assert_eq!(slot_of(&workload::key(number)), slot);
-        }
+    fn the_shards_cut_the_keys_in_two() {
         let (even, odd) = (dialect().keys_of(0, 1_000), dialect().keys_of(1, 1_000));
         assert_eq!(even.len() + odd.len(), 1_000);
         assert!(
