@@ -150,36 +150,37 @@ pub(super) fn compare([subject, peer]: [Side; 2], metric: Metric, at_least: Opti
         .map(|(subject, peer)| metric.of(subject) / metric.of(peer))
         .filter(|ratio| ratio.is_finite())
         .collect();
+    let runs = || subject.runs.iter().chain(&peer.runs);
     let mut notes = Vec::new();
-    let is_limited = metric == Metric::Rate && subject.runs.iter().any(is_driver_the_limit);
-    let others_cores = median(
-        &subject
-            .runs
-            .iter()
-            .chain(&peer.runs)
-            .map(|report| report.others_cores)
-            .collect::<Vec<_>>(),
-    );
+    let others_cores = median(&runs().map(|report| report.others_cores).collect::<Vec<_>>());
     if others_cores > OTHERS_CORES_MAX {
         notes.push(format!(
             "other processes kept {others_cores:.2} cores busy meanwhile: doubtful"
         ));
     }
-    if is_limited {
-        notes.push(
-            "the driver was the limit of the subject's rate, so the ratio is a lower bound"
-                .to_owned(),
-        );
-    }
+    let is_held_back =
+        |side: &Side| metric == Metric::Rate && side.runs.iter().any(is_driver_the_limit);
+    let (certainty, note) = match (is_held_back(&subject), is_held_back(&peer)) {
+        (false, false) => (Certainty::Measured, None),
+        (true, false) => (
+            Certainty::AtLeast,
+            Some("the driver held the subject back: the ratio is a lower bound"),
+        ),
+        (false, true) => (
+            Certainty::AtMost,
+            Some("the driver held the peer back: the ratio is an upper bound"),
+        ),
+        (true, true) => (
+            Certainty::Unknown,
+            Some("the driver held both back: the ratio says nothing"),
+        ),
+    };
+    notes.extend(note.map(str::to_owned));
     Ratio {
         median: median(&rounds),
         rounds,
         at_least,
-        certainty: if is_limited {
-            Certainty::AtLeast
-        } else {
-            Certainty::Measured
-        },
+        certainty,
         unit: metric.unit(),
         subject,
         peer,
@@ -188,7 +189,7 @@ pub(super) fn compare([subject, peer]: [Side; 2], metric: Metric, at_least: Opti
 }
 
 /// Whether the driver had no time left while the server had.
-pub(super) fn is_driver_the_limit(report: &Report) -> bool {
+fn is_driver_the_limit(report: &Report) -> bool {
     let server_cores = report.server.as_ref().map_or(0.0, |server| server.cores);
     report.client_cpu_share > DRIVER_BUSY_SHARE && server_cores < SERVER_BUSY_CORES
 }

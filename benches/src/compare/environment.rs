@@ -25,6 +25,8 @@ pub struct Environment {
     pub cores: Vec<usize>,
     /// The kernel's release.
     pub kernel: String,
+    /// How TCP decides when to send, which costs CPU on the loopback too.
+    pub congestion_control: String,
     /// Memory of the machine, in bytes.
     pub memory_bytes: u64,
     /// How much of all cores was busy before anything was started, 0 to 1.
@@ -63,6 +65,9 @@ impl Environment {
             cpu: field("/proc/cpuinfo", "model name")?,
             cores: arena.cores.clone(),
             kernel: fs::read_to_string("/proc/sys/kernel/osrelease")?
+                .trim()
+                .to_owned(),
+            congestion_control: fs::read_to_string("/proc/sys/net/ipv4/tcp_congestion_control")?
                 .trim()
                 .to_owned(),
             memory_bytes: kibibytes(&field("/proc/meminfo", "MemTotal")?),

@@ -76,8 +76,12 @@ pub struct Ratio {
 pub enum Certainty {
     /// It is what was measured.
     Measured,
-    /// The subject was held back by something else: it is at least as good.
+    /// The subject was held back by the driver: it is at least as good.
     AtLeast,
+    /// The peer was held back by the driver: the subject is at most as good.
+    AtMost,
+    /// Both were held back.
+    Unknown,
     /// It was computed from other figures, as this machine can't show it.
     Computed,
 }
@@ -120,7 +124,8 @@ impl Outcome {
                 match ratio.certainty {
                     Certainty::Measured => Some(holds),
                     Certainty::AtLeast => holds.then_some(true),
-                    Certainty::Computed => None,
+                    Certainty::AtMost => (!holds).then_some(false),
+                    Certainty::Unknown | Certainty::Computed => None,
                 }
             }
             Outcome::Figure(figure) => Some(figure.value <= figure.at_most),
@@ -205,6 +210,7 @@ impl fmt::Display for Results {
             cpu,
             cores,
             kernel,
+            congestion_control,
             commit,
             versions,
             ..
@@ -212,7 +218,7 @@ impl fmt::Display for Results {
         let commit = commit.as_deref().unwrap_or("unknown");
         writeln!(
             f,
-            "{cpu}, {} cores, Linux {kernel}, commit {commit}",
+            "{cpu}, {} cores, Linux {kernel}, TCP {congestion_control}, commit {commit}",
             cores.len()
         )?;
         writeln!(f, "{}", versions.join("; "))?;
@@ -314,7 +320,7 @@ mod tests {
     // of them may read as a success.
     #[test]
     fn only_what_was_measured_counts_as_reached() {
-        use Certainty::{AtLeast, Computed, Measured};
+        use Certainty::{AtLeast, AtMost, Computed, Measured, Unknown};
         let reached = |outcome: &Outcome| (outcome.is_reached(), outcome.verdict());
         assert_eq!(
             reached(&ratio(1.3, Some(1.3), Measured)),
@@ -333,6 +339,18 @@ mod tests {
             (Some(true), "reached")
         );
         assert_eq!(reached(&ratio(9.0, None, Measured)), (None, "no promise"));
+        assert_eq!(
+            reached(&ratio(1.31, Some(1.3), AtMost)),
+            (None, "undecided")
+        );
+        assert_eq!(
+            reached(&ratio(1.29, Some(1.3), AtMost)),
+            (Some(false), "NOT REACHED")
+        );
+        assert_eq!(
+            reached(&ratio(9.0, Some(1.3), Unknown)),
+            (None, "undecided")
+        );
         assert_eq!(
             reached(&ratio(9.0, Some(1.3), Computed)),
             (None, "undecided")

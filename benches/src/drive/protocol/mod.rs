@@ -3,7 +3,7 @@
 //! Building a request is copying a **template** and patching key, stamp and id into it, whatever the language; so the driver
 //! costs the same against each server, and little. Reading a reply is done by the language's [`Dialect`], which finds
 //! the end of the first reply, checks its shape and hands out what it says. Whether that is what was asked for is the
-//! [`engine`](super::engine)'s to judge.
+//! engine's to judge.
 
 use std::{borrow::Cow, net::TcpStream};
 
