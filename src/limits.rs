@@ -1,9 +1,9 @@
 //! Every bound in one place, and the relations between them, asserted at compile time.
 
+pub use corduroy_proto_wire::{BATCH_LEN_MAX, KEY_LEN_MAX, PARTITIONS_MAX};
+
 /// Shortest key, in bytes.
 pub const KEY_LEN_MIN: usize = 1;
-/// Longest key, in bytes.
-pub const KEY_LEN_MAX: usize = 65_535;
 /// Longest value that a configuration may allow, in bytes; also the default.
 pub const VALUE_LEN_MAX: usize = 16 << 20;
 /// Most shards in a node.
@@ -12,10 +12,6 @@ pub const SHARDS_MAX: usize = 256;
 pub const KEYSPACES_MAX: usize = 1024;
 /// A keyspace's partitions unless told otherwise.
 pub const PARTITIONS_DEFAULT: u16 = 64;
-/// Most partitions of a keyspace.
-pub const PARTITIONS_MAX: u16 = 16_384;
-/// Most operations in a batch, and most keys in a scan page.
-pub const BATCH_LEN_MAX: usize = 4096;
 /// Most partitions of all keyspaces of a node together: each takes memory, empty or not.
 pub const PARTITIONS_TOTAL_MAX: u32 = 65_536;
 /// Blocks begin at multiples of this in a segment, so that a block's header never crosses a sector.
@@ -43,6 +39,8 @@ pub const EXPIRY_CHECKS_PER_INSERT: usize = 4;
 /// What a segment holds beside two of the longest values, in bytes: a block takes what a batch had staged
 /// ([`BATCH_ARENA_MAX`]) and one more request of the largest frame, and it must fit into an empty segment with its headers.
 pub const SEGMENT_SLACK_LEN: u64 = 3 << 20;
+/// Shortest segment that a configuration may ask for, in bytes. Logs with shorter ones, from [`SEGMENT_LEN_MIN`] on, are read.
+pub const SEGMENT_LEN_ASKED_MIN: u64 = (SEGMENT_SLACK_LEN + 2).next_power_of_two();
 /// Longest segment that is chosen when none is asked for, in bytes: preparing one is a write of that length.
 pub const SEGMENT_LEN_AUTO_MAX: u64 = 256 << 20;
 /// A segment that is chosen takes at most this part of a shard's memory, so that the tail moves in small steps.
@@ -69,9 +67,11 @@ pub const CONFIG_FILE_LEN_MAX: u64 = 1 << 20;
 const _: () = assert!(SEGMENT_LEN_MAX >= 2 * VALUE_LEN_MAX as u64 + SEGMENT_SLACK_LEN);
 const _: () = assert!(SEGMENT_LEN_AUTO_MAX >= 2 * VALUE_LEN_MAX as u64 + SEGMENT_SLACK_LEN);
 const _: () =
-    assert!(SEGMENT_SLACK_LEN > 2 * KEY_LEN_MAX as u64);
-const _: () =
-    assert!(SEGMENT_LEN_MIN <= SEGMENT_LEN_AUTO_MAX && SEGMENT_LEN_AUTO_MAX <= SEGMENT_LEN_MAX);
+    assert!(SEGMENT_LEN_ASKED_MIN > SEGMENT_SLACK_LEN && SEGMENT_LEN_ASKED_MIN >= SEGMENT_LEN_MIN);
+const _: () = assert!(SEGMENT_SLACK_LEN > 2 * KEY_LEN_MAX as u64);
+const _: () = assert!(
+    SEGMENT_LEN_ASKED_MIN <= SEGMENT_LEN_AUTO_MAX && SEGMENT_LEN_AUTO_MAX <= SEGMENT_LEN_MAX
+);
 const _: () = assert!(
     OUTPUT_BYTES_MAX >= VALUE_LEN_MAX as u64 + REPLY_SLACK_LEN
         && REPLY_SLACK_LEN > KEY_LEN_MAX as u64
@@ -145,4 +145,7 @@ pub const TURN_MESH_BYTES: usize = 128 << 10;
 pub const TURN_SENDS_MAX: usize = 128;
 
 // A block of what was staged and one more request fits beside two of the longest values.
-const _: () = assert!(SEGMENT_SLACK_LEN > BATCH_ARENA_MAX as u64 + (BATCH_LEN_MAX as u64 + BATCH_EFFECTS_MAX as u64) * 128);
+const _: () = assert!(
+    SEGMENT_SLACK_LEN
+        > BATCH_ARENA_MAX as u64 + (BATCH_LEN_MAX as u64 + BATCH_EFFECTS_MAX as u64) * 128
+);

@@ -18,11 +18,60 @@
 /// Number of slots, as in Redis Cluster.
 pub const SLOTS: u16 = 16_384;
 
-/// CRC-16/XMODEM of each byte, for one table step a byte.
-const CRC16_TABLE: [u16; 256] = crc16_table();
+/// The polynomial of CRC16/XMODEM, without its leading bit.
+const CRC_POLYNOMIAL: u16 = 0x1021;
 
-const fn crc16_table() -> [u16; 256] {
-    let mut table = [0u16; 256];
+/// Bytes of one step of the CRC.
+const CRC_STRIDE: usize = 8;
+
+/// `CRC_TABLES[n][byte]`: the CRC of `byte` followed by `n` zeros.
+static CRC_TABLES: [[u16; 256]; CRC_STRIDE] = crc_tables();
+
+/// The part of a key that decides its slot: its `{tag}` if it has one that is not empty, or all of it.
+#[inline]
+#[must_use]
+pub fn hashed_part(key: &[u8]) -> &[u8] {
+    // Most keys have no tag, and `contains` looks at a word at a time, which `position` does not.
+    if !key.contains(&b'{') {
+        return key;
+    }
+    let tag = key.iter().position(|&byte| byte == b'{').and_then(|open| {
+        let after = &key[open + 1..];
+        let close = after.iter().position(|&byte| byte == b'}')?;
+        Some(&after[..close])
+    });
+    match tag {
+        Some(tag) if !tag.is_empty() => tag,
+        _ => key,
+    }
+}
+
+/// CRC16/XMODEM.
+#[inline]
+fn crc16(bytes: &[u8]) -> u16 {
+    let (strides, rest) = bytes.as_chunks::<CRC_STRIDE>();
+    let mut crc = 0u16;
+    for stride in strides {
+        // The sum so far meets the first two bytes; the other six stand for themselves.
+        let [high, low] = crc.to_be_bytes();
+        crc = CRC_TABLES[7][usize::from(stride[0] ^ high)]
+            ^ CRC_TABLES[6][usize::from(stride[1] ^ low)]
+            ^ CRC_TABLES[5][usize::from(stride[2])]
+            ^ CRC_TABLES[4][usize::from(stride[3])]
+            ^ CRC_TABLES[3][usize::from(stride[4])]
+            ^ CRC_TABLES[2][usize::from(stride[5])]
+            ^ CRC_TABLES[1][usize::from(stride[6])]
+            ^ CRC_TABLES[0][usize::from(stride[7])];
+    }
+    for &byte in rest {
+        let [high, low] = crc.to_be_bytes();
+        crc = (u16::from(low) << 8) ^ CRC_TABLES[0][usize::from(byte ^ high)];
+    }
+    crc
+}
+
+const fn crc_tables() -> [[u16; 256]; CRC_STRIDE] {
+    let mut tables = [[0u16; 256]; CRC_STRIDE];
     let mut byte = 0;
     while byte < 256 {
         let mut crc = (byte as u16) << 8;
@@ -31,42 +80,33 @@ const fn crc16_table() -> [u16; 256] {
             crc = if crc & 0x8000 == 0 {
                 crc << 1
             } else {
-                (crc << 1) ^ 0x1021
+                (crc << 1) ^ CRC_POLYNOMIAL
             };
             bit += 1;
         }
-        table[byte] = crc;
+        tables[0][byte] = crc;
         byte += 1;
     }
-    table
-}
-
-#[inline]
-fn crc16(bytes: &[u8]) -> u16 {
-    bytes.iter().fold(0, |crc, &byte| {
-        (crc << 8) ^ CRC16_TABLE[usize::from((crc >> 8) as u8 ^ byte)]
-    })
-}
-
-/// The part of a key that decides its slot: its `{tag}` if it has one that is not empty, or all of it.
-#[inline]
-#[must_use]
-pub fn hashed_part(key: &[u8]) -> &[u8] {
-    let Some(open) = key.iter().position(|&byte| byte == b'{') else {
-        return key;
-    };
-    let after = &key[open + 1..];
-    match after.iter().position(|&byte| byte == b'}') {
-        None | Some(0) => key,
-        Some(close) => &after[..close],
+    let mut zeros = 1;
+    while zeros < CRC_STRIDE {
+        let mut byte = 0;
+        while byte < 256 {
+            let shorter = tables[zeros - 1][byte];
+            tables[zeros][byte] = (shorter << 8) ^ tables[0][(shorter >> 8) as usize];
+            byte += 1;
+        }
+        zeros += 1;
     }
+    tables
 }
 
 /// The slot of a key: below [`SLOTS`].
 #[inline]
 #[must_use]
 pub fn slot_of(key: &[u8]) -> u16 {
-    crc16(hashed_part(key)) % SLOTS
+    // The mask is the modulo, because the number of slots is a power of two.
+    const { assert!(SLOTS.is_power_of_two()) }
+    crc16(hashed_part(key)) & (SLOTS - 1)
 }
 
 /// The partition that holds a slot, of a keyspace with so many `partitions` (at least 1): below `partitions`.
@@ -132,6 +172,36 @@ mod tests {
                 expected = partition;
             }
             assert_eq!(expected, partitions - 1);
+        }
+    }
+
+    /// The definition, a bit at a time.
+    fn crc16_by_bits(bytes: &[u8]) -> u16 {
+        let mut crc = 0u16;
+        for &byte in bytes {
+            crc ^= u16::from(byte) << 8;
+            for _ in 0..8 {
+                crc = if crc & 0x8000 == 0 {
+                    crc << 1
+                } else {
+                    (crc << 1) ^ CRC_POLYNOMIAL
+                };
+            }
+        }
+        crc
+    }
+
+    /// A wrong entry in one of the eight tables shows only for some byte at some place: every byte at each of them.
+    #[test]
+    fn eight_bytes_a_step_give_the_same_as_one_bit_a_step() {
+        for length in 0..40 {
+            for place in 0..length {
+                for byte in 0..=u8::MAX {
+                    let mut bytes = vec![0x5a; length];
+                    bytes[place] = byte;
+                    assert_eq!(crc16(&bytes), crc16_by_bits(&bytes), "{bytes:?}");
+                }
+            }
         }
     }
 }

@@ -136,6 +136,8 @@ async fn a_timeout_knows_what_was_sent_and_calls_back_what_was_not() {
     };
     let (third, ()) = tokio::join!(third, serve);
     assert!(third.is_ok());
+    assert_eq!(connection.shared.places.available_permits(), 100);
+    assert_eq!(connection.shared.room.available_permits(), QUEUED_LEN_MAX);
 }
 
 /// Callers that are dropped, as in a `select`, must give back their places: otherwise each one makes the connection narrower

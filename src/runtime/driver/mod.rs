@@ -77,7 +77,9 @@ impl DriverConfig {
     #[must_use]
     pub fn frame_len_max(&self) -> u32 {
         let put = (2 * self.value_len_max + corduroy_proto_wire::PUT_OVERHEAD_LEN_MAX) as u32;
-        put.max(corduroy_proto_wire::frame_len_max_least(self.value_len_max as u32))
+        put.max(corduroy_proto_wire::frame_len_max_least(
+            self.value_len_max as u32,
+        ))
     }
 }
 

@@ -176,7 +176,7 @@ fn segment_len_min(requested: &Requested) -> Result<u64, ConfigError> {
     let (segment, value) = (&requested.segment_len, &requested.value_len_max);
     let needed = (2 * value.value + limits::SEGMENT_SLACK_LEN)
         .next_power_of_two()
-        .max(limits::SEGMENT_LEN_MIN);
+        .max(limits::SEGMENT_LEN_ASKED_MIN);
     match segment.value {
         Some(segment_len) if segment_len < needed => Err(ConfigError::SegmentTooShort {
             segment_len: bytes_text(segment_len),

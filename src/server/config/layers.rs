@@ -20,7 +20,12 @@ pub(super) const FLAGS_ONLY: [&str; 1] = ["salvage"];
 const CONFIG_VARIABLE: &str = "CORDUROY_CONFIG";
 
 /// Variables that begin as settings do and belong to others: the file itself, the command line client, the tests.
-const OTHER_VARIABLES: [&str; 4] = [CONFIG_VARIABLE, "CORDUROY_SERVER", "CORDUROY_KEYSPACE", "CORDUROY_TESTS"];
+const OTHER_VARIABLES: [&str; 4] = [
+    CONFIG_VARIABLE,
+    "CORDUROY_SERVER",
+    "CORDUROY_KEYSPACE",
+    "CORDUROY_TESTS",
+];
 
 /// Where a value came from.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! The effective configuration and where each value came from.
 //!
-//! Every setting is declared once, in the table of [`settings`]: its name, type, bounds, default and help. Its flag
+//! Every setting is declared once, in the table [`SETTINGS`]: its name, type, bounds, default and help. Its flag
 //! (`--value-len-max`), its environment variable (`CORDUROY_VALUE_LEN_MAX`), its TOML key (`value_len_max`), the text of
 //! `--help` and what `docs/configuration.md` must say all derive from that row, so they cannot drift.
 //!

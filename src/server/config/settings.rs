@@ -143,7 +143,7 @@ settings! {
     /// `auto` goes by memory and value_len_max. A segment holds two of the longest values with room to spare; each shard
     /// keeps two in memory at least and prepares the next on disk.
     segment_len "SIZE": Auto<PowerOfTwo> =
-        Auto(PowerOfTwo(Bytes { min: limits::SEGMENT_LEN_MIN, max: limits::SEGMENT_LEN_MAX })), default "auto",
+        Auto(PowerOfTwo(Bytes { min: limits::SEGMENT_LEN_ASKED_MIN, max: limits::SEGMENT_LEN_MAX })), default "auto",
         shown |config| bytes_text(config.segment_len);
 
     /// Most client connections.

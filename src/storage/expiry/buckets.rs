@@ -105,8 +105,8 @@ impl Buckets {
         self.map.first_key_value().map(|(key, _)| key.begin)
     }
 
-    /// Moves at most `entries_max` entries with `expiry <= now` to `out`. Whatever is left in the first bucket then is either due as
-    /// well, or none of it is and the bucket begins exactly at the first of it.
+    /// Moves at most `entries_max` entries with `expiry <= now` to `out`. Whatever is left in the first bucket then is
+    /// either due as well, or none of it is and the bucket begins exactly at the first of it.
     pub(super) fn pop_due(&mut self, now: u64, entries_max: usize, out: &mut Vec<Due>) {
         let out_len_max = out.len() + entries_max;
         while out.len() < out_len_max {

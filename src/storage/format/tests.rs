@@ -1,5 +1,5 @@
-//! What each structure promises: what is written is read back, at the offsets that are drawn, and no bytes whatever make reading panic or give
-//! a value that was not written.
+//! What each structure promises: what is written is read back, at the offsets that are drawn, and no bytes
+//! whatever make reading panic or give a value that was not written.
 
 use proptest::prelude::*;
 
@@ -28,18 +28,29 @@ fn encode(record: &Record<'_>, position: Position) -> Vec<u8> {
 proptest! {
     #[test]
     fn a_record_is_read_back_as_written(
-        (kind, key, value, expiry) in kind_and_body(), version: u64, timestamp: u64, place in 0..1u64 << 50, more in 0..20usize,
+        (kind, key, value, expiry) in kind_and_body(),
+        version: u64,
+        timestamp: u64,
+        place in 0..1u64 << 50,
+        more in 0..20usize,
     ) {
         let position = Position(place * 8);
         let record = Record {
-            kind, key: &key, value: &value, version: Version(version), timestamp: WallMillis(timestamp), expiry: expiry.map(WallMillis),
+            kind,
+            key: &key,
+            value: &value,
+            version: Version(version),
+            timestamp: WallMillis(timestamp),
+            expiry: expiry.map(WallMillis),
         };
         let mut bytes = encode(&record, position);
         let len = bytes.len();
         prop_assert_eq!(len % RECORD_ALIGN, 0);
         for cut in 0..len {
             // A reader that has too little is told how much more to fetch, and that it gets there in two steps.
-            let Err(RecordError::Truncated { needed, available }) = Record::parse(&bytes[..cut]) else { panic!("cut to {cut}") };
+            let Err(RecordError::Truncated { needed, available }) = Record::parse(&bytes[..cut]) else {
+                panic!("cut to {cut}")
+            };
             prop_assert_eq!(available, cut);
             prop_assert_eq!(needed, if cut < RECORD_LEN_MIN { RECORD_LEN_MIN } else { len });
         }
@@ -55,9 +66,15 @@ proptest! {
         }
     }
 
-    /// Whatever is on a disk, decoding ends with an answer. (The structures begin as real ones half of the time, to get past the magic.)
+    /// Whatever is on a disk, decoding ends with an answer. (The structures begin as real ones half of the
+    /// time, to get past the magic.)
     #[test]
-    fn no_bytes_make_decoding_panic(mut bytes in prop::collection::vec(any::<u8>(), 512..700), small: bool, kind in 0..5u8, key_len in 0..100u16) {
+    fn no_bytes_make_decoding_panic(
+        mut bytes in prop::collection::vec(any::<u8>(), 512..700),
+        small: bool,
+        kind in 0..5u8,
+        key_len in 0..100u16,
+    ) {
         if small {
             bytes[4..16].copy_from_slice(&[kind, 0, key_len as u8, 0, 8, 0, 0, 0, 0, 0, 0, 0]);
         }
@@ -72,7 +89,14 @@ proptest! {
     }
 
     #[test]
-    fn an_entry_header_is_read_back_as_written(keyspace: u32, index: u16, records in 0..1000u32, more in 0..100u32, term: u64, entry: u64) {
+    fn an_entry_header_is_read_back_as_written(
+        keyspace: u32,
+        index: u16,
+        records in 0..1000u32,
+        more in 0..100u32,
+        term: u64,
+        entry: u64,
+    ) {
         let header = EntryHeader {
             partition: PartitionId { keyspace: KeyspaceId(keyspace), index },
             kind: EntryKind::Effects,
@@ -88,7 +112,15 @@ proptest! {
 
     #[test]
     fn a_block_header_is_read_back_as_written(
-        place in 0..1u64 << 50, behind in 0..1u64 << 40, sequence: u64, written: u64, entries: u32, payload_len in 0..1u32 << 30, crc: u32, zeros: u32, log: u32,
+        place in 0..1u64 << 50,
+        behind in 0..1u64 << 40,
+        sequence: u64,
+        written: u64,
+        entries: u32,
+        payload_len in 0..1u32 << 30,
+        crc: u32,
+        zeros: u32,
+        log: u32,
     ) {
         let header = BlockHeader {
             kind: BlockKind::Data,
@@ -112,16 +144,21 @@ proptest! {
         }
     }
 
-    /// Counted at writing and at reading by the same function, so it must see sectors as the disk does: aligned in the file, not in the block.
+    /// Counted at writing and at reading by the same function, so it must see sectors as the disk does: aligned
+    /// in the file, not in the block.
     #[test]
-    fn zero_sectors_are_those_of_the_file(start in 0..40u64, payload in prop::collection::vec(prop_oneof![8 => Just(0u8), 1 => any::<u8>()], 0..60)) {
+    fn zero_sectors_are_those_of_the_file(
+        start in 0..40u64,
+        payload in prop::collection::vec(prop_oneof![8 => Just(0u8), 1 => any::<u8>()], 0..60),
+    ) {
         // Each element stands for 64 bytes.
         let payload: Vec<u8> = payload.iter().flat_map(|byte| [vec![0; 63], vec![*byte]].concat()).collect();
         let mut file = vec![0xEE; start as usize * 64];
         file.extend_from_slice(&[0xEE; BLOCK_HEADER_LEN]);
         file.extend_from_slice(&payload);
         let first = start as usize * 64 / SECTOR_LEN;
-        let expected = file.chunks(SECTOR_LEN).skip(first + 1).filter(|sector| sector.iter().all(|byte| *byte == 0)).count();
+        let others = file.chunks(SECTOR_LEN).skip(first + 1);
+        let expected = others.filter(|sector| sector.iter().all(|byte| *byte == 0)).count();
         prop_assert_eq!(zero_sectors(&payload, start * 64) as usize, expected);
     }
 }
@@ -161,7 +198,8 @@ fn a_segment_header_is_read_back_and_any_flip_is_found() {
     );
 }
 
-/// The page in `docs/` draws these offsets, and other programs will read by them: a change here is a new format version.
+/// The page in `docs/` draws these offsets, and other programs will read by them: a change here is a new format
+/// version.
 #[test]
 fn structures_lie_as_they_are_drawn() {
     let record = Record {
@@ -233,7 +271,8 @@ fn structures_lie_as_they_are_drawn() {
     );
 }
 
-/// A record whose fields contradict each other was not written by us, even if its checksum holds: it must not reach the index.
+/// A record whose fields contradict each other was not written by us, even if its checksum holds: it must not
+/// reach the index.
 #[test]
 fn a_record_that_makes_no_sense_is_refused() {
     let record = Record {

@@ -9,8 +9,8 @@
 //! of its own with two tables. With 2¹⁰ slots and some 1,500 entries a table one level serves a million entries, and two levels
 //! a billion. No step touches more than 2¹⁰ slots, 2¹⁰ nodes and two tables.
 //!
-//! When removals leave two sibling tables nearly empty, they become one again. The slots of a directory are not halved again: they
-//! take 2 KiB at most.
+//! When removals leave two sibling tables nearly empty, they become one again. The slots of a directory are not halved
+//! again: they take 2 KiB at most.
 //!
 //! # Invariants
 //!

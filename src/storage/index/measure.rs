@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use super::tests::scramble;
 use super::*;
-use crate::storage::hash::{HASH_SECRET_LEN, KeyHasher, slot_of};
+use crate::storage::hash::{HASH_SECRET_LEN, KeyHasher};
+use corduroy_proto_wire::slot_of;
 
 /// Inserts are timed in so many rounds, and the least time of each counts: what the machine does besides hits others each round.
 const ROUNDS: usize = 3;

@@ -15,10 +15,10 @@
 //! 2. No entry is before its home, and no slot from its home to it is empty.
 //! 3. At most 7/8 of the slots are taken.
 //!
-//! Insertion shifts the entries up to the next gap by one, removal shifts the displaced ones behind it back, so there are no
-//! tombstones and a table doesn't age. The array doesn't wrap around: some slots behind the last home take what is displaced
-//! there. When those are full, or the load is at its limit, the table takes the next size; at the largest size it asks to be split.
-//! A table in which all hashes are equal can't be split and grows beyond it.
+//! Insertion shifts the entries up to the next gap by one, removal shifts the displaced ones behind it back, so there are
+//! no tombstones and a table doesn't age. The array doesn't wrap around: some slots behind the last home take what is
+//! displaced there. When those are full, or the load is at its limit, the table takes the next size; at the largest size it
+//! asks to be split. A table in which all hashes are equal can't be split and grows beyond it.
 //!
 //! The sizes are few (eight to a doubling), so that the memory that one table leaves behind is what another one asks for.
 
@@ -165,6 +165,9 @@ impl Table {
     /// The slots from the first entry whose hash is at or after `hash`; they begin with an empty one if there is a gap there.
     pub(super) fn from(&self, hash: ShortHash) -> &[Entry] {
         let mut slot = self.home(hash);
+        // Counting smaller hashes in windows of eight slots, without a branch, was measured: no gain for independent
+        // lookups, and half as slow again where one waits for the other, because a branch lets the processor go on before
+        // memory has answered.
         while slot < self.slots.len() && self.slots[slot].hash() < hash {
             slot += 1;
         }
@@ -273,8 +276,8 @@ fn home(hash: ShortHash, depth: u32, homes: usize) -> usize {
 
 /// Puts the entries of the parts where they belong among `slots_len` slots, if that leaves a gap behind the last.
 ///
-/// Half of an insertion's mean time is spent here, so the loop has no branch that can't be foretold: an empty slot is written to
-/// the next free place, which is empty.
+/// Each entry passes here again and again while its table grows, so the loop has no branch that can't be foretold: an empty
+/// slot is written to the next free place, which is empty.
 fn spread(
     parts: [&[Entry]; 2],
     depth: u32,

@@ -121,12 +121,12 @@ fn a_segment_holds_two_of_the_longest_values() {
     assert_eq!(
         sentence,
         "segment_len = 32MiB (flag --segment-len) is too short for value_len_max = 16MiB (default): a segment holds at least \
-         two of the longest values and 256KiB; raise segment_len to 64MiB, or lower value_len_max to 16256KiB"
+         two of the longest values and 3MiB; raise segment_len to 64MiB, or lower value_len_max to 14848KiB"
     );
     // What the sentence advises must be right.
     let fitting = Given::default()
         .flag("segment_len", "32MiB")
-        .flag("value_len_max", "16256KiB");
+        .flag("value_len_max", "14848KiB");
     assert_eq!(fitting.resolve().unwrap().config.segment_len, 32 << 20);
     assert!(
         Given::default()
@@ -161,7 +161,7 @@ proptest! {
         machine_mib in 1_u64..2_000_000,
         memory_mib in proptest::option::of(16_u64..2_000_000),
         value_len_max in 1_u64..=limits::VALUE_LEN_MAX as u64,
-        segment_exponent in proptest::option::of(20_u32..=30),
+        segment_exponent in proptest::option::of(22_u32..=30),
     ) {
         let mut given = Given::default().flag("value_len_max", value_len_max.to_string());
         if let Some(mib) = memory_mib { given = given.flag("memory", format!("{mib}MiB")); }
@@ -169,7 +169,7 @@ proptest! {
         let machine_bytes = machine_mib << 20;
         if let Ok(Resolved { config, .. }) = given.on(machine(0..core_count, machine_bytes)) {
             prop_assert!(config.segment_len.is_power_of_two());
-            prop_assert!((limits::SEGMENT_LEN_MIN..=limits::SEGMENT_LEN_MAX).contains(&config.segment_len));
+            prop_assert!((limits::SEGMENT_LEN_ASKED_MIN..=limits::SEGMENT_LEN_MAX).contains(&config.segment_len));
             prop_assert!(config.segment_len >= 2 * config.value_len_max as u64 + limits::SEGMENT_SLACK_LEN);
             let shard = limits::TAIL_SEGMENTS_MIN * config.segment_len + limits::SHARD_MEMORY_BASE;
             prop_assert!(config.memory >= u64::from(config.shard_count()) * shard);

@@ -68,10 +68,11 @@ fn half_prepare(image: &mut Image, dice: &mut Dice) {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
 
-    /// The machine lost power with any number of blocks in flight, came up, lost power again in the middle of its repairs, came up, went on
-    /// writing, and so on. Each time the log must be a prefix of what was written, with all that was synced in it.
-    /// (Fails if the rest of a torn block's sector, its count of zero sectors, or the length of what is zeroed is wrong, if a later block in flight is
-    /// taken for a witness, and if repairs are not enough: then an old block comes back in a later round.)
+    /// The machine lost power with any number of blocks in flight, came up, lost power again in the middle of
+    /// its repairs, came up, went on writing, and so on. Each time the log must be a prefix of what was
+    /// written, with all that was synced in it. (Fails if the rest of a torn block's sector, its count of zero
+    /// sectors, or the length of what is zeroed is wrong, if a later block in flight is taken for a witness,
+    /// and if repairs are not enough: then an old block comes back in a later round.)
     #[test]
     fn a_crash_leaves_a_prefix_with_all_that_was_synced(
         rounds in prop::collection::vec((prop::collection::vec(step(), 0..12), any::<u64>()), 1..4),
@@ -106,7 +107,8 @@ proptest! {
         }
     }
 
-    /// What is beyond the end of the log is not trusted to be harmless: all of it, wherever the bytes came from, is gone after the repairs.
+    /// What is beyond the end of the log is not trusted to be harmless: all of it, wherever the bytes came
+    /// from, is gone after the repairs.
     #[test]
     fn repairs_leave_zeros_beyond_the_end(steps in prop::collection::vec(step(), 1..8), seed: u64) {
         let mut writer = Writer::new();
@@ -124,8 +126,8 @@ proptest! {
     }
 }
 
-/// A write of several sectors was under way: any subset of them may have reached the disk, in any order. All 2ⁿ are tried; the
-/// block is there only if all its sectors are, and the start never fails.
+/// A write of several sectors was under way: any subset of them may have reached the disk, in any order. All 2ⁿ
+/// are tried; the block is there only if all its sectors are, and the start never fails.
 #[test]
 fn a_block_with_any_of_its_sectors_missing_is_there_whole_or_not_at_all() {
     for value in [
@@ -180,7 +182,8 @@ fn a_kill_loses_nothing_that_was_written() {
     assert!(!recovered.clean, "no seal");
 }
 
-/// After a clean stop the next start may skip what it does after a crash, so only a seal at the very end may count as one.
+/// After a clean stop the next start may skip what it does after a crash, so only a seal at the very end may
+/// count as one.
 #[test]
 fn only_a_seal_at_the_end_is_a_clean_stop() {
     let mut writer = small_log();
@@ -213,7 +216,8 @@ fn only_a_seal_at_the_end_is_a_clean_stop() {
     }
 }
 
-/// Each record that recovery shows can later be fetched alone and pass its own checksum, or reads would fail after a good start.
+/// Each record that recovery shows can later be fetched alone and pass its own checksum, or reads would fail
+/// after a good start.
 #[test]
 fn a_recovered_record_passes_its_own_check() {
     let writer = small_log();

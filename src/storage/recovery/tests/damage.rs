@@ -1,4 +1,5 @@
-//! Damage: what was synced and is not there any more stops the start with the file and the place, whatever it looks like.
+//! Damage: what was synced and is not there any more stops the start with the file and the place, whatever it
+//! looks like.
 
 use super::super::{Damage, Fault, Proof};
 use super::*;
@@ -19,8 +20,8 @@ fn overwrite(writer: &Writer, position: u64, bytes: &[u8]) -> Image {
     image
 }
 
-/// A disk returns one wrong byte. For each byte of a log, in each of two ways, the start must fail and name the place, or the byte means
-/// nothing and every record is as it was written. (Fails if any checksum is left out.)
+/// A disk returns one wrong byte. For each byte of a log, in each of two ways, the start must fail and name the
+/// place, or the byte means nothing and every record is as it was written. (Fails if any checksum is left out.)
 #[test]
 fn every_flipped_byte_is_found_or_harmless() {
     let writer = small_log();
@@ -54,14 +55,45 @@ fn every_flipped_byte_is_found_or_harmless() {
             }
         }
     }
-    // Nothing but the unused part of the headers' pages and what is behind the end may be flipped without being found.
+    // Nothing but the unused part of the headers' pages and what is behind the end may be flipped without being
+    // found.
     let checked = writer.end as usize + 2 * SECTOR_LEN;
     assert!(found >= 2 * checked, "{found} of {}", 2 * checked);
 }
 
-/// The disk returns zeros for a sector that was synced (a lost write, a discarded range). Where a later block or segment testifies, the
-/// start must fail: to take the hole for a crash would cut all acknowledged writes behind it. (Fails if `durable` is not looked at, or a later
-/// segment's base is not.)
+/// The same on a log that a crash has torn: the flip must not make the cut reach into what was synced, nor let half a block in.
+#[test]
+fn a_flipped_byte_in_a_torn_log_costs_nothing_that_was_synced() {
+    let mut writer = small_log();
+    writer.append(&[vec![6; 900]]);
+    writer.append(&[vec![7; 50]]);
+    let mut sector = 0;
+    let mut image = writer.crash(|all| {
+        sector += 1;
+        if sector == 2 { 0 } else { all }
+    });
+    assert_eq!(
+        run(&image, false).expect("a torn write").0.end.0,
+        writer.durable
+    );
+    for offset in SEGMENT_HEADER_LEN..writer.offset(writer.end) + SECTOR_LEN {
+        for flip in [0x01, 0xFF] {
+            image.get_mut(&2).expect("there")[offset] ^= flip;
+            match run(&image, false) {
+                Ok((recovered, seen)) => {
+                    assert_eq!(recovered.end.0, writer.durable, "offset {offset}");
+                    assert_eq!(seen, writer.records_to(writer.durable));
+                }
+                Err(error) => assert!(matches!(error, RecoveryError::Damaged(_)), "{error}"),
+            }
+            image.get_mut(&2).expect("there")[offset] ^= flip;
+        }
+    }
+}
+
+/// The disk returns zeros for a sector that was synced (a lost write, a discarded range). Where a later block
+/// or segment testifies, the start must fail: to take the hole for a crash would cut all acknowledged writes
+/// behind it. (Fails if `durable` is not looked at, or a later segment's base is not.)
 #[test]
 fn a_lost_sector_below_the_durable_position_is_damage() {
     let mut writer = small_log();
@@ -96,8 +128,8 @@ fn a_lost_sector_below_the_durable_position_is_damage() {
     assert!(holes > 5, "{holes}");
 }
 
-/// A block that was in flight is not a witness against the block that was in flight with it; but its header alone is a
-/// witness for what was synced, even if its own payload is torn.
+/// A block that was in flight is not a witness against the block that was in flight with it; but its header
+/// alone is a witness for what was synced, even if its own payload is torn.
 #[test]
 fn a_torn_block_still_testifies_for_what_was_synced_before_it() {
     let mut writer = small_log();
@@ -118,9 +150,9 @@ fn a_torn_block_still_testifies_for_what_was_synced_before_it() {
     );
 }
 
-/// The last block, not yet followed by any witness: what no order of whole sectors can leave is damage even there. (Each case fails if
-/// its shape is taken for a tear: half a header, a header that is gone while its sector isn't, a flipped payload beside a sector of zeros that
-/// belong there.)
+/// The last block, not yet followed by any witness: what no order of whole sectors can leave is damage even
+/// there. (Each case fails if its shape is taken for a tear: half a header, a header that is gone while its
+/// sector isn't, a flipped payload beside a sector of zeros that belong there.)
 #[test]
 fn what_no_torn_write_leaves_is_damage_at_the_very_end_too() {
     let mut writer = small_log();
@@ -139,8 +171,8 @@ fn what_no_torn_write_leaves_is_damage_at_the_very_end_too() {
     }
 }
 
-/// A misdirected write puts a block, checksums and all, where another belongs; a lost write leaves an older one in its place. Each is whole, and must
-/// not be taken for what belongs there.
+/// A misdirected write puts a block, checksums and all, where another belongs; a lost write leaves an older one
+/// in its place. Each is whole, and must not be taken for what belongs there.
 #[test]
 fn a_whole_block_in_the_wrong_place_is_refused() {
     let mut writer = Writer::new();
@@ -178,7 +210,7 @@ fn a_whole_block_in_the_wrong_place_is_refused() {
         }
     );
     let too_long = damage(&renamed(|header| {
-        header.payload_len = SEGMENT_LEN_MIN as u32
+        header.payload_len = SEGMENT_LEN_MIN as u32;
     }))
     .fault;
     assert!(matches!(too_long, Fault::TooLong { .. }));
@@ -186,8 +218,9 @@ fn a_whole_block_in_the_wrong_place_is_refused() {
     assert!(matches!(miscounted, Fault::Content(_)), "{miscounted}");
 }
 
-/// A client stores values that look like blocks, to have them taken for real when the block around them is torn: as a witness (the
-/// start fails) or as data (salvage lets them in). Without the log's tag they are values.
+/// A client stores values that look like blocks, to have them taken for real when the block around them is
+/// torn: as a witness (the start fails) or as data (salvage lets them in). Without the log's tag they are
+/// values.
 #[test]
 fn a_value_that_looks_like_a_block_is_not_taken_for_one() {
     let mut writer = Writer::new();
@@ -233,8 +266,8 @@ fn a_value_that_looks_like_a_block_is_not_taken_for_one() {
     assert_eq!(seen, writer.records_to(start));
 }
 
-/// A file that was copied half is shorter than its header says. No crash does that, since the length is synced before a segment begins, so it must
-/// not pass for a torn tail.
+/// A file that was copied half is shorter than its header says. No crash does that, since the length is synced
+/// before a segment begins, so it must not pass for a torn tail.
 #[test]
 fn a_truncated_file_is_damage_at_any_length() {
     let writer = small_log();
@@ -245,7 +278,8 @@ fn a_truncated_file_is_damage_at_any_length() {
             image.get_mut(&segment).expect("there").truncate(len);
             match run(&image, false) {
                 Err(RecoveryError::Damaged(damage)) => assert_eq!(damage.segment.0, segment),
-                // So little is left that the last segment looks as if it were being made; but the blocks before it are all there.
+                // So little is left that the last segment looks as if it were being made; but the blocks before
+                // it are all there.
                 Ok((recovered, seen)) => {
                     assert!(segment == 2 && len == 0, "segment {segment} cut to {len}");
                     assert_eq!(recovered.end.0, writer.base);

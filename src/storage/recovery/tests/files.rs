@@ -22,7 +22,8 @@ fn refusal(image: &Image) -> RecoveryError {
     error
 }
 
-/// The first start: nothing is there, and nothing is wrong with that. Then a crash while the first segment is being made.
+/// The first start: nothing is there, and nothing is wrong with that. Then a crash while the first segment is
+/// being made.
 #[test]
 fn a_new_log_begins_at_zero() {
     let (recovered, seen) = run(&Image::new(), false).expect("an empty directory");
@@ -54,8 +55,8 @@ fn a_new_log_begins_at_zero() {
     }
 }
 
-/// Prepared segments wait behind the last one, and a crash may have left holes among them and any part of a first block in them. They are removed,
-/// highest first; the log is as long as it was.
+/// Prepared segments wait behind the last one, and a crash may have left holes among them and any part of a
+/// first block in them. They are removed, highest first; the log is as long as it was.
 #[test]
 fn segments_that_have_not_begun_are_removed() {
     let mut writer = small_log();
@@ -79,14 +80,15 @@ fn segments_that_have_not_begun_are_removed() {
     assert_eq!(recovered.segments.last().map(|last| last.id.0), Some(2));
 }
 
-/// A segment's active header was synced and reads as prepared again: a lost write. Its blocks say that they were synced after it, so to delete the file
-/// as unused would delete acknowledged writes. (Fails if unused files are not searched for testimony.)
+/// A segment's active header was synced and reads as prepared again: a lost write. Its blocks say that they
+/// were synced after it, so to delete the file as unused would delete acknowledged writes. (Fails if unused
+/// files are not searched for testimony.)
 #[test]
 fn a_segment_whose_activation_was_lost_is_damage() {
     let writer = small_log();
     for segment in [1, 2] {
         let image = with_header(&writer.kill(), segment, |header| {
-            header.state = SegmentState::Prepared
+            header.state = SegmentState::Prepared;
         });
         let Err(RecoveryError::Damaged(damage)) = run(&image, false) else {
             panic!("segment {segment} went unnoticed")
@@ -116,7 +118,8 @@ fn a_block_in_an_unused_segment_testifies() {
     assert!(matches!(damage.proof, Proof::LaterBlock { .. }));
 }
 
-/// A file is missing, or one was added from elsewhere: each has its own sentence, names the file and is never repaired.
+/// A file is missing, or one was added from elsewhere: each has its own sentence, names the file and is never
+/// repaired.
 #[test]
 fn files_that_do_not_belong_together_are_refused() {
     let image = small_log().kill();

@@ -1,9 +1,9 @@
 //! A shard's writer on a disk that forgets, and what it takes to compare what it wrote with what recovery finds.
 //!
-//! [`Writer`] appends blocks as a shard does: contiguous positions, one write at a time, a new segment only when all before is synced. Its disk
-//! keeps what was synced and the list of writes since. [`Writer::crash`] gives an image in which each sector that was in flight holds its bytes as
-//! of some moment since the last sync, chosen independently of all others: every order in which a disk may have written
-//! them.
+//! [`Writer`] appends blocks as a shard does: contiguous positions, one write at a time, a new segment only
+//! when all before is synced. Its disk keeps what was synced and the list of writes since. [`Writer::crash`]
+//! gives an image in which each sector that was in flight holds its bytes as of some moment since the last
+//! sync, chosen independently of all others: every order in which a disk may have written them.
 
 mod crash;
 mod damage;
@@ -242,7 +242,8 @@ impl Writer {
         self.synced.insert(segment, file);
     }
 
-    /// Begins the next segment. Everything before is synced first; the active header is in flight with the first block.
+    /// Begins the next segment. Everything before is synced first; the active header is in flight with the
+    /// first block.
     fn rotate(&mut self) {
         self.sync();
         self.segment += 1;
@@ -348,7 +349,8 @@ impl Writer {
         self.write(self.segment, offset, block);
     }
 
-    /// What a power loss leaves. `moment` says for a sector how many of the writes in flight it has seen: 0 to its argument.
+    /// What a power loss leaves. `moment` says for a sector how many of the writes in flight it has seen: 0 to
+    /// its argument.
     fn crash(&self, mut moment: impl FnMut(usize) -> usize) -> Image {
         let mut image = self.synced.clone();
         let sectors: BTreeSet<(u64, usize)> = self

@@ -59,6 +59,8 @@ struct State {
     keyspace_next: u32,
     version: u64,
     writes: u64,
+    /// Something expires: only then is it worth looking.
+    expiring: bool,
 }
 
 /// See the module's header.
@@ -249,6 +251,7 @@ impl State {
 
     fn entry(&mut self, value: &[u8], expires_at_ms: Option<u64>) -> Entry {
         self.version += 1;
+        self.expiring |= expires_at_ms.is_some();
         Entry {
             value: value.to_vec(),
             version: self.version,
@@ -299,10 +302,12 @@ impl State {
 
     fn done(&mut self, request: &Request<'_>, shard: &mut u16, mut say: impl FnMut(Response<'_>)) {
         let now_ms = now_ms();
-        for keyspace in self.keyspaces.values_mut() {
-            keyspace
-                .entries
-                .retain(|_, entry| entry.expires_at_ms.is_none_or(|at| at > now_ms));
+        if self.expiring {
+            for keyspace in self.keyspaces.values_mut() {
+                keyspace
+                    .entries
+                    .retain(|_, entry| entry.expires_at_ms.is_none_or(|at| at > now_ms));
+            }
         }
         match request {
             Request::Hello(hello) => {
