@@ -4,19 +4,22 @@
 //! earlier record holds, which replay asks to tell an overwrite from another key of the same hash: it is answered from the
 //! mapped files.
 
+use crate::runtime::driver::{decode_partitions, keyspace_of_version};
 use crate::shard::{Earlier, Shard, ShardConfig};
 use crate::storage::format::{
     ENTRY_HEADER_LEN, Entry, LogTag, Record, RecordAt, SEGMENT_HEADER_LEN,
 };
 use crate::storage::log::Log;
 use crate::storage::recovery::{Damage, RecoveryError, Repair, SegmentFile, Visitor, recover};
-use crate::types::{Now, PartitionId, Position, SegmentId};
+use crate::types::{KeyspaceId, Now, PartitionId, Position, SegmentId, Version};
 
 /// A recovered shard and what has to be done before it may write or serve.
 #[derive(Debug)]
 pub struct RecoveredShard {
     /// The shard, its index complete and as much of the log in memory as its budget allows.
     pub shard: Shard,
+    /// The keyspaces that are recorded here: all of the node's on shard 0, none on the others.
+    pub keyspaces: Vec<KeyspaceRecord>,
     /// To be carried out in this order, each file synced, before the first write.
     pub repairs: Vec<Repair>,
     /// What `--salvage` gave up.
@@ -27,12 +30,28 @@ pub struct RecoveredShard {
     pub records: u64,
 }
 
+/// A keyspace that clients have made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyspaceRecord {
+    /// Its number.
+    pub id: KeyspaceId,
+    /// How many partitions it has.
+    pub partitions: u16,
+    /// Its name.
+    pub name: String,
+}
+
 /// Why a shard can't be recovered.
 #[derive(Debug, thiserror::Error)]
 pub enum RecoverShardError {
     /// The log can't be used as it is.
     #[error(transparent)]
     Log(#[from] RecoveryError),
+    /// A record of the system keyspace is none of this version.
+    #[error(
+        "the keyspace record with version {} can't be read; start the release that wrote it, or a newer one", .0.0
+    )]
+    KeyspaceRecord(Version),
     /// There is no memory for the log's tail.
     #[error("no memory for the log's tail: {0}")]
     Memory(std::io::Error),
@@ -66,6 +85,7 @@ pub fn recover_shard(
         records,
         ..
     } = replay;
+    let keyspaces = keyspace_records(&shard, &earlier)?;
     let tag: LogTag = recovered.log.unwrap_or(config.log_tag);
     let log = Log::recovered(
         config.identity,
@@ -96,11 +116,32 @@ pub fn recover_shard(
     }
     Ok(RecoveredShard {
         shard,
+        keyspaces,
         repairs: recovered.repairs,
         damage: recovered.damage,
         clean: recovered.clean,
         records,
     })
+}
+
+fn keyspace_records(
+    shard: &Shard,
+    earlier: &Mapped<'_>,
+) -> Result<Vec<KeyspaceRecord>, RecoverShardError> {
+    let records = shard.system_records(earlier).into_iter();
+    records
+        .map(|(key, value, version)| {
+            let name = String::from_utf8(key).ok();
+            let (Some(name), Some(partitions)) = (name, decode_partitions(&value)) else {
+                return Err(RecoverShardError::KeyspaceRecord(version));
+            };
+            Ok(KeyspaceRecord {
+                id: keyspace_of_version(version.0),
+                partitions,
+                name,
+            })
+        })
+        .collect()
 }
 
 struct Replay<'a, 'b> {

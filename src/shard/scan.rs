@@ -13,9 +13,7 @@ use super::{Refusal, Shard, Stop};
 use crate::limits;
 use crate::storage::format::RecordKind;
 use crate::storage::index::{Candidate, HashCursor};
-use crate::types::{KeyspaceId, Now, Position, Version};
-
-use super::keyspaces::Partition;
+use crate::types::{KeyspaceId, Now, Position};
 
 /// Where a step begins and how far it may go.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -201,23 +199,6 @@ impl Shard {
         } else {
             Err(Stop::Cold(missing))
         }
-    }
-
-    /// Every live record of a partition that is wholly in memory.
-    pub(super) fn all_in_memory(&self, partition: &Partition) -> Vec<(Vec<u8>, Vec<u8>, Version)> {
-        let mut entries = Vec::new();
-        let mut from = Some(HashCursor::START);
-        while let Some(cursor) = from {
-            from = partition
-                .index
-                .page(cursor, limits::SCAN_STEP_ENTRIES_MAX, &mut entries);
-        }
-        let records = entries
-            .iter()
-            .filter_map(|(_, candidate)| self.record_at(candidate.address).ok().flatten());
-        records
-            .map(|record| (record.key.to_vec(), record.value.to_vec(), record.version))
-            .collect()
     }
 }
 

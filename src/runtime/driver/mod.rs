@@ -33,6 +33,7 @@ use corduroy_proto_wire::{
     Body, FrameError, HelloReply, KeyspaceInfo, LENGTH_LEN, Response, Status, split,
 };
 
+pub use gather::keyspace_of_version;
 pub use link::MeshBatch;
 pub use multipart::{DEFAULT_KEYSPACE, decode_partitions};
 
