@@ -312,6 +312,7 @@ impl Shard {
                     .unwrap_or_default();
                 self.refuse_batch(Status::ReadOnly, &reason, out);
                 self.pipeline.full = Some(reason);
+                self.resume_waiting(now, out);
             }
             return false;
         }
@@ -331,6 +332,7 @@ impl Shard {
             Err(error) => {
                 let reason = format!("no memory for the log's next segment: {error}");
                 self.refuse_batch(Status::ReadOnly, &reason, out);
+                self.resume_waiting(now, out);
                 false
             }
         }
@@ -573,7 +575,7 @@ impl Shard {
         self.resume_waiting(now, out);
     }
 
-    /// Nothing of the current batch will be written: forget it.
+    /// Nothing of the current batch will be written: forget it. What waited for its commit must then be looked at again.
     fn refuse_batch(&mut self, status: Status, reason: &str, out: &mut impl Replies) {
         assert!(
             self.pipeline.flight.is_none(),

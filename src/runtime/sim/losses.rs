@@ -5,7 +5,9 @@
 //! answered was appended after it. So: no lost write was answered before a write that survived was sent. And nothing of an
 //! earlier life is lost, for a start syncs what it found; with an interval nothing older than the interval and the time of a few syncs.
 //!
-//! Which writes are lost follows from the audit: the latest place to cut a key's versions at which everything else adds up.
+//! Which writes are lost follows from the audit: the latest place to cut a key's versions at which everything else adds up. Where the
+//! audit found no key, that place can't be known (a delete that was kept looks like a write that was lost), so once some cut explains it
+//! such a key's history begins anew.
 
 use super::check::check_key;
 use super::history::{Outcome, Place, Time};
@@ -20,6 +22,13 @@ type Span = (Time, Time);
 
 /// Marks what was lost in the life that ended before `audited`, and checks that it was no more than may be.
 pub(super) fn settle(world: &mut World, audited: Time) -> Result<(), String> {
+    let dead_life = world.life_before;
+    for flush in &mut world.history.flushes {
+        if flush.answered > dead_life && flush.answered < audited {
+            flush.closed = flush.answered;
+            flush.is_certain = false;
+        }
+    }
     let places: Vec<Place> = world.history.keys.keys().copied().collect();
     let shards = usize::from(world.habits.shard_count);
     let mut lost: Vec<Vec<Span>> = vec![Vec::new(); shards];
@@ -27,11 +36,21 @@ pub(super) fn settle(world: &mut World, audited: Time) -> Result<(), String> {
     for place in places {
         let shard = shard_of(world, place).index();
         lost[shard].extend(cut(world, place, audited)?);
-        let entries = &world.history.keys[&place];
-        let survivors = entries
+        let entries = world
+            .history
+            .keys
+            .get_mut(&place)
+            .expect("the place was listed");
+        let is_there = entries
             .iter()
-            .filter(|entry| matches!(entry.outcome, Outcome::Wrote { .. }));
-        kept[shard].extend(survivors.map(|entry| (entry.invoked, entry.answered)));
+            .any(|entry| entry.invoked >= audited && matches!(entry.outcome, Outcome::Saw { .. }));
+        for entry in entries.iter_mut().filter(|entry| entry.invoked < audited) {
+            if !is_there {
+                entry.outcome = Outcome::Lost;
+            } else if matches!(entry.outcome, Outcome::Wrote { .. }) {
+                kept[shard].push((entry.invoked, entry.answered));
+            }
+        }
     }
     let disk_ns = world.habits.disk_ns_max * 20;
     let certain = match world.habits.sync {
@@ -99,11 +118,20 @@ fn cut(world: &mut World, place: Place, audited: Time) -> Result<Vec<Span>, Stri
                 _ => {}
             }
         }
+        // Who found the key absent may have seen what a lost write did.
+        let first = lost.iter().map(|(invoked, _)| *invoked).min();
+        for entry in tried.iter_mut().filter(|entry| entry.invoked < audited) {
+            if entry.outcome == Outcome::Absent && first.is_some_and(|first| entry.answered > first)
+            {
+                entry.outcome = Outcome::Lost;
+            }
+        }
         if check_key(&world.history, place).is_ok() {
             return Ok(lost);
         }
         world.history.keys.insert(place, entries.clone());
     }
+    world.suspect = Some(place);
     Err(format!(
         "key {}: no loss explains it: {reason}",
         world.keys.name(place.key)

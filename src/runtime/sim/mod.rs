@@ -71,6 +71,8 @@ pub struct Failure {
     pub habits: String,
     /// The last events.
     pub events: Vec<String>,
+    /// All that was asked and told about the key whose history does not add up.
+    pub evidence: Vec<String>,
 }
 
 impl fmt::Display for Failure {
@@ -79,6 +81,9 @@ impl fmt::Display for Failure {
         writeln!(f, "{}", self.habits)?;
         for event in &self.events {
             writeln!(f, "  {event}")?;
+        }
+        for entry in &self.evidence {
+            writeln!(f, "  {entry}")?;
         }
         write!(f, "seed {} fails: {}", self.seed, self.reason)
     }
@@ -108,6 +113,7 @@ pub fn run(seed: u64) -> Result<Report, Box<Failure>> {
             reason,
             habits: format!("{:?}", world.habits),
             events: world.trace.lines(),
+            evidence: world.evidence(),
         })),
     }
 }

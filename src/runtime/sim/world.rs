@@ -13,7 +13,7 @@ use super::action::Keys;
 use super::client::Client;
 use super::disk::SimDisk;
 use super::habits::Habits;
-use super::history::{History, Time};
+use super::history::{History, Place, Time};
 use super::ports::{Effect, SimPorts};
 use super::random::{Random, spread};
 use super::storage::InFlight;
@@ -100,6 +100,8 @@ pub(super) struct World {
     pub(super) died_at: Time,
     /// The last death may have cost acknowledged writes.
     pub(super) losses_due: bool,
+    /// The key whose history does not add up.
+    pub(super) suspect: Option<Place>,
     pub(super) tally: Tally,
     pub(super) trace: Trace,
 }
@@ -212,6 +214,7 @@ impl World {
             life_before: 0,
             died_at: 0,
             losses_due: false,
+            suspect: None,
             tally: Tally::default(),
             trace: Trace {
                 hash: spread(seed),
@@ -424,5 +427,15 @@ impl World {
     pub(super) fn new_life(&mut self) {
         self.life += 1;
         self.queue.clear();
+    }
+
+    /// What was asked and told about the key that does not add up.
+    pub(super) fn evidence(&self) -> Vec<String> {
+        let entries = self.suspect.and_then(|place| self.history.keys.get(&place));
+        entries
+            .into_iter()
+            .flatten()
+            .map(|entry| format!("{entry:?}"))
+            .collect()
     }
 }
