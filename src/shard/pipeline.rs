@@ -184,6 +184,8 @@ impl Shard {
             .remove(&ticket)
             .expect("a completion belongs to an operation");
         match (operation, outcome) {
+            // A sync failed while the block was being written: who waited for the block was told so already.
+            (Operation::Block { .. }, Ok(_)) if self.pipeline.failed.is_some() => {}
             (Operation::Block { end, synced }, Ok(_)) => {
                 self.pipeline.written = end;
                 if synced {

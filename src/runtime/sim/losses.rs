@@ -7,7 +7,7 @@
 //!
 //! Which writes are lost follows from the audit: the latest place to cut a key's versions at which everything else adds up. Where the
 //! audit found no key, that place can't be known (a delete that was kept looks like a write that was lost), so once some cut explains it
-//! such a key's history begins anew.
+//! all that happened to such a key has an unknown outcome from then on.
 
 use super::check::check_key;
 use super::history::{Outcome, Place, Time};
@@ -29,6 +29,10 @@ pub(super) fn settle(world: &mut World, audited: Time) -> Result<(), String> {
             flush.is_certain = false;
         }
     }
+    // A scan that goes on after the loss owes nothing to what it saw before.
+    for client in &mut world.clients {
+        client.scan = None;
+    }
     let places: Vec<Place> = world.history.keys.keys().copied().collect();
     let shards = usize::from(world.habits.shard_count);
     let mut lost: Vec<Vec<Span>> = vec![Vec::new(); shards];
@@ -46,7 +50,10 @@ pub(super) fn settle(world: &mut World, audited: Time) -> Result<(), String> {
             .any(|entry| entry.invoked >= audited && matches!(entry.outcome, Outcome::Saw { .. }));
         for entry in entries.iter_mut().filter(|entry| entry.invoked < audited) {
             if !is_there {
-                entry.outcome = Outcome::Lost;
+                entry.outcome = match entry.act.is_write() {
+                    true => Outcome::Unknown,
+                    false => Outcome::Lost,
+                };
             } else if matches!(entry.outcome, Outcome::Wrote { .. }) {
                 kept[shard].push((entry.invoked, entry.answered));
             }
