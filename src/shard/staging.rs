@@ -148,7 +148,7 @@ pub(super) struct Pending {
 }
 
 /// Overlay keys hold a keyed hash already: hashing it again would only cost time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct OverlayKey {
     pub(super) partition: PartitionId,
     pub(super) hash: KeyHash,
