@@ -1,9 +1,9 @@
 //! Every bound in one place, and the relations between them, asserted at compile time.
 
+pub use corduroy_proto_wire::{BATCH_LEN_MAX, KEY_LEN_MAX, PARTITIONS_MAX};
+
 /// Shortest key, in bytes.
 pub const KEY_LEN_MIN: usize = 1;
-/// Longest key, in bytes.
-pub const KEY_LEN_MAX: usize = 65_535;
 /// Longest value that a configuration may allow, in bytes; also the default.
 pub const VALUE_LEN_MAX: usize = 16 << 20;
 /// Most shards in a node.
@@ -12,10 +12,6 @@ pub const SHARDS_MAX: usize = 256;
 pub const KEYSPACES_MAX: usize = 1024;
 /// A keyspace's partitions unless told otherwise.
 pub const PARTITIONS_DEFAULT: u16 = 64;
-/// Most partitions of a keyspace.
-pub const PARTITIONS_MAX: u16 = 16_384;
-/// Most operations in a batch, and most keys in a scan page.
-pub const BATCH_LEN_MAX: usize = 4096;
 /// Most partitions of all keyspaces of a node together: each takes memory, empty or not.
 pub const PARTITIONS_TOTAL_MAX: u32 = 65_536;
 /// Blocks begin at multiples of this in a segment, so that a block's header never crosses a sector.
@@ -40,7 +36,46 @@ pub const EXPIRY_BUCKET_LEN_MAX: usize = 256;
 pub const EXPIRY_PASS_LEN_MIN: usize = 1 << 16;
 /// How many entries of the expiry queue a shard has checked for each one that it inserts, while a pass is under way.
 pub const EXPIRY_CHECKS_PER_INSERT: usize = 4;
+/// What a segment holds beside two of the longest values, in bytes: a block takes what a batch had staged
+/// ([`BATCH_ARENA_MAX`]) and one more request of the largest frame, and it must fit into an empty segment with its headers.
+pub const SEGMENT_SLACK_LEN: u64 = 3 << 20;
+/// Shortest segment that a configuration may ask for, in bytes. Logs with shorter ones, from [`SEGMENT_LEN_MIN`] on, are read.
+pub const SEGMENT_LEN_ASKED_MIN: u64 = (SEGMENT_SLACK_LEN + 2).next_power_of_two();
+/// Longest segment that is chosen when none is asked for, in bytes: preparing one is a write of that length.
+pub const SEGMENT_LEN_AUTO_MAX: u64 = 256 << 20;
+/// A segment that is chosen takes at most this part of a shard's memory, so that the tail moves in small steps.
+pub const SEGMENTS_PER_SHARD_MEMORY: u64 = 16;
+/// Segments that a shard keeps in memory at least: the one it fills and the one before it.
+pub const TAIL_SEGMENTS_MIN: u64 = 2;
+/// What a shard needs beside its tail, in bytes: executor, rings, buffers, the first pages of the index.
+pub const SHARD_MEMORY_BASE: u64 = 16 << 20;
+/// Least memory that can be asked for, in bytes.
+pub const MEMORY_MIN: u64 = 16 << 20;
+/// Most memory that can be asked for, in bytes. The machine's is checked besides.
+pub const MEMORY_MAX: u64 = 1 << 46;
+/// Most connections of a node.
+pub const CONNECTIONS_MAX: usize = 1_000_000;
+/// Most requests in flight of a connection.
+pub const IN_FLIGHT_MAX: usize = 65_536;
+/// What a reply holds beside its value, in bytes: key, version, frame.
+pub const REPLY_SLACK_LEN: u64 = 128 << 10;
+/// Most bytes of replies that may wait for a connection.
+pub const OUTPUT_BYTES_MAX: u64 = 1 << 30;
+/// Longest configuration file, in bytes.
+pub const CONFIG_FILE_LEN_MAX: u64 = 1 << 20;
 
+const _: () = assert!(SEGMENT_LEN_MAX >= 2 * VALUE_LEN_MAX as u64 + SEGMENT_SLACK_LEN);
+const _: () = assert!(SEGMENT_LEN_AUTO_MAX >= 2 * VALUE_LEN_MAX as u64 + SEGMENT_SLACK_LEN);
+const _: () =
+    assert!(SEGMENT_LEN_ASKED_MIN > SEGMENT_SLACK_LEN && SEGMENT_LEN_ASKED_MIN >= SEGMENT_LEN_MIN);
+const _: () = assert!(SEGMENT_SLACK_LEN > 2 * KEY_LEN_MAX as u64);
+const _: () = assert!(
+    SEGMENT_LEN_ASKED_MIN <= SEGMENT_LEN_AUTO_MAX && SEGMENT_LEN_AUTO_MAX <= SEGMENT_LEN_MAX
+);
+const _: () = assert!(
+    OUTPUT_BYTES_MAX >= VALUE_LEN_MAX as u64 + REPLY_SLACK_LEN
+        && REPLY_SLACK_LEN > KEY_LEN_MAX as u64
+);
 const _: () = assert!(SECTOR_LEN.is_multiple_of(BLOCK_ALIGN));
 const _: () = assert!(SEGMENT_LEN_MIN < SEGMENT_LEN_MAX);
 
@@ -108,3 +143,29 @@ pub const TURN_INPUT_BYTES: usize = 128 << 10;
 pub const TURN_MESH_BYTES: usize = 128 << 10;
 /// Connections that one turn offers output to before it lets others run.
 pub const TURN_SENDS_MAX: usize = 128;
+
+/// Segment files that a shard keeps open.
+pub const SEGMENT_FILES_OPEN_MAX: usize = 64;
+/// A new segment is filled with zeros in writes of this many bytes.
+pub const PREPARE_SLICE_BYTES: u64 = 1 << 20;
+/// A new segment is synced whenever this many bytes more are written, so that the shard's own syncs don't wait for all of it.
+pub const PREPARE_SYNC_BYTES: u64 = 4 << 20;
+/// How soon a batch is offered again to a shard whose channel was full, in nanoseconds.
+pub const MESH_RETRY_NS: u64 = 1_000_000;
+/// Connections that wait to be accepted by the node, in the kernel.
+pub const ACCEPT_BACKLOG: i32 = 4096;
+/// How long a connection that the node has closed may go on sending before its socket is closed, in nanoseconds.
+pub const LINGER_NS: u64 = 1_000_000_000;
+/// How much it may send until then, in bytes.
+pub const LINGER_BYTES: usize = 1 << 20;
+/// Longest manifest that is read, in bytes.
+pub const MANIFEST_LEN_MAX: u64 = 64 << 10;
+/// Descriptors that a node needs beside its shards and connections: listener, lock, log, signals, and some to spare.
+pub const NODE_DESCRIPTORS: u64 = 32;
+/// Descriptors that a shard needs beside its connections: rings, notifier, segment files.
+pub const SHARD_DESCRIPTORS: u64 = SEGMENT_FILES_OPEN_MAX as u64 + 16;
+// A block of what was staged and one more request fits beside two of the longest values.
+const _: () = assert!(
+    SEGMENT_SLACK_LEN
+        > BATCH_ARENA_MAX as u64 + (BATCH_LEN_MAX as u64 + BATCH_EFFECTS_MAX as u64) * 128
+);

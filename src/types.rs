@@ -6,8 +6,7 @@
 
 use std::fmt;
 
-/// Number of slots, as in Redis Cluster.
-pub const SLOTS: u16 = 16_384;
+use corduroy_proto_wire::{partition_of_slot, slot_of};
 
 /// One core's executor with its log, its index and its partitions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -47,17 +46,18 @@ pub struct PartitionId {
     pub index: u16,
 }
 
-/// The keyspace's partition that holds a slot.
+/// The partition of a keyspace that holds a key.
 #[must_use]
-pub fn partition_of_slot(slot: u16, partitions: u16) -> u16 {
-    debug_assert!(slot < SLOTS && partitions > 0);
-    ((u32::from(slot) * u32::from(partitions)) / u32::from(SLOTS)) as u16
+#[inline]
+pub fn partition_of_key(key: &[u8], partitions: u16) -> u16 {
+    partition_of_slot(slot_of(key), partitions)
 }
 
 /// The shard of this node on which a partition lives.
 #[must_use]
+#[inline]
 pub fn shard_of_partition(index: u16, shard_count: u16) -> ShardId {
-    ShardId(index % shard_count)
+    ShardId(corduroy_proto_wire::shard_of_partition(index, shard_count))
 }
 
 /// A number that only grows for a key, over deletes and restarts too.

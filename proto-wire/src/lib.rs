@@ -51,6 +51,7 @@ mod opcode;
 mod reader;
 mod request;
 mod response;
+mod slot;
 mod status;
 
 pub use error::{DecodeError, FrameError};
@@ -61,6 +62,7 @@ pub use frame::{
 pub use message::*;
 pub use opcode::Opcode;
 pub use response::BodyKind;
+pub use slot::{SLOTS, hashed_part, partition_of_slot, shard_of_partition, slot_of};
 
 /// Lowest protocol version that this crate speaks.
 pub const VERSION_MIN: u16 = 1;

@@ -5,5 +5,6 @@
 //! simulated disk, clock and network, all driven by one seed.
 
 pub mod driver;
+pub mod glommio;
 pub mod recover;
 pub mod sim;

@@ -4,7 +4,8 @@
 //! earlier record holds, which replay asks to tell an overwrite from another key of the same hash: it is answered from the
 //! mapped files.
 
-use crate::runtime::driver::{decode_partitions, keyspace_of_version};
+use super::driver::{DEFAULT_KEYSPACE, decode_partitions, keyspace_of_version};
+use crate::limits;
 use crate::shard::{Earlier, Shard, ShardConfig};
 use crate::storage::format::{
     ENTRY_HEADER_LEN, Entry, LogTag, Record, RecordAt, SEGMENT_HEADER_LEN,
@@ -18,8 +19,6 @@ use crate::types::{KeyspaceId, Now, PartitionId, Position, SegmentId, Version};
 pub struct RecoveredShard {
     /// The shard, its index complete and as much of the log in memory as its budget allows.
     pub shard: Shard,
-    /// The keyspaces that are recorded here: all of the node's on shard 0, none on the others.
-    pub keyspaces: Vec<KeyspaceRecord>,
     /// To be carried out in this order, each file synced, before the first write.
     pub repairs: Vec<Repair>,
     /// What `--salvage` gave up.
@@ -28,17 +27,19 @@ pub struct RecoveredShard {
     pub clean: bool,
     /// Records replayed.
     pub records: u64,
+    /// The keyspaces that the shard's log records: all of the node's on shard 0, none on the others.
+    pub keyspaces: Vec<StoredKeyspace>,
 }
 
-/// A keyspace that clients have made.
+/// A keyspace as the system keyspace records it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KeyspaceRecord {
+pub struct StoredKeyspace {
     /// Its number.
     pub id: KeyspaceId,
-    /// How many partitions it has.
-    pub partitions: u16,
     /// Its name.
     pub name: String,
+    /// Its number of partitions.
+    pub partitions: u16,
 }
 
 /// Why a shard can't be recovered.
@@ -47,11 +48,14 @@ pub enum RecoverShardError {
     /// The log can't be used as it is.
     #[error(transparent)]
     Log(#[from] RecoveryError),
-    /// A record of the system keyspace is none of this version.
+    /// The record of a keyspace makes no sense, though its checksum is right.
     #[error(
-        "the keyspace record with version {} can't be read; start the release that wrote it, or a newer one", .0.0
+        "the record of the keyspace {name:?} can't be read: it was written by another release. Start that one"
     )]
-    KeyspaceRecord(Version),
+    Keyspace {
+        /// The keyspace's name, as far as it can be shown.
+        name: String,
+    },
     /// There is no memory for the log's tail.
     #[error("no memory for the log's tail: {0}")]
     Memory(std::io::Error),
@@ -85,7 +89,7 @@ pub fn recover_shard(
         records,
         ..
     } = replay;
-    let keyspaces = keyspace_records(&shard, &earlier)?;
+    let keyspaces = stored_keyspaces(&shard.system_records(&earlier))?;
     let tag: LogTag = recovered.log.unwrap_or(config.log_tag);
     let log = Log::recovered(
         config.identity,
@@ -116,33 +120,49 @@ pub fn recover_shard(
     }
     Ok(RecoveredShard {
         shard,
-        keyspaces,
         repairs: recovered.repairs,
         damage: recovered.damage,
         clean: recovered.clean,
         records,
+        keyspaces,
     })
 }
 
-fn keyspace_records(
-    shard: &Shard,
-    earlier: &Mapped<'_>,
-) -> Result<Vec<KeyspaceRecord>, RecoverShardError> {
-    let records = shard.system_records(earlier).into_iter();
-    records
-        .map(|(key, value, version)| {
-            let name = String::from_utf8(key).ok();
-            let (Some(name), Some(partitions)) = (name, decode_partitions(&value)) else {
-                return Err(RecoverShardError::KeyspaceRecord(version));
-            };
-            Ok(KeyspaceRecord {
+fn stored_keyspaces(
+    records: &[(Vec<u8>, Vec<u8>, Version)],
+) -> Result<Vec<StoredKeyspace>, RecoverShardError> {
+    let stored = |(key, value, version): &(Vec<u8>, Vec<u8>, Version)| {
+        let name = String::from_utf8(key.clone());
+        match (name, decode_partitions(value)) {
+            (Ok(name), Some(partitions)) => Ok(StoredKeyspace {
                 id: keyspace_of_version(version.0),
-                partitions,
                 name,
-            })
-        })
-        .collect()
+                partitions,
+            }),
+            _ => Err(RecoverShardError::Keyspace {
+                name: String::from_utf8_lossy(key).into_owned(),
+            }),
+        }
+    };
+    records.iter().map(stored).collect()
 }
+
+/// Tells a recovered shard which keyspaces the node has: the two that always exist, and those that shard 0's log records. What
+/// the shard holds of any other is let go: a drop that a crash interrupted.
+pub fn install_keyspaces(shard: &mut Shard, stored: &[StoredKeyspace]) {
+    shard.install(KeyspaceId::SYSTEM, 1, SYSTEM_KEYSPACE);
+    shard.install(
+        KeyspaceId::DEFAULT,
+        limits::PARTITIONS_DEFAULT,
+        DEFAULT_KEYSPACE,
+    );
+    for keyspace in stored {
+        shard.install(keyspace.id, keyspace.partitions, &keyspace.name);
+    }
+    shard.drop_unknown();
+}
+
+const SYSTEM_KEYSPACE: &str = "system";
 
 struct Replay<'a, 'b> {
     shard: Shard,

@@ -1,2 +1,11 @@
 //! Configuration, start and stop of a node.
+//!
+//! [`config`] resolves what a node runs with, [`directory`] guards its data, [`node`] starts and stops it, [`mod@serve`] is the
+//! server binary's main work.
+
+pub mod cli;
 pub mod config;
+pub mod directory;
+pub mod error;
+pub mod node;
+pub mod serve;

@@ -10,14 +10,12 @@ use std::collections::HashSet;
 use corduroy_proto_wire::Status;
 
 use super::origin::{Origin, Replies, ShardCommand, ShardReply};
-use super::replay::Earlier;
 use super::staging::{PendingBody, PendingReply, Previous};
 use super::statistics::Kind;
 use super::{Refusal, Shard};
-use crate::limits;
 use crate::storage::format::{Record, RecordKind};
 use crate::storage::hash::KeyHash;
-use crate::storage::index::{HashCursor, PartitionIndex};
+use crate::storage::index::PartitionIndex;
 use crate::types::{KeyspaceId, Now, PartitionId, Version};
 
 /// One partition of a keyspace on this shard.
@@ -143,6 +141,10 @@ impl Keyspace {
             .iter()
             .map(|partition| partition.index.memory_bytes() as u64)
             .sum()
+    }
+
+    pub(super) fn local(&self) -> &[Partition] {
+        &self.local
     }
 
     #[inline]
@@ -295,30 +297,6 @@ impl Shard {
         self.keyspaces
             .iter()
             .filter(|keyspace| keyspace.id != KeyspaceId::SYSTEM && keyspace.partitions > 0)
-    }
-
-    /// Every key and value of the system keyspace, after replay and before the shard has its log: their records may lie anywhere in it,
-    /// far before the part that will be in memory.
-    #[must_use]
-    pub fn system_records(&self, earlier: &impl Earlier) -> Vec<(Vec<u8>, Vec<u8>, Version)> {
-        let Some(system) = self.keyspace(KeyspaceId::SYSTEM) else {
-            return Vec::new();
-        };
-        let mut entries = Vec::new();
-        for partition in &system.local {
-            let mut from = Some(HashCursor::START);
-            while let Some(cursor) = from {
-                from = partition
-                    .index
-                    .page(cursor, limits::SCAN_STEP_ENTRIES_MAX, &mut entries);
-            }
-        }
-        let records = entries
-            .iter()
-            .map(|(_, candidate)| earlier.record_at(candidate.address));
-        records
-            .map(|record| (record.key.to_vec(), record.value.to_vec(), record.version))
-            .collect()
     }
 
     fn remove(&mut self, id: KeyspaceId) {

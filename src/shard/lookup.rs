@@ -7,8 +7,8 @@ use super::origin::Origin;
 use super::staging::{OverlayKey, Pending, PendingPlace, Previous};
 use super::{Refusal, Shard, Stop};
 use crate::storage::format::{Record, RecordKind};
-use crate::storage::hash::{KeyHash, slot_of};
-use crate::types::{KeyspaceId, Now, PartitionId, Position, partition_of_slot};
+use crate::storage::hash::KeyHash;
+use crate::types::{KeyspaceId, Now, PartitionId, Position, partition_of_key};
 
 /// Where a key belongs.
 #[derive(Clone, Copy, Debug)]
@@ -60,7 +60,7 @@ impl Shard {
             ));
         };
         let partitions = self.keyspaces[at].partitions();
-        let index = partition_of_slot(slot_of(key), partitions);
+        let index = partition_of_key(key, partitions);
         let shard_count = self.config.identity.shard_count;
         if index % shard_count != self.config.identity.shard.0 {
             return Err(Refusal::new(

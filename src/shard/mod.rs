@@ -42,6 +42,9 @@ pub mod statistics;
 mod waiting;
 mod writes;
 
+#[cfg(test)]
+mod tests;
+
 use corduroy_proto_wire::{Body, Request, Response, Status};
 
 pub use keyspaces::Keyspace;

@@ -140,9 +140,9 @@ impl Shard {
         self.batch.replies.push(reply);
     }
 
-    pub(super) fn reply_now(&mut self, reply: PendingReply, out: &mut impl Replies) {
+    pub(super) fn reply_now(&mut self, reply: &PendingReply, out: &mut impl Replies) {
         self.statistics.finished(reply.kind, 0);
-        answer(&reply, out);
+        answer(reply, out);
     }
 
     /// Ends a turn: appends what was staged if the disk is free, and adds the disk operations that this asks for.
@@ -222,7 +222,7 @@ impl Shard {
                 self.statistics.last_prepare_error = Some(prepare_failure(segment, &error));
             }
             (Operation::Read { position }, outcome) => {
-                self.cold_read_done(now, position, outcome, out)
+                self.cold_read_done(now, position, outcome, out);
             }
         }
     }
@@ -290,7 +290,12 @@ impl Shard {
         let order = self.block_order();
         let entries = count_entries(&order, &self.batch);
         let len = BlockBuilder::block_len(entries, self.batch.arena.len());
-        if !self.log.fits(len) && !self.make_room(now, len, disk, out) {
+        let fits = if seal {
+            self.log.fits_as_last(len)
+        } else {
+            self.log.fits(len)
+        };
+        if !fits && !self.make_room(now, len, disk, out) {
             return;
         }
         self.write_block(now, &order, len, seal, disk);

@@ -6,9 +6,11 @@
 
 use super::keyspaces::Keyspace;
 use super::{Shard, ShardConfig};
+use crate::limits;
 use crate::storage::format::{EntryHeader, Record, RecordKind};
+use crate::storage::index::{Candidate, HashCursor};
 use crate::storage::log::Log;
-use crate::types::{Now, PartitionId, Position, Version, WallMillis};
+use crate::types::{KeyspaceId, Now, PartitionId, Position, Version, WallMillis};
 
 /// Answers for the bytes of records that were replayed before.
 pub trait Earlier {
@@ -112,6 +114,29 @@ impl Shard {
                 self.expiry.insert(expiry, partition_id, hash, position);
             }
         }
+    }
+
+    /// Every key, value and version that the replay left in the system keyspace: how the node learns its keyspaces. The records
+    /// are asked of `earlier`, not of the log's tail: a keyspace is made once and its record grows old.
+    #[must_use]
+    pub fn system_records(&self, earlier: &impl Earlier) -> Vec<(Vec<u8>, Vec<u8>, Version)> {
+        let Some(system) = self.keyspace(KeyspaceId::SYSTEM) else {
+            return Vec::new();
+        };
+        let mut entries = Vec::new();
+        for partition in system.local() {
+            let mut from = Some(HashCursor::START);
+            while let Some(cursor) = from {
+                from = partition
+                    .index
+                    .page(cursor, limits::SCAN_STEP_ENTRIES_MAX, &mut entries);
+            }
+        }
+        let record = |(_, candidate): &(HashCursor, Candidate)| {
+            let record = earlier.record_at(candidate.address);
+            (record.key.to_vec(), record.value.to_vec(), record.version)
+        };
+        entries.iter().map(record).collect()
     }
 
     /// The log, to load the newest segments into memory.

@@ -317,7 +317,7 @@ impl Shard {
         if changed || pending {
             self.reply_after_commit(reply);
         } else {
-            self.reply_now(reply, out);
+            self.reply_now(&reply, out);
         }
         Ok(())
     }
@@ -340,7 +340,7 @@ impl Shard {
             match (self.facts(now, place, key), item) {
                 (Ok(facts), BatchItem::Put(put)) => decisions.push(decide_put(&facts, put)),
                 (Ok(facts), BatchItem::Delete(delete)) => {
-                    decisions.push(decide_delete(&facts, delete))
+                    decisions.push(decide_delete(&facts, delete));
                 }
                 (Ok(_), BatchItem::Get { .. }) => unreachable!("refused by the caller"),
                 (Err(Stop::Cold(records)), _) => cold.extend(records),

@@ -183,8 +183,7 @@ fn reason(response: &Response<'_>) -> String {
 
 /// A keyspace's number is one more than the version of the record that made it: the system partition's versions
 /// only grow, over deletes and restarts too, so no number is ever used again, and 1 stays for `default`.
-#[must_use]
-pub fn keyspace_of_version(version: u64) -> KeyspaceId {
+pub(in crate::runtime) fn keyspace_of_version(version: u64) -> KeyspaceId {
     KeyspaceId(
         u32::try_from(version + 1).expect("four billion keyspaces are not made in a node's life"),
     )

@@ -33,7 +33,7 @@ use corduroy_proto_wire::{
     Body, FrameError, HelloReply, KeyspaceInfo, LENGTH_LEN, Response, Status, split,
 };
 
-pub use gather::keyspace_of_version;
+pub(in crate::runtime) use gather::keyspace_of_version;
 pub use link::MeshBatch;
 pub use multipart::{DEFAULT_KEYSPACE, decode_partitions};
 
@@ -77,7 +77,10 @@ impl DriverConfig {
     /// with a value just as large, and the longest key.
     #[must_use]
     pub fn frame_len_max(&self) -> u32 {
-        (2 * self.value_len_max + corduroy_proto_wire::PUT_OVERHEAD_LEN_MAX) as u32
+        let put = (2 * self.value_len_max + corduroy_proto_wire::PUT_OVERHEAD_LEN_MAX) as u32;
+        put.max(corduroy_proto_wire::frame_len_max_least(
+            self.value_len_max as u32,
+        ))
     }
 }
 
@@ -213,6 +216,23 @@ impl<P: Clock + Disk + Net + Mesh<MeshBatch>> Driver<P> {
             connection.sent_at = now.mono;
             self.hub.mark_dirty(id);
         }
+    }
+
+    /// What waits for room in the socket of a connection, the next slice of it; `None` if nothing does. A runtime that sends it
+    /// itself once there is room says so by [`Driver::sent`], instead of [`Driver::writable`].
+    pub fn unsent(&mut self, id: ConnectionId) -> Option<&[u8]> {
+        let connection = self.hub.connection(id)?;
+        let unsent = connection.output.unsent();
+        (connection.blocked && !unsent.is_empty())
+            .then(|| &unsent[..unsent.len().min(limits::SEND_SLICE_BYTES)])
+    }
+
+    /// The socket took the first `len` bytes of what [`Driver::unsent`] gave.
+    pub fn sent(&mut self, id: ConnectionId, len: usize) {
+        if let Some(connection) = self.hub.connection(id) {
+            connection.output.advance(len);
+        }
+        self.writable(id);
     }
 
     /// A connection is gone: its client closed it or it broke. Requests in work are carried out; their answers go nowhere.

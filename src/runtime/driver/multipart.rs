@@ -9,8 +9,7 @@ use super::{Driver, MeshBatch};
 use crate::limits;
 use crate::ports::{Clock, ConnectionId, Disk, Mesh, Net};
 use crate::shard::{GatherId, Origin, ScanStep, ShardCommand, Target};
-use crate::storage::hash::slot_of;
-use crate::types::{KeyspaceId, Now, ShardId, partition_of_slot, shard_of_partition};
+use crate::types::{KeyspaceId, Now, ShardId, partition_of_key, shard_of_partition};
 
 /// The keyspace that always exists.
 pub const DEFAULT_KEYSPACE: &str = "default";
@@ -120,7 +119,7 @@ impl<P: Clock + Disk + Net + Mesh<MeshBatch>> Driver<P> {
                 );
             }
             Request::KeyspaceCreate { name, partitions } => {
-                self.create_keyspace(now, client, id, name, partitions)
+                self.create_keyspace(now, client, id, name, partitions);
             }
             Request::KeyspaceDrop { name } => self.drop_keyspace(now, client, id, name),
             _ => self.refuse(
@@ -209,7 +208,7 @@ impl<P: Clock + Disk + Net + Mesh<MeshBatch>> Driver<P> {
             return;
         }
         // Keys that begin with a whole tag are all in one partition.
-        let only = whole_tag(prefix).then(|| partition_of_slot(slot_of(prefix), partitions));
+        let only = whole_tag(prefix).then(|| partition_of_key(prefix, partitions));
         let (partition, from) = match only {
             Some(only) if first < only => (only, crate::storage::index::HashCursor::START),
             _ => (first, from),

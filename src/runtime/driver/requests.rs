@@ -6,8 +6,7 @@ use super::link::Route;
 use super::{Driver, MeshBatch};
 use crate::ports::{Clock, ConnectionId, Disk, Mesh, Net};
 use crate::shard::{Origin, Replies, Target};
-use crate::storage::hash::slot_of;
-use crate::types::{KeyspaceId, Now, ShardId, partition_of_slot, shard_of_partition};
+use crate::types::{KeyspaceId, Now, ShardId, partition_of_key, shard_of_partition};
 
 impl<P: Clock + Disk + Net + Mesh<MeshBatch>> Driver<P> {
     /// The shard on which a key lives; this one if there is no such keyspace (it then says so).
@@ -17,10 +16,9 @@ impl<P: Clock + Disk + Net + Mesh<MeshBatch>> Driver<P> {
             return self.config.shard;
         }
         match self.shard.partitions_of(keyspace) {
-            Some(partitions) => shard_of_partition(
-                partition_of_slot(slot_of(key), partitions),
-                self.config.shard_count,
-            ),
+            Some(partitions) => {
+                shard_of_partition(partition_of_key(key, partitions), self.config.shard_count)
+            }
             None => self.config.shard,
         }
     }

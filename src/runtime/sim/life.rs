@@ -11,13 +11,13 @@ use super::ports::SimPorts;
 use super::random::Random;
 use super::traffic::KEYSPACE;
 use super::world::{Phase, World};
-use crate::limits::{PARTITIONS_DEFAULT, SEGMENT_LEN_MIN};
-use crate::runtime::driver::{DEFAULT_KEYSPACE, Driver, DriverConfig};
-use crate::runtime::recover::{RecoveredShard, recover_shard};
+use crate::limits::SEGMENT_LEN_MIN;
+use crate::runtime::driver::{Driver, DriverConfig};
+use crate::runtime::recover::{RecoveredShard, install_keyspaces, recover_shard};
 use crate::shard::{Shard, ShardConfig, SyncMode};
 use crate::storage::format::LogTag;
 use crate::storage::recovery::{Identity, SegmentFile};
-use crate::types::{KeyspaceId, SegmentId, ShardId};
+use crate::types::{SegmentId, ShardId};
 
 const NODE: u128 = 0xC0DE;
 const SECOND: Time = 1_000_000_000;
@@ -73,12 +73,7 @@ impl World {
         for (number, recovered) in shards.into_iter().enumerate() {
             let number = number as u16;
             let mut shard: Shard = recovered.shard;
-            shard.install(KeyspaceId::SYSTEM, 1, "");
-            shard.install(KeyspaceId::DEFAULT, PARTITIONS_DEFAULT, DEFAULT_KEYSPACE);
-            for keyspace in &keyspaces {
-                shard.install(keyspace.id, keyspace.partitions, &keyspace.name);
-            }
-            shard.drop_unknown();
+            install_keyspaces(&mut shard, &keyspaces);
             let ports = SimPorts::new(
                 self.habits.shard_count,
                 self.habits.channel_room,

@@ -14,8 +14,8 @@ use super::history::{Outcome, Place, Time};
 use super::world::World;
 use crate::limits::PARTITIONS_DEFAULT;
 use crate::shard::SyncMode;
-use crate::storage::hash::slot_of;
-use crate::types::{ShardId, partition_of_slot, shard_of_partition};
+use crate::types::{ShardId, shard_of_partition};
+use corduroy_proto_wire::{partition_of_slot, slot_of};
 
 /// A write that was acknowledged: when it was sent, and when answered.
 type Span = (Time, Time);

@@ -1,9 +1,9 @@
 //! The sorted map of buckets: a B+ tree over time whose leaves are unsorted.
 //!
 //! A **bucket** begins at a time and reaches to where the next one begins; inside it, entries are in no order. So an insertion is
-//! a search among buckets and a push, and only a full bucket costs more: it is split at its median, or gets a neighbour if the
-//! new entry lies outside of what it holds (which keeps buckets full when times only rise, the usual case).
-//! An entry before all buckets goes into the first, which then begins with it.
+//! a search among buckets and a push, and only a full bucket costs more: it is split at its median, or at its edge if
+//! the new entry is there (which keeps buckets full when times rise, the usual case).
+//! An entry before all buckets goes into the first, which then begins with it, so times that fall don't make a bucket each.
 //!
 //! # Invariants
 //!
@@ -77,12 +77,24 @@ impl Buckets {
     pub(super) fn insert(&mut self, new: Packed) {
         self.len += 1;
         loop {
-            let (key, bucket) = self.bucket_for(new.expiry());
-            if bucket.len() < EXPIRY_BUCKET_LEN_MAX {
-                push(bucket, new);
-                return;
-            }
-            if self.make_room(key, new) {
+            let expiry = new.expiry();
+            let found = self
+                .map
+                .range_mut(..=BucketKey::last_at(expiry))
+                .next_back();
+            let full = match found {
+                Some((_, bucket)) if bucket.len() < EXPIRY_BUCKET_LEN_MAX => {
+                    push(bucket, new);
+                    return;
+                }
+                Some((&key, _)) => key,
+                None => {
+                    let bucket = self.pop_first_single().unwrap_or_default();
+                    self.map.insert(BucketKey::first_at(expiry), bucket);
+                    continue;
+                }
+            };
+            if self.make_room(full, new) {
                 return;
             }
         }
@@ -93,8 +105,8 @@ impl Buckets {
         self.map.first_key_value().map(|(key, _)| key.begin)
     }
 
-    /// Moves at most `entries_max` entries with `expiry <= now` to `out`. Whatever is left in the first bucket then is either due as
-    /// well, or none of it is and the bucket begins exactly at the first of it.
+    /// Moves at most `entries_max` entries with `expiry <= now` to `out`. Whatever is left in the first bucket then is
+    /// either due as well, or none of it is and the bucket begins exactly at the first of it.
     pub(super) fn pop_due(&mut self, now: u64, entries_max: usize, out: &mut Vec<Due>) {
         let out_len_max = out.len() + entries_max;
         while out.len() < out_len_max {
@@ -180,27 +192,19 @@ impl Buckets {
             .sum()
     }
 
-    /// The bucket into whose range the time falls.
-    fn bucket_for(&mut self, expiry: u64) -> (BucketKey, &mut Bucket) {
-        let upto = ..=BucketKey::last_at(expiry);
-        let key = match self.map.range(upto).next_back() {
-            Some((&key, _)) => key,
-            None => {
-                let (_, bucket) = self
-                    .map
-                    .pop_first()
-                    .unwrap_or((BucketKey::START, Bucket::new()));
-                let key = BucketKey::first_at(expiry);
-                self.map.insert(key, bucket);
-                key
-            }
-        };
-        (key, self.map.entry(key).or_default())
+    /// Takes the first bucket out, unless the next one begins where it does: such a bucket has to stay where it is.
+    fn pop_first_single(&mut self) -> Option<Bucket> {
+        let mut keys = self.map.keys();
+        let first = keys.next()?;
+        if keys.next().is_some_and(|next| next.begin == first.begin) {
+            return None;
+        }
+        self.map.pop_first().map(|(_, bucket)| bucket)
     }
 
     /// Cuts the full bucket into whose range the new entry falls; says whether the new entry found its place by that.
     fn make_room(&mut self, key: BucketKey, new: Packed) -> bool {
-        let Some(mut bucket) = self.map.remove(&key) else {
+        let Some(bucket) = self.map.remove(&key) else {
             unreachable!("the caller has just found this bucket");
         };
         let expiry = new.expiry();
@@ -210,12 +214,12 @@ impl Buckets {
         });
         if expiry < min {
             self.map.insert(BucketKey::first_at(min), bucket);
-            self.map.insert(key, vec![new]);
+            self.map.insert(key, single(new));
             return true;
         }
         if expiry > max {
             self.map.insert(key, bucket);
-            self.map.insert(BucketKey::first_at(expiry), vec![new]);
+            self.map.insert(BucketKey::first_at(expiry), single(new));
             return true;
         }
         if min == max {
@@ -226,22 +230,29 @@ impl Buckets {
                 BucketKey::first_at(min)
             };
             self.map.insert(key, bucket);
-            self.map.insert(key.next(), vec![new]);
+            self.map.insert(key.next(), single(new));
             return true;
         }
-        let middle = bucket.len() / 2;
-        let (before, median, _) = bucket.select_nth_unstable_by_key(middle, |entry| entry.expiry());
-        let median = median.expiry();
-        let pivot = if before.iter().all(|entry| entry.expiry() == median) {
-            let above = bucket
+        // Where times rise or fall, what is behind won't get more: leave it full.
+        let above_min = || {
+            bucket
                 .iter()
                 .map(|entry| entry.expiry())
-                .filter(|&expiry| expiry > median);
-            above
+                .filter(|&expiry| expiry > min)
                 .min()
-                .expect("the largest is larger than the smallest, which is the median")
+        };
+        let pivot = if expiry == max {
+            max
+        } else if expiry == min {
+            above_min().unwrap_or(max)
         } else {
-            median
+            let mut times: Vec<u64> = bucket.iter().map(|entry| entry.expiry()).collect();
+            let (_, &mut median, _) = times.select_nth_unstable(bucket.len() / 2);
+            if median > min {
+                median
+            } else {
+                above_min().unwrap_or(max)
+            }
         };
         let (low, high) = bucket
             .iter()
@@ -311,6 +322,13 @@ impl Buckets {
         }
         assert_eq!(len, self.len, "the count of entries is wrong");
     }
+}
+
+/// A bucket with one entry.
+fn single(packed: Packed) -> Bucket {
+    let mut bucket = Bucket::new();
+    push(&mut bucket, packed);
+    bucket
 }
 
 /// Adds an entry; memory grows in steps, not twofold.

@@ -6,18 +6,18 @@
 //!
 //! # How it works
 //!
-//! A sorted map of small buckets ([`buckets`]). Why not a timing wheel, which inserts in O(1)? A wheel turns in one
-//! direction. A wall clock that is set back by a day would make its position wrong, and everything in it would have to be placed
-//! again; one that is set forward makes the wheel cascade through all that it holds. Here nothing knows what time it is: the clock is
-//! only an argument of [`ExpiryQueue::pop_due`], and its jumps cost nothing. There is no cascade either: an entry moves only
-//! when its bucket is split. The price is a search among the buckets, a shift and a mask for a wheel.
+//! A sorted map of small buckets (`buckets`). Why not a timing wheel, which inserts in O(1)? A wheel turns in one
+//! direction. A wall clock that is set back by a day would make its position wrong, and everything in it would have to be
+//! placed again; one that is set forward makes the wheel cascade through all that it holds. Here nothing knows what time it
+//! is: the clock is only an argument of [`ExpiryQueue::pop_due`], and its jumps cost nothing. There is no cascade either:
+//! an entry moves only when its bucket is split. The price is a search among the buckets, a shift and a mask for a wheel.
 //!
 //! # Stale entries
 //!
-//! A key that is overwritten leaves its entry behind, and one that is overwritten ten thousand times a second with a time to live of
-//! an hour would leave 36 million. So a **pass** goes through the queue whenever it has doubled since the last one, in slices
-//! ([`ExpiryQueue::compact`]), and drops each entry of which the caller says that it isn't valid any more: that the index doesn't point at
-//! its address. That needs no read and no bookkeeping for what was overwritten.
+//! A key that is overwritten leaves its entry behind, and one that is overwritten ten thousand times a second with a time
+//! to live of an hour would leave 36 million. So a **pass** goes through the queue whenever it has doubled since the last
+//! one, in slices ([`ExpiryQueue::compact`]), and drops each entry of which the caller says that it isn't valid any more:
+//! that the index doesn't point at its address. That needs no read and no bookkeeping for what was overwritten.
 //!
 //! The bound: let *v* be the number of entries that a pass left. The next one begins at 2*v* entries. If the caller has
 //! [`EXPIRY_CHECKS_PER_INSERT`] (4) entries checked for each one that it inserts, the pass is over after at most 2*v*/3 more,
@@ -25,6 +25,8 @@
 
 mod buckets;
 mod entry;
+#[cfg(test)]
+mod tests;
 
 pub use self::entry::Due;
 
@@ -83,15 +85,12 @@ impl ExpiryQueue {
             .into(),
         );
         if self.pass.is_none() && self.len() >= EXPIRY_PASS_LEN_MIN.max(self.valid_estimate * 2) {
-            self.pass = Some(Pass {
-                at: BucketKey::START,
-                kept: 0,
-            });
+            self.begin_pass();
         }
     }
 
-    /// When to call [`pop_due`](Self::pop_due) next; none if the queue is empty. Never later than the first entry is due. It may be
-    /// earlier: then that call takes nothing out, and after it the answer is exact until the next insertion.
+    /// When to call [`pop_due`](Self::pop_due) next; none if the queue is empty. Never later than the first entry is due.
+    /// It may be earlier: then that call takes nothing out, and after it the answer is exact until the next insertion.
     #[must_use]
     pub fn next_due(&self) -> Option<WallMillis> {
         self.buckets.first_begin().map(WallMillis)
@@ -104,8 +103,8 @@ impl ExpiryQueue {
         self.valid_estimate = self.valid_estimate.min(self.len());
     }
 
-    /// Lets the pass, if one is under way, ask about more entries whether they are still valid, and drop those which aren't. It asks about
-    /// at most `checks_max`, but always about a whole bucket; returns about how many.
+    /// Lets the pass, if one is under way, ask about more entries whether they are still valid, and drop those which
+    /// aren't. It asks about at most `checks_max`, but always about a whole bucket; returns about how many.
     pub fn compact(
         &mut self,
         checks_max: usize,
@@ -146,6 +145,13 @@ impl ExpiryQueue {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    fn begin_pass(&mut self) {
+        self.pass.get_or_insert(Pass {
+            at: BucketKey::START,
+            kept: 0,
+        });
     }
 
     /// Asserts all invariants. Costs the size of the queue, so it is for tests.

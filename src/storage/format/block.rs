@@ -18,9 +18,10 @@
 //! ```
 //!
 //! Blocks begin at multiples of 64, so a header never crosses a sector: it is on disk whole or not at all. Two
-//! fields exist for recovery alone. `durable` is what a later block testifies about earlier ones: what it says was synced can't have been torn
-//! by a crash, so if it can't be read it is damage. `zero_sectors` closes the other half: a torn write leaves sectors of the
-//! block as zeros, and knowing how many ought to be zero tells a tear from a flipped bit exactly (`recovery` argues it).
+//! fields exist for recovery alone. `durable` is what a later block testifies about earlier ones: what it says
+//! was synced can't have been torn by a crash, so if it can't be read it is damage. `zero_sectors` closes the
+//! other half: a torn write leaves sectors of the block as zeros, and knowing how many ought to be zero tells a
+//! tear from a flipped bit exactly (`recovery` argues it).
 //!
 //! A **skip** covers bytes that `--salvage` gave up; its payload is whatever was there. A **seal** is the last block
 //! of a clean stop: written when everything before it was synced, so it proves all of that.
@@ -78,8 +79,8 @@ pub struct BlockHeader {
     pub log: LogTag,
     /// Where it begins.
     pub position: Position,
-    /// One more than that of the block before; the log's first is 1. After a skip it may be higher: the numbers left out
-    /// are those of the blocks that the skip covers.
+    /// One more than that of the block before; the log's first is 1. After a skip it may be higher: the numbers
+    /// left out are those of the blocks that the skip covers.
     pub sequence: u64,
     /// Every byte below this was known to be synced when the block was written. Never above `position`.
     pub durable: Position,
@@ -102,9 +103,9 @@ pub const fn block_len(payload_len: usize) -> usize {
 }
 
 impl BlockHeader {
-    /// Completes a block in place. `block` is the whole block: 64 bytes for the header, the payload, the padding; `base` is that of the
-    /// segment that it goes into, because how it falls on sectors depends on that. Computes what depends on
-    /// the payload, writes the header, and gives it back.
+    /// Completes a block in place. `block` is the whole block: 64 bytes for the header, the payload, the
+    /// padding; `base` is that of the segment that it goes into, because how it falls on sectors depends on
+    /// that. Computes what depends on the payload, writes the header, and gives it back.
     ///
     /// # Panics
     /// If `block` hasn't the length that the header says, or lies before `base`.
@@ -149,7 +150,8 @@ impl BlockHeader {
         put(out, HEADER_CRC, crc.to_le_bytes());
     }
 
-    /// Reads a header and checks that it is whole. Whether it belongs where it was found (log, position, sequence) is for the caller to ask.
+    /// Reads a header and checks that it is whole. Whether it belongs where it was found (log, position,
+    /// sequence) is for the caller to ask.
     ///
     /// # Errors
     /// [`BlockError`]: there is no header here that can be used.
@@ -207,8 +209,9 @@ pub fn payload_crc(payload: &[u8], position: Position) -> u32 {
     hasher.finalize()
 }
 
-/// How many sectors after the one that holds the header are all zero as far as they belong to this block. `payload` has its
-/// padding; `offset` is where the block begins, counted in bytes from the segment's base, on which sectors are aligned.
+/// How many sectors after the one that holds the header are all zero as far as they belong to this block.
+/// `payload` has its padding; `offset` is where the block begins, counted in bytes from the segment's base, on
+/// which sectors are aligned.
 #[must_use]
 pub fn zero_sectors(payload: &[u8], offset: u64) -> u32 {
     let first_sector_end = (offset + 1).next_multiple_of(SECTOR_LEN as u64);

@@ -12,8 +12,8 @@
 //! 32  records
 //! ```
 //!
-//! Term and index are those of the replicated log that the entry belongs to; on one node alone the term is zero and the
-//! index counts the partition's entries. An entry has no checksum of its own: the block's covers it.
+//! Term and index are those of the replicated log that the entry belongs to; on one node alone the term is zero
+//! and the index counts the partition's entries. An entry has no checksum of its own: the block's covers it.
 
 use thiserror::Error;
 

@@ -8,25 +8,30 @@
 //! record   32 or 40 bytes │ key │ value │ zeros up to a multiple of 8               one effect
 //! ```
 //!
-//! Everything is little-endian. `docs/on-disk-format.md` draws each structure and argues each crash; the offsets there and
-//! the constants here are the same.
+//! Everything is little-endian. `docs/on-disk-format.md` draws each structure and argues each crash; the
+//! offsets there and the constants here are the same.
 //!
-//! **Positions.** The log is one long sequence of bytes, and a [`Position`] is an address in it. Segment headers are not
-//! part of it: a segment that was activated at `base` holds position `p` at file offset `SEGMENT_HEADER_LEN + (p - base)`, and
-//! the next segment's base is exactly the end of this one's last block. The index points at records by position.
+//! **Positions.** The log is one long sequence of bytes, and a [`Position`] is an address in it. Segment
+//! headers are not part of it: a segment that was activated at `base` holds position `p` at file offset
+//! `SEGMENT_HEADER_LEN + (p - base)`, and the next segment's base is exactly the end of this one's last block.
+//! The index points at records by position.
 //!
-//! **Who checks what.** Each layer is trusted only after its own checksum: the segment's header and the block's header
-//! fit in one sector and carry a checksum each; a block's payload has one that recovery checks once for all that is in it; a
-//! record has its own, for the reads that fetch it alone. Checksums of payloads and records are seeded with the position at which
-//! the bytes belong, so that bytes that are right but in the wrong place (a misdirected read or write) are refused too.
+//! **Who checks what.** Each layer is trusted only after its own checksum: the segment's header and the block's
+//! header fit in one sector and carry a checksum each; a block's payload has one that recovery checks once for
+//! all that is in it; a record has its own, for the reads that fetch it alone. Checksums of payloads and
+//! records are seeded with the position at which the bytes belong, so that bytes that are right but in the
+//! wrong place (a misdirected read or write) are refused too.
 //!
-//! **Why a log tag.** Recovery looks for blocks among bytes that clients chose. A block's header carries a random number
-//! that the log got when it was created and that no client ever sees, so no value can pass for a block.
+//! **Why a log tag.** Recovery looks for blocks among bytes that clients chose. A block's header carries a
+//! random number that the log got when it was created and that no client ever sees, so no value can pass for a
+//! block.
 
 mod block;
 mod entry;
 mod record;
 mod segment;
+#[cfg(test)]
+mod tests;
 
 pub use block::{
     BLOCK_HEADER_LEN, BlockError, BlockHeader, BlockKind, block_len, payload_crc, zero_sectors,
@@ -41,9 +46,12 @@ pub use segment::{
 
 use crate::types::Position;
 
-/// What a checksum over bytes at a position starts from: different positions give different seeds (but for one in 2³²).
+/// What a checksum over bytes at a position starts from: different positions give different seeds (but for one
+/// in 2³²).
+#[inline]
 fn position_seed(position: Position) -> u32 {
-    // Fibonacci hashing (Knuth, The Art of Computer Programming, volume 3, section 6.4): 2⁶⁴ divided by the golden ratio.
+    // Fibonacci hashing (Knuth, The Art of Computer Programming, volume 3, section 6.4): 2⁶⁴ divided by the
+    // golden ratio.
     (position.0.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32) as u32
 }
 
@@ -54,25 +62,30 @@ pub fn is_zero(bytes: &[u8]) -> bool {
     chunks.iter().all(|chunk| *chunk == [0; 64]) && rest.iter().all(|byte| *byte == 0)
 }
 
+#[inline]
 fn u16_at(bytes: &[u8], at: usize) -> u16 {
     u16::from_le_bytes(array_at(bytes, at))
 }
 
+#[inline]
 fn u32_at(bytes: &[u8], at: usize) -> u32 {
     u32::from_le_bytes(array_at(bytes, at))
 }
 
+#[inline]
 fn u64_at(bytes: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(array_at(bytes, at))
 }
 
 /// The field at a constant offset of a structure whose length the caller has checked.
+#[inline]
 fn array_at<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
     *bytes[at..]
         .first_chunk()
         .expect("fields lie inside the structure, whose length was checked")
 }
 
+#[inline]
 fn put<const N: usize>(out: &mut [u8], at: usize, field: [u8; N]) {
     out[at..at + N].copy_from_slice(&field);
 }

@@ -14,9 +14,10 @@
 //! ```
 //!
 //! A record is written before its position is known (a turn gathers records, then the block gets its place), so
-//! [`Record::encode`] leaves the checksum open and [`Record::seal`] closes it. Reading has two doors: [`Record::parse`] for memory
-//! that we wrote ourselves or that a block's checksum has covered, a few nanoseconds; [`Record::check`] for a record
-//! that comes from disk alone. Both look at structure and bounds first, so neither panics on any bytes.
+//! [`Record::encode`] leaves the checksum open and [`Record::seal`] closes it. Reading has two doors:
+//! [`Record::parse`] for memory that we wrote ourselves or that a block's checksum has covered, a few
+//! nanoseconds; [`Record::check`] for a record that comes from disk alone. Both look at structure and bounds
+//! first, so neither panics on any bytes.
 
 use crc32fast::Hasher;
 use thiserror::Error;
@@ -83,8 +84,8 @@ pub const fn record_len(key_len: usize, value_len: usize, has_expiry: bool) -> u
 }
 
 impl<'a> Record<'a> {
-    /// Reads a record at the start of `bytes`, which may be longer than it. Structure and bounds only: for bytes that we
-    /// wrote ourselves or that a block's checksum has covered.
+    /// Reads a record at the start of `bytes`, which may be longer than it. Structure and bounds only: for
+    /// bytes that we wrote ourselves or that a block's checksum has covered.
     ///
     /// # Errors
     /// [`RecordError`], never [`RecordError::Checksum`]. [`RecordError::Truncated`] says how many bytes would do, so a
@@ -152,7 +153,8 @@ impl<'a> Record<'a> {
         })
     }
 
-    /// Reads a record that was fetched alone from disk: structure, bounds, checksum, and that it belongs to `position`.
+    /// Reads a record that was fetched alone from disk: structure, bounds, checksum, and that it belongs to
+    /// `position`.
     ///
     /// # Errors
     /// [`RecordError`]: nothing of the bytes can be used.

@@ -16,13 +16,14 @@
 //! 73  reserved           zeros, up to 4096
 //! ```
 //!
-//! A segment is made ahead of need: its header says *prepared*, the rest is written as zeros and synced, so that appending later
-//! changes no metadata. When the log reaches it, the header is written once more as *active* with the base. All of it
-//! lies in one sector, so on disk it is one or the other. The order that the shard keeps, in every sync mode: first everything of the
-//! segment before is synced, then the active header is written, in the same fdatasync as the first block or before it.
+//! A segment is made ahead of need: its header says *prepared*, the rest is written as zeros and synced, so
+//! that appending later changes no metadata. When the log reaches it, the header is written once more as
+//! *active* with the base. All of it lies in one sector, so on disk it is one or the other. The order that the
+//! shard keeps, in every sync mode: first everything of the segment before is synced, then the active header is
+//! written, in the same fdatasync as the first block or before it.
 //!
-//! Magic, version, checksum and what the checksum covers stay as they are in every later version, so that an old program can
-//! say "too new" instead of "damaged".
+//! Magic, version, checksum and what the checksum covers stay as they are in every later version, so that an
+//! old program can say "too new" instead of "damaged".
 
 use crc32fast::Hasher;
 use thiserror::Error;
@@ -57,8 +58,8 @@ const STATE_ACTIVE: u8 = 2;
 const _: () = assert!(SEGMENT_HEADER_LEN.is_multiple_of(SECTOR_LEN) && RESERVED <= SECTOR_LEN);
 const _: () = assert!(SEGMENT_LEN_MIN > SEGMENT_HEADER_LEN as u64);
 
-/// A random number that a log gets when its first segment is made, and that all its segments and blocks carry. No client ever
-/// sees it: that is what makes a block that recovery finds among clients' bytes a real one.
+/// A random number that a log gets when its first segment is made, and that all its segments and blocks carry.
+/// No client ever sees it: that is what makes a block that recovery finds among clients' bytes a real one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct LogTag(pub u32);
 

@@ -9,8 +9,8 @@
 //! of its own with two tables. With 2¹⁰ slots and some 1,500 entries a table one level serves a million entries, and two levels
 //! a billion. No step touches more than 2¹⁰ slots, 2¹⁰ nodes and two tables.
 //!
-//! When removals leave two sibling tables nearly empty, they become one again. Directories are not folded back: an empty one
-//! costs some kilobytes.
+//! When removals leave two sibling tables nearly empty, they become one again. The slots of a directory are not halved
+//! again: they take 2 KiB at most.
 //!
 //! # Invariants
 //!
@@ -201,12 +201,13 @@ impl Directory {
                 (sibling, table)
             };
             let merged = Table::merge(left, right);
-            self.heap_bytes =
-                self.heap_bytes + merged.heap_bytes() - left.heap_bytes() - right.heap_bytes();
+            self.heap_bytes -= self.own_bytes() + left.heap_bytes() + right.heap_bytes();
+            self.heap_bytes += merged.heap_bytes();
             self.nodes[index] = Node::Table(merged);
             let sibling_first = first ^ count;
             self.slots[sibling_first..sibling_first + count].fill(index as u16);
             self.forget_node(sibling_index);
+            self.heap_bytes += self.own_bytes();
         }
     }
 
@@ -216,6 +217,9 @@ impl Directory {
         let moved = self.nodes.len() as u16;
         for slot in self.slots.iter_mut().filter(|slot| **slot == moved) {
             *slot = index as u16;
+        }
+        if self.nodes.len() < self.nodes.capacity() / 4 {
+            self.nodes.shrink_to(self.nodes.len() * 2);
         }
     }
 
@@ -258,7 +262,7 @@ impl Directory {
                 "node {index} is named by the slots {slots:?}"
             );
             assert!(
-                slots[0] % named == 0 && slots[named - 1] == slots[0] + named - 1,
+                slots[0].is_multiple_of(named) && slots[named - 1] == slots[0] + named - 1,
                 "node {index}: slots {slots:?}"
             );
         }

@@ -12,7 +12,7 @@
 //!
 //! No operation may stall a turn, so there is no table that is rebuilt as a whole: the range of hashes is cut into ranges of at
 //! most some two thousand entries, each with a small table of its own that grows in small steps and splits in two when it is
-//! full. [`table`] is the searching, [`directory`] the cutting, [`graveyard`] what lets a dropped index go in slices.
+//! full. `table` is the searching, `directory` the cutting, `graveyard` what lets a dropped index go in slices.
 //!
 //! Everything is kept in hash order, down to the slots of a table. So a scan is a walk, and its cursor is a hash: it says
 //! nothing about tables, and what grows, splits or moves meanwhile can't make it skip an entry that was there throughout.
@@ -27,7 +27,11 @@
 mod directory;
 mod entry;
 mod graveyard;
+#[cfg(test)]
+mod measure;
 mod table;
+#[cfg(test)]
+mod tests;
 
 pub use self::entry::{Candidate, HashCursor};
 pub use self::graveyard::Graveyard;
@@ -117,14 +121,15 @@ impl PartitionIndex {
         std::hint::black_box(self.root.table(hash).first_slot(hash));
     }
 
-    /// A page of a scan: appends the entries at or after `from` in hash order to `out`, each with the cursor at which a later page
-    /// goes on after it, and returns where the next page begins, or none at the end.
+    /// A page of a scan: appends the entries at or after `from` in hash order to `out`, each with the cursor at which a
+    /// later page goes on after it, and returns where the next page begins, or none at the end.
     ///
-    /// About `entries_max` entries: those of one hash always come in one page, so it can be some more; and a page ends early rather than
-    /// touch many tables, so it can be fewer, even none. Only the answer says whether the scan is over.
+    /// About `entries_max` entries: those of one hash always come in one page, so it can be some more; and a page ends
+    /// early rather than touch many tables, so it can be fewer, even none. Only the answer says whether the scan is over.
     ///
-    /// An entry's own cursor is for callers that stop in the middle of a page. It never skips anything: of several entries of one hash
-    /// all but the last carry the cursor *at* that hash, so a caller has to take such a group whole to make progress.
+    /// An entry's own cursor is for callers that stop in the middle of a page. It never skips anything: of several entries
+    /// of one hash all but the last carry the cursor *at* that hash, so a caller has to take such a group whole to make
+    /// progress.
     pub fn page(
         &self,
         from: HashCursor,

@@ -30,7 +30,7 @@ impl SegmentMemory {
     /// Its length in bytes.
     #[must_use]
     #[inline]
-    pub fn len(&self) -> usize {
+    pub fn capacity(&self) -> usize {
         self.map.len()
     }
 

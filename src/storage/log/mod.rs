@@ -21,7 +21,9 @@ pub use builder::{BlockBuilder, BlockStamp};
 pub use memory::SegmentMemory;
 
 use crate::limits::SECTOR_LEN;
-use crate::storage::format::{LogTag, SEGMENT_HEADER_LEN, SegmentHeader, SegmentState};
+use crate::storage::format::{
+    BLOCK_HEADER_LEN, LogTag, SEGMENT_HEADER_LEN, SegmentHeader, SegmentState,
+};
 use crate::storage::recovery::{Identity, RecoveredSegment};
 use crate::types::{Position, SegmentId, WallMillis};
 
@@ -172,7 +174,7 @@ impl Log {
         let mut memory = SegmentMemory::new(segment.capacity() as usize)?;
         memory.range_mut(0..content.len()).copy_from_slice(content);
         self.tail_start = segment.base;
-        self.tail_bytes += memory.len() as u64;
+        self.tail_bytes += memory.capacity() as u64;
         segment.memory = Some(memory);
         Ok(())
     }
@@ -201,9 +203,15 @@ impl Log {
         self.prepared = Some((id, len));
     }
 
-    /// Whether a block of `len` bytes fits into the active segment.
+    /// Whether a block of `len` bytes fits into the active segment, and the seal of a clean stop after it.
     #[must_use]
     pub fn fits(&self, len: usize) -> bool {
+        self.fits_as_last(len + BLOCK_HEADER_LEN)
+    }
+
+    /// Whether a block of `len` bytes fits into the active segment if nothing need follow it: for the seal.
+    #[must_use]
+    pub fn fits_as_last(&self, len: usize) -> bool {
         self.segments
             .back()
             .is_some_and(|active| active.end.0 - active.base.0 + len as u64 <= active.capacity())
@@ -224,12 +232,12 @@ impl Log {
         let base = self.end();
         let capacity = (file_len - SEGMENT_HEADER_LEN as u64) as usize;
         let memory = match self.spare.take() {
-            Some(spare) if spare.len() == capacity => spare,
+            Some(spare) if spare.capacity() == capacity => spare,
             _ => SegmentMemory::new(capacity)?,
         };
         self.prepared = None;
         self.header_due = Some(self.header(id, file_len, now, SegmentState::Active { base }));
-        self.tail_bytes += memory.len() as u64;
+        self.tail_bytes += memory.capacity() as u64;
         self.segments.push_back(Segment {
             id,
             base,
@@ -246,7 +254,7 @@ impl Log {
         len: usize,
         build: impl FnOnce(BlockBuilder<'_>, u64) -> (usize, R),
     ) -> (WritePlan, R) {
-        assert!(self.fits(len), "a block is appended where it fits");
+        assert!(self.fits_as_last(len), "a block is appended where it fits");
         let sequence = self.sequence_next;
         self.sequence_next += 1;
         let active = self
@@ -300,9 +308,9 @@ impl Log {
                 .memory
                 .take()
                 .expect("the segment was found by its memory");
-            self.tail_bytes -= memory.len() as u64;
+            self.tail_bytes -= memory.capacity() as u64;
             self.tail_start = self.segments[oldest + 1].base;
-            if memory.len() as u64 == self.segment_len - SEGMENT_HEADER_LEN as u64 {
+            if memory.capacity() as u64 == self.segment_len - SEGMENT_HEADER_LEN as u64 {
                 self.spare = Some(memory);
             }
         }

@@ -1,8 +1,9 @@
 //! Following the log from block to block, and showing what is in them.
 //!
-//! The chain's state is where the next block must begin and which number it must have. A block that has both, belongs to this log, fits in
-//! its segment and has the payload that its header promises is accepted; its structure is checked to the last record before
-//! the first is shown, so that a visitor never sees a part of a block. Anything else is a break, and `tear` judges it.
+//! The chain's state is where the next block must begin and which number it must have. A block that has both,
+//! belongs to this log, fits in its segment and has the payload that its header promises is accepted; its
+//! structure is checked to the last record before the first is shown, so that a visitor never sees a part of a
+//! block. Anything else is a break, and `tear` judges it.
 
 use super::error::{Damage, Fault, Proof, RecoveryError};
 use super::tear::{self, Verdict};
@@ -276,12 +277,13 @@ impl Chain {
         Ok(())
     }
 
-    /// Where a damaged range ends: at the next block that is in its place, else at the next segment's base, else where this block would have ended, else behind the last byte that is not zero.
+    /// Where a damaged range ends: at the next block that is in its place, else at the next segment's base,
+    /// else where this block would have ended, else behind the last byte that is not zero.
     fn skip_end(&self, span: &Span<'_>, at: usize, block: Option<&BlockHeader>) -> Position {
         let limit = span.next_base;
         let next = span
             .blocks_in_place(span.log, at + BLOCK_ALIGN, self.log)
-            .find(|block| block.sequence > self.next_sequence);
+            .next();
         if let Some(next) = next
             && limit.is_none_or(|limit| next.position < limit)
         {

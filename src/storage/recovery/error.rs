@@ -1,5 +1,5 @@
-//! What recovery says when a log can't be used as it is: which file, where in it, what is wrong, how we know that no crash
-//! did it, and what to do.
+//! What recovery says when a log can't be used as it is: which file, where in it, what is wrong, how we know
+//! that no crash did it, and what to do.
 
 use thiserror::Error;
 

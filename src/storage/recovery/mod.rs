@@ -1,42 +1,50 @@
-//! Recovery: from the bytes of a shard's segment files to the log that was acknowledged, and what to do before writing on.
+//! Recovery: from the bytes of a shard's segment files to the log that was acknowledged, and what to do before
+//! writing on.
 //!
 //! [`recover`] is a function of bytes: it reads, visits every record in log order, and gives back a plan. It changes
 //! nothing. The steps, a file each:
 //!
-//! 1. `survey` reads the segments' headers, refuses files that belong to another log, and settles which segments have begun.
-//! 2. `chain` follows the blocks from the log's start. Each block must be where the one before ended and have the next
-//!    number; its payload is checked once, then its records are visited.
+//! 1. `survey` reads the segments' headers, refuses files that belong to another log, and settles which
+//!    segments have begun.
+//! 2. `chain` follows the blocks from the log's start. Each block must be where the one before ended and have
+//!    the next number; its payload is checked once, then its records are visited.
 //! 3. Where the chain breaks, `tear` decides what that is: the log's end, a torn write, or damage.
 //!
 //! # Torn or damaged
 //!
-//! A crash may leave anything of what was in flight: blocks that were written and whose fdatasync had not returned. None
-//! of that was acknowledged, and it is cut without a word. Whatever was synced must be there; if it isn't, the disk lost it,
-//! and to cut it in silence would lose acknowledged writes. Three things tell the two apart:
+//! A crash may leave anything of what was in flight: blocks that were written and whose fdatasync had not
+//! returned. None of that was acknowledged, and it is cut without a word. Whatever was synced must be there; if
+//! it isn't, the disk lost it, and to cut it in silence would lose acknowledged writes. Three things tell the
+//! two apart:
 //!
-//! - **Testimony.** Every block says how far the log was synced when it was written (`durable`). Any later block whose header
-//!   is whole, in this segment or a later one, and whose `durable` is above the bad place proves damage. A segment is begun
-//!   only when everything before it is synced, so its base is testimony too. A seal testifies for all before it.
-//! - **Sectors.** A disk writes a sector wholly or not at all, and the space was zeros before. So a block that was torn has its header
-//!   whole or all zero, and what is missing of its payload is whole sectors of zeros, more of them than its header counts.
-//!   Any other shape (a flipped bit, an overwritten range) is damage, even at the very end.
+//! - **Testimony.** Every block says how far the log was synced when it was written (`durable`). Any later
+//!   block whose header is whole, in this segment or a later one, and whose `durable` is above the bad place
+//!   proves damage. A segment is begun only when everything before it is synced, so its base is testimony too.
+//!   A seal testifies for all before it.
+//! - **Sectors.** A disk writes a sector wholly or not at all, and the space was zeros before. So a block that
+//!   was torn has its header whole or all zero, and what is missing of its payload is whole sectors of zeros,
+//!   more of them than its header counts. Any other shape (a flipped bit, an overwritten range) is damage, even
+//!   at the very end.
 //! - **Order.** A block's write begins when the one before has been written (not synced), so if a sector holds
 //!   anything of a later block it holds all that precedes it in that sector.
 //!
-//! What remains undecidable: sectors at the end of the log that were synced and came back as zeros, with no later block to
-//! testify. The clean stop's seal closes that gap. `docs/on-disk-format.md` argues each crash.
+//! What remains undecidable: sectors at the end of the log that were synced and came back as zeros, with no
+//! later block to testify. The clean stop's seal closes that gap. `docs/on-disk-format.md` argues each crash.
 //!
 //! # What the caller does with the plan
 //!
-//! In this order: carry out `repairs` as listed, fdatasync every segment file that is left and the directory, and only then serve or
-//! write anything. The sync is not optional even if there is nothing to repair: after `kill -9` the blocks that were read here may be in the
-//! page cache alone, and a value that was served must not vanish in a power loss. A crash on the way is harmless: every repair
-//! leaves bytes from which the next recovery draws the same conclusion.
+//! In this order: carry out `repairs` as listed, fdatasync every segment file that is left and the directory,
+//! and only then serve or write anything. The sync is not optional even if there is nothing to repair: after
+//! `kill -9` the blocks that were read here may be in the page cache alone, and a value that was served must
+//! not vanish in a power loss. A crash on the way is harmless: every repair leaves bytes from which the next
+//! recovery draws the same conclusion.
 
 mod chain;
 mod error;
 mod survey;
 mod tear;
+#[cfg(test)]
+mod tests;
 
 pub use error::{Damage, Fault, Proof, RecoveryError};
 
@@ -117,13 +125,14 @@ pub struct RecoveredSegment {
 
 /// One change to the files.
 ///
-/// All are idempotent, and a crash may leave any sectors of them done and others not: [`recover`] then comes to the same result.
-/// A `Zero` begins where the chain broke, and each sector it clears is one more that is missing of a block that was
-/// torn already. A `Write` is one sector. A `Delete` that is forgotten leaves a segment that has not begun.
+/// All are idempotent, and a crash may leave any sectors of them done and others not: [`recover`] then comes to
+/// the same result. A `Zero` begins where the chain broke, and each sector it clears is one more that is
+/// missing of a block that was torn already. A `Write` is one sector. A `Delete` that is forgotten leaves a
+/// segment that has not begun.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Repair {
-    /// Write zeros, beyond the file's end if need be: what a crash left of blocks that were never acknowledged, so that it
-    /// can't come back when the log has grown up to it.
+    /// Write zeros, beyond the file's end if need be: what a crash left of blocks that were never acknowledged,
+    /// so that it can't come back when the log has grown up to it.
     Zero {
         /// In this segment.
         segment: SegmentId,
@@ -148,8 +157,9 @@ pub enum Repair {
     },
 }
 
-/// Reads a shard's log. `files` are all its segment files in any order. With `salvage`, damaged ranges are given up and listed;
-/// without, the first one is the error. Nothing is changed: see [`Recovered::repairs`] and the module's documentation for what to do next.
+/// Reads a shard's log. `files` are all its segment files in any order. With `salvage`, damaged ranges are
+/// given up and listed; without, the first one is the error. Nothing is changed: see [`Recovered::repairs`] and
+/// the module's documentation for what to do next.
 ///
 /// # Errors
 /// [`RecoveryError`]: the log can't be used as it is. The visitor may have seen a part of it.

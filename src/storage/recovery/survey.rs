@@ -1,9 +1,10 @@
 //! The first step of recovery: which files there are, whether they belong together, and which of them have begun.
 //!
-//! A segment has **begun** if its header says so. The header can be lost, so there are other signs: a later segment has begun; its header is
-//! neither whole nor blank (one sector, no crash does that); a block in it testifies that the first one was synced. All files up to the last that has begun
-//! have begun, since segments begin in order and only after the one before is synced: a header among them that
-//! doesn't say so is damage. The files after it were being prepared, or were about to begin when a crash came: whatever is in them was
+//! A segment has **begun** if its header says so. The header can be lost, so there are other signs: a later
+//! segment has begun; its header is neither whole nor blank (one sector, no crash does that); a block in it
+//! testifies that the first one was synced. All files up to the last that has begun have begun, since segments
+//! begin in order and only after the one before is synced: a header among them that doesn't say so is damage.
+//! The files after it were being prepared, or were about to begin when a crash came: whatever is in them was
 //! never synced, and they are deleted.
 
 use super::error::{Damage, Fault, Proof, RecoveryError};
@@ -131,7 +132,8 @@ impl<'a> Begun<'a> {
         }
     }
 
-    /// A segment that has begun and whose header doesn't say so. Its base is where its blocks say that it is; if none can be read, where the segment before ends.
+    /// A segment that has begun and whose header doesn't say so. Its base is where its blocks say that it is;
+    /// if none can be read, where the segment before ends.
     fn rebuilt(
         identity: &Identity,
         tag: LogTag,
@@ -276,10 +278,12 @@ fn has_begun(
             state: SegmentState::Active { .. },
             ..
         }) => true,
-        // The header is synced as prepared before the first block is written, so no crash leaves a blank one with blocks.
+        // The header is synced as prepared before the first block is written, so no crash leaves a blank one
+        // with blocks.
         Err(SegmentError::Blank) => tear::blocks(log_bytes(file.bytes), 0, tag).next().is_some(),
         Err(_) => true,
-        // Blocks without the active header: torn together, unless one says that the first one, and with it the header, was synced.
+        // Blocks without the active header: torn together, unless one says that the first one, and with it the
+        // header, was synced.
         Ok(_) => tear::blocks(log_bytes(file.bytes), 0, tag).any(|(at, block)| {
             block
                 .position

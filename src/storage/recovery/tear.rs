@@ -1,14 +1,15 @@
 //! The heart of recovery: where the chain of blocks breaks, is that the end of the log, a torn write, or damage?
 //!
-//! The model of a crash. What was synced is as it was written. Of what was written and not synced, each 512-byte sector independently holds
-//! its bytes as of some moment since it was last synced. The log is only appended to, into space that was zeros, and a
-//! block's write begins when the one before has been written. So each sector holds all blocks up to some block's end, then zeros. From this
-//! follow the only shapes that a torn block can have:
+//! The model of a crash. What was synced is as it was written. Of what was written and not synced, each
+//! 512-byte sector independently holds its bytes as of some moment since it was last synced. The log is only
+//! appended to, into space that was zeros, and a block's write begins when the one before has been written. So
+//! each sector holds all blocks up to some block's end, then zeros. From this follow the only shapes that a
+//! torn block can have:
 //!
 //! - Its header's sector is from before it: the header is zeros, and so is the rest of that sector.
-//! - Its header is whole. Then that sector holds all of the block's bytes that fall in it, and of the following sectors each is whole or,
-//!   as far as the block goes, zeros. If the checksum fails, a sector is zeros that should not be: there are more zero sectors than
-//!   the header counts.
+//! - Its header is whole. Then that sector holds all of the block's bytes that fall in it, and of the following
+//!   sectors each is whole or, as far as the block goes, zeros. If the checksum fails, a sector is zeros that
+//!   should not be: there are more zero sectors than the header counts.
 //!
 //! A block in any other shape was not torn. One in these shapes was, unless something testifies that it was synced.
 
@@ -77,19 +78,19 @@ pub(super) fn judge(
     }
 }
 
-/// The first block after `at` that testifies that what is at `at` was synced. Its own payload may be torn: its header was
-/// written, and that is enough.
+/// The first block after `at` that testifies that what is at `at` was synced. Its own payload may be torn: its
+/// header was written, and that is enough.
 fn witness(span: &Span<'_>, log: LogTag, at: usize, used: usize) -> Option<BlockHeader> {
     let position = Position(span.base.0 + at as u64);
-    let later = span
-        .log
-        .get(..used.max(at + BLOCK_ALIGN))
-        .unwrap_or(span.log);
+    // The last header may end in zeros, so `used` may lie inside it.
+    let end = used.next_multiple_of(BLOCK_ALIGN).max(at + BLOCK_ALIGN);
+    let later = span.log.get(..end).unwrap_or(span.log);
     span.blocks_in_place(later, at + BLOCK_ALIGN, log)
         .find(|block| block.durable > position)
 }
 
-/// All headers of blocks of this log at or after `from`, with their offsets: those that are whole, wherever they belong.
+/// All headers of blocks of this log at or after `from`, with their offsets: those that are whole, wherever
+/// they belong.
 pub(super) fn blocks(
     bytes: &[u8],
     from: usize,

@@ -1,0 +1,432 @@
+//! What the tasks of one executor share: the driver and the signal that a turn is to end.
+//!
+//! Each task borrows the driver for a moment and never across an await. The tasks are, for a shard:
+//!
+//! | task | waits for | calls |
+//! |---|---|---|
+//! | one a connection | bytes | `received`, `closed` |
+//! | one while a socket is full | room in the socket | `unsent`, `sent` |
+//! | one a disk operation | its completion | `disk_completed` |
+//! | one a peer | a batch on the mesh | `mesh_received` |
+//! | arrivals | a connection from the acceptor or another shard | `opened` |
+//! | turn | something that any of the others delivered | `end_turn` |
+//! | alarm | the deadline of the last turn | |
+//! | orders | the node's word to stop | `drain`, `seal` |
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use flume::{Receiver, Sender};
+
+use super::connection::{self, Arrival, Socket};
+use super::files::Files;
+use super::mesh::MeshEnds;
+use super::state::{Order, ShardState};
+use super::turn::{Alarm, Signal, yield_once};
+use super::watchdog::Pulse;
+use crate::limits;
+use crate::ports::{Clock, ConnectionId, Disk, DiskOperation, DiskOutcome, DiskTicket, Mesh, Net};
+use crate::runtime::driver::{Driver, DriverConfig, Flow, MeshBatch};
+use crate::shard::Shard;
+use crate::types::{MonoNanos, Now, ShardId, WallMillis};
+
+/// One executor's shared state.
+#[derive(Debug)]
+pub(super) struct Core {
+    pub(super) driver: RefCell<Driver<GlommioPorts>>,
+    /// Given when a turn is to end.
+    turn: Signal,
+    /// Something was delivered to the driver since the last turn ended.
+    delivered: Cell<bool>,
+    /// What connections receive into.
+    pub(super) scratch: RefCell<Box<[u8]>>,
+    alarm: Alarm,
+    clock: SystemClock,
+    state: Arc<ShardState>,
+    pulse: Arc<Pulse>,
+}
+
+/// What an executor serves, and how it is connected to the rest of the node.
+#[derive(Debug)]
+pub struct Serving {
+    /// The driver's settings.
+    pub driver: DriverConfig,
+    /// The recovered shard.
+    pub shard: Shard,
+    /// Its segments' directory.
+    pub directory: std::path::PathBuf,
+    /// The clock that all shards read.
+    pub clock: SystemClock,
+    /// Its ends of the mesh.
+    pub mesh: MeshEnds,
+    /// Connections for this shard.
+    pub arrivals: Receiver<Arrival>,
+    /// The ways to give a connection to a shard, by shard.
+    pub peers: Vec<Sender<Arrival>>,
+    /// The node's orders.
+    pub orders: Receiver<Order>,
+    /// What the node sees of this shard.
+    pub state: Arc<ShardState>,
+    /// What the watchdog sees of this executor, by shard.
+    pub pulses: Vec<Arc<Pulse>>,
+    /// Where the outcome of making the first segment goes.
+    pub first_segment: Option<Sender<io::Result<()>>>,
+}
+
+impl Core {
+    pub(super) fn new(serving: Serving) -> (Rc<Core>, Inlets) {
+        let Serving {
+            driver,
+            shard,
+            directory,
+            clock,
+            mut mesh,
+            arrivals,
+            peers,
+            orders,
+            state,
+            pulses,
+            first_segment,
+        } = serving;
+        let inlets = Inlets {
+            batches: mesh.take_receivers(),
+            arrivals,
+            orders,
+        };
+        let pulse = Arc::clone(&pulses[driver.shard.index()]);
+        let core = Rc::new_cyclic(|core| {
+            let ports = GlommioPorts {
+                core: Weak::clone(core),
+                clock,
+                files: Rc::new(Files::new(directory)),
+                first_segment,
+                sockets: Vec::new(),
+                mesh,
+                peers,
+                pulses,
+            };
+            Core {
+                driver: RefCell::new(Driver::new(driver, shard, ports)),
+                turn: Signal::default(),
+                delivered: Cell::new(false),
+                scratch: RefCell::new(vec![0; limits::RECEIVE_SLICE_BYTES].into_boxed_slice()),
+                alarm: Alarm::default(),
+                clock,
+                state,
+                pulse,
+            }
+        });
+        (core, inlets)
+    }
+
+    /// Something was delivered to the driver: a turn ends once everything else that is ready has been, too.
+    #[inline]
+    pub(super) fn delivered(&self) {
+        self.delivered.set(true);
+        self.turn.give();
+    }
+
+    #[inline]
+    pub(super) fn received(&self, id: ConnectionId, bytes: &[u8]) -> Flow {
+        let flow = self.driver.borrow_mut().received(id, bytes);
+        self.delivered();
+        flow
+    }
+
+    /// The client has closed the connection, or it broke.
+    pub(super) fn closed(&self, id: ConnectionId) {
+        let mut driver = self.driver.borrow_mut();
+        driver.closed(id);
+        driver.ports().detach(id);
+        drop(driver);
+        self.delivered();
+    }
+
+    fn disk_completed(&self, ticket: DiskTicket, outcome: DiskOutcome) {
+        self.driver.borrow_mut().disk_completed(ticket, outcome);
+        self.delivered();
+    }
+
+    /// Takes a connection in, if there is a place for it; else it is closed.
+    fn open(self: &Rc<Core>, arrival: Arrival) {
+        let mut driver = self.driver.borrow_mut();
+        let Some(id) = driver.opened() else {
+            return;
+        };
+        let socket = Rc::new(Socket::new(arrival.socket, arrival.seat));
+        driver.ports().attach(id, Rc::clone(&socket));
+        let flow = if arrival.received.is_empty() {
+            Flow::Continue
+        } else {
+            driver.received(id, &arrival.received)
+        };
+        drop(driver);
+        self.delivered();
+        glommio::spawn_local(connection::read(Rc::clone(self), id, socket, flow)).detach();
+    }
+
+    /// Ends turns for as long as the executor lives.
+    pub(super) async fn run_turns(&self) {
+        loop {
+            self.turn.taken().await;
+            let mut driver = self.driver.borrow_mut();
+            for to in driver.ports().mesh.take_full() {
+                driver.mesh_ready(to);
+            }
+            let end = driver.end_turn();
+            let mut deadline = end.deadline;
+            if driver.ports().mesh.is_full() {
+                let retry = MonoNanos(self.clock.now().mono.0 + limits::MESH_RETRY_NS);
+                deadline = Some(deadline.map_or(retry, |deadline| deadline.min(retry)));
+            }
+            self.state.turn_ended(&driver);
+            drop(driver);
+            self.alarm.set(deadline);
+            self.pulse
+                .turn_ended(self.delivered.replace(false), self.alarm.armed());
+            if end.again {
+                yield_once().await;
+                self.turn.give();
+            }
+        }
+    }
+
+    /// Ends a turn whenever its deadline has come.
+    pub(super) async fn run_alarm(&self) {
+        loop {
+            self.alarm.rung(|| self.clock.now().mono).await;
+            self.turn.give();
+        }
+    }
+
+    /// Answers the watchdog.
+    pub(super) async fn run_pulse(&self) {
+        self.pulse.answer().await;
+    }
+
+    fn ordered(&self, order: Order) {
+        let mut driver = self.driver.borrow_mut();
+        match order {
+            Order::Drain => driver.drain(),
+            Order::Cut => driver.cut_connections(),
+            Order::Seal => driver.seal(),
+        }
+        self.state.ordered(order);
+        drop(driver);
+        self.delivered();
+    }
+}
+
+/// What comes to an executor from other threads.
+pub(super) struct Inlets {
+    batches: Vec<(ShardId, Receiver<MeshBatch>)>,
+    arrivals: Receiver<Arrival>,
+    orders: Receiver<Order>,
+}
+
+impl Inlets {
+    /// Starts a task for each of them. They end when nobody can send any more.
+    pub(super) fn serve(self, core: &Rc<Core>) {
+        for (from, batches) in self.batches {
+            let core = Rc::clone(core);
+            glommio::spawn_local(async move {
+                while let Ok(batch) = batches.recv_async().await {
+                    core.driver.borrow_mut().mesh_received(from, batch);
+                    core.delivered();
+                }
+            })
+            .detach();
+        }
+        let arrivals = self.arrivals;
+        let to = Rc::clone(core);
+        glommio::spawn_local(async move {
+            while let Ok(arrival) = arrivals.recv_async().await {
+                to.open(arrival);
+            }
+        })
+        .detach();
+        let orders = self.orders;
+        let to = Rc::clone(core);
+        glommio::spawn_local(async move {
+            while let Ok(order) = orders.recv_async().await {
+                to.ordered(order);
+            }
+        })
+        .detach();
+    }
+}
+
+/// The clocks of the machine. All shards of a node read the same one.
+#[derive(Clone, Copy, Debug)]
+pub struct SystemClock {
+    start: Instant,
+}
+
+impl SystemClock {
+    /// A clock that starts now.
+    #[must_use]
+    pub fn start() -> SystemClock {
+        SystemClock {
+            start: Instant::now(),
+        }
+    }
+}
+
+impl Clock for SystemClock {
+    #[inline]
+    fn now(&self) -> Now {
+        // A wall clock before 1970 is as wrong as one that stands at it.
+        let wall = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        Now {
+            mono: MonoNanos(self.start.elapsed().as_nanos() as u64),
+            wall: WallMillis(wall.as_millis() as u64),
+        }
+    }
+}
+
+/// The ports of one shard over glommio.
+#[derive(Debug)]
+pub(super) struct GlommioPorts {
+    core: Weak<Core>,
+    clock: SystemClock,
+    files: Rc<Files>,
+    first_segment: Option<Sender<io::Result<()>>>,
+    /// By the connection's slot.
+    sockets: Vec<Option<(u32, Rc<Socket>)>>,
+    mesh: MeshEnds,
+    peers: Vec<Sender<Arrival>>,
+    pulses: Vec<Arc<Pulse>>,
+}
+
+impl GlommioPorts {
+    fn attach(&mut self, id: ConnectionId, socket: Rc<Socket>) {
+        let slot = id.slot as usize;
+        if slot >= self.sockets.len() {
+            self.sockets.resize_with(slot + 1, || None);
+        }
+        self.sockets[slot] = Some((id.generation, socket));
+    }
+
+    fn detach(&mut self, id: ConnectionId) -> Option<Rc<Socket>> {
+        let place = self.sockets.get_mut(id.slot as usize)?;
+        match place {
+            Some((generation, _)) if *generation == id.generation => {
+                place.take().map(|(_, socket)| socket)
+            }
+            _ => None,
+        }
+    }
+
+    #[inline]
+    fn socket(&self, id: ConnectionId) -> Option<&Rc<Socket>> {
+        match self.sockets.get(id.slot as usize) {
+            Some(Some((generation, socket))) if *generation == id.generation => Some(socket),
+            _ => None,
+        }
+    }
+
+    fn core(&self) -> Rc<Core> {
+        self.core
+            .upgrade()
+            .expect("ports are called by the driver, which the core owns")
+    }
+}
+
+impl Clock for GlommioPorts {
+    #[inline]
+    fn now(&self) -> Now {
+        self.clock.now()
+    }
+}
+
+impl Disk for GlommioPorts {
+    fn submit(&mut self, ticket: DiskTicket, operation: DiskOperation) {
+        let files = Rc::clone(&self.files);
+        let core = self.core();
+        let told = match operation {
+            DiskOperation::Prepare { .. } => self.first_segment.take(),
+            _ => None,
+        };
+        glommio::spawn_local(async move {
+            let outcome = files.carry_out(operation).await;
+            if let Some(told) = told {
+                let outcome = match &outcome {
+                    Ok(_) => Ok(()),
+                    Err(error) => Err(same_error(error)),
+                };
+                // Nobody listens any more if the start has failed elsewhere.
+                let _ = told.send(outcome);
+            }
+            core.disk_completed(ticket, outcome);
+        })
+        .detach();
+    }
+}
+
+fn same_error(error: &io::Error) -> io::Error {
+    match error.raw_os_error() {
+        Some(number) => io::Error::from_raw_os_error(number),
+        None => io::Error::new(error.kind(), error.to_string()),
+    }
+}
+
+impl Net for GlommioPorts {
+    #[inline]
+    fn send(&mut self, id: ConnectionId, bytes: &[u8]) -> io::Result<usize> {
+        let socket = self.socket(id).ok_or(io::ErrorKind::NotConnected)?;
+        let sent = socket.send(bytes)?;
+        if sent < bytes.len() {
+            let writer = connection::write(self.core(), id, Rc::clone(socket));
+            glommio::spawn_local(writer).detach();
+        }
+        Ok(sent)
+    }
+
+    fn resume(&mut self, id: ConnectionId) {
+        if let Some(socket) = self.socket(id) {
+            socket.resume();
+        }
+    }
+
+    fn close(&mut self, id: ConnectionId) {
+        if let Some(socket) = self.detach(id) {
+            socket.close();
+        }
+    }
+
+    fn hand_over(&mut self, id: ConnectionId, to: ShardId, received: Vec<u8>) {
+        let Some(socket) = self.detach(id) else {
+            return;
+        };
+        match socket.hand_over() {
+            Ok((descriptor, mut seat)) => {
+                seat.move_to(to);
+                let arrival = Arrival {
+                    socket: descriptor,
+                    seat,
+                    received,
+                };
+                // A shard that takes no arrivals is one whose process is about to end.
+                let _ = self.peers[to.index()].send(arrival);
+                self.pulses[to.index()].sent_to();
+            }
+            Err(error) => {
+                tracing::warn!(%error, "can't hand a connection to another shard; it is closed");
+                socket.close();
+            }
+        }
+    }
+}
+
+impl Mesh<MeshBatch> for GlommioPorts {
+    fn send(&mut self, to: ShardId, batch: MeshBatch) -> Result<(), MeshBatch> {
+        self.mesh.send(to, batch)?;
+        self.pulses[to.index()].sent_to();
+        Ok(())
+    }
+}

@@ -1,0 +1,70 @@
+//! One pinned glommio executor: how it is made, and the life of a shard on it.
+
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+
+use glommio::{LocalExecutor, LocalExecutorBuilder, Placement, PoolPlacement};
+use thiserror::Error;
+
+use super::core::{Core, Serving};
+use super::files::io_error;
+
+/// After this long a running task lets the executor look at its rings and at wakes from other threads: glommio's own 100 ms
+/// would make a request that crosses cores wait that long behind a busy one.
+const PREEMPT_TIMER: Duration = Duration::from_millis(1);
+/// What glommio registers with the kernel for direct I/O, of which there is none here: the least that it allows, because it counts
+/// against the limit of locked memory.
+const IO_MEMORY: usize = 64 << 10;
+
+/// Why an executor can't be made.
+#[derive(Debug, Error)]
+#[error("can't set up io_uring on core {core}: {source}")]
+pub struct ExecutorError {
+    /// The core.
+    pub core: usize,
+    /// What the kernel or glommio says.
+    pub source: io::Error,
+}
+
+/// An executor on the thread that made it, which it has pinned to its core.
+pub struct Executor {
+    inner: LocalExecutor,
+}
+
+impl Executor {
+    /// Makes the calling thread an executor's, on a core. `spin` is how long it looks for work before it sleeps.
+    ///
+    /// # Errors
+    /// [`ExecutorError`], for the most part because the kernel refuses io_uring.
+    pub fn new(core: usize, spin: Option<Duration>) -> Result<Executor, ExecutorError> {
+        let mut builder = LocalExecutorBuilder::new(Placement::Fixed(core))
+            .preempt_timer(PREEMPT_TIMER)
+            .io_memory(IO_MEMORY)
+            // Its thread would sit on the executor's own core otherwise.
+            .blocking_thread_pool_placement(PoolPlacement::Unbound(1));
+        if let Some(spin) = spin {
+            builder = builder.spin_before_park(spin);
+        }
+        let inner = builder.make().map_err(|error| ExecutorError {
+            core,
+            source: io_error(error),
+        })?;
+        Ok(Executor { inner })
+    }
+
+    /// Serves a shard for as long as the process lives: only its end stops this.
+    pub fn run(self, serving: Serving) {
+        self.inner.run(async move {
+            let (core, inlets) = Core::new(serving);
+            inlets.serve(&core);
+            let alarm = Rc::clone(&core);
+            glommio::spawn_local(async move { alarm.run_alarm().await }).detach();
+            let pulse = Rc::clone(&core);
+            glommio::spawn_local(async move { pulse.run_pulse().await }).detach();
+            // A first turn, for the first segment.
+            core.delivered();
+            core.run_turns().await;
+        });
+    }
+}

@@ -1,0 +1,37 @@
+//! Shards on glommio: one pinned executor a core, the ports over io_uring and sockets.
+//!
+//! The only module that names glommio. What was measured about it is worked into each part where it matters; the rules:
+//!
+//! - The default task queue alone, and `watchdog` wakes an executor that sleeps though it has work: glommio (0.9) may park with
+//!   runnable tasks when it is preempted before it ran any.
+//! - A pending operation is polled by one task, once for each wake.
+//! - Nothing is borrowed across an await.
+//! - An executor that ends takes the process with it: no node runs on half its shards. A clean stop ends the process too, because
+//!   executors that wake each other can't be torn down one by one.
+//!
+//! `core` is the hub of it; `turn` decides when a turn ends; `connection`, `files` and `mesh` are the ports; `acceptor` and
+//! `seats` deal connections out; `segments` is for the time before the first executor runs.
+
+mod acceptor;
+mod connection;
+mod core;
+mod executor;
+mod files;
+mod kernel;
+mod mesh;
+mod seats;
+mod segments;
+mod state;
+mod turn;
+mod watchdog;
+
+pub use acceptor::{Acceptor, ListenError};
+pub use connection::Arrival;
+pub use core::{Serving, SystemClock};
+pub use executor::{Executor, ExecutorError};
+pub use kernel::{KernelError, check_kernel, raise_open_files};
+pub use mesh::{MeshEnds, mesh};
+pub use seats::{Seat, Seats};
+pub use segments::{Segments, SegmentsError, file_name};
+pub use state::{Order, ShardState};
+pub use watchdog::{Pulse, start_watchdog};

@@ -1,0 +1,249 @@
+//! A shard's segment files at a start: listing, mapping, repairing and syncing them, before any executor runs.
+//!
+//! Mapped memory is right here and nowhere else: nothing waits on this core yet, so a page fault stalls nobody.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use memmap2::{Advice, Mmap};
+use thiserror::Error;
+
+use crate::limits;
+use crate::storage::recovery::{Repair, SegmentFile};
+use crate::types::SegmentId;
+
+const EXTENSION: &str = ".seg";
+
+/// The name of a segment's file in its shard's directory.
+#[must_use]
+pub fn file_name(segment: SegmentId) -> String {
+    format!("{segment}{EXTENSION}")
+}
+
+fn segment_of_name(name: &str) -> Option<SegmentId> {
+    let digits = name.strip_suffix(EXTENSION)?;
+    let id = SegmentId(u64::from_str_radix(digits, 16).ok()?);
+    (file_name(id) == name).then_some(id)
+}
+
+/// Something that could not be done with a segment file or its directory.
+#[derive(Debug, Error)]
+#[error("can't {action} {}: {source}", .path.display())]
+pub struct SegmentsError {
+    /// What was to be done.
+    pub action: &'static str,
+    /// The file or directory.
+    pub path: PathBuf,
+    /// What the kernel says.
+    pub source: io::Error,
+}
+
+fn at(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> SegmentsError {
+    let path = path.to_owned();
+    move |source| SegmentsError {
+        action,
+        path,
+        source,
+    }
+}
+
+/// The mapped segment files of one shard.
+#[derive(Debug)]
+pub struct Segments {
+    directory: PathBuf,
+    files: Vec<MappedFile>,
+}
+
+#[derive(Debug)]
+struct MappedFile {
+    id: SegmentId,
+    name: String,
+    map: Mmap,
+}
+
+impl Segments {
+    /// Maps every segment file of a directory, which is made if it isn't there. Other files are left alone.
+    ///
+    /// # Errors
+    /// [`SegmentsError`] with the first file that can't be opened.
+    pub fn open(directory: &Path) -> Result<Segments, SegmentsError> {
+        fs::create_dir_all(directory).map_err(at("make the directory", directory))?;
+        let mut files = Vec::new();
+        let listed = fs::read_dir(directory).map_err(at("list the directory", directory))?;
+        for entry in listed {
+            let entry = entry.map_err(at("list the directory", directory))?;
+            let name = entry.file_name();
+            let Some(id) = name.to_str().and_then(segment_of_name) else {
+                tracing::warn!(file = %entry.path().display(), "not a segment file; it is left alone");
+                continue;
+            };
+            let path = entry.path();
+            let file = File::open(&path).map_err(at("open", &path))?;
+            // SAFETY: the map is read only while the directory's lock is held and before this node writes to its files; whoever
+            // else changes a file meanwhile could equally have changed it before. Readers check every byte and never keep
+            // references into the map beyond `Segments`.
+            #[expect(
+                unsafe_code,
+                reason = "mapping is what makes recovery fast, see the argument"
+            )]
+            let map = unsafe { Mmap::map(&file) }.map_err(at("map", &path))?;
+            // A hint: recovery is right without it.
+            let _ = map.advise(Advice::Sequential);
+            let name = path.display().to_string();
+            files.push(MappedFile { id, name, map });
+        }
+        let directory = directory.to_owned();
+        Ok(Segments { directory, files })
+    }
+
+    /// What recovery reads.
+    #[must_use]
+    pub fn files(&self) -> Vec<SegmentFile<'_>> {
+        self.files
+            .iter()
+            .map(|file| SegmentFile {
+                id: file.id,
+                name: &file.name,
+                bytes: &file.map,
+            })
+            .collect()
+    }
+
+    /// Bytes of all files.
+    #[must_use]
+    pub fn len_bytes(&self) -> u64 {
+        self.files.iter().map(|file| file.map.len() as u64).sum()
+    }
+
+    /// Carries out recovery's plan and syncs every file that is left, then the directory. Nothing may be served or written before it
+    /// is done: what recovery read may have been in the page cache alone.
+    ///
+    /// # Errors
+    /// [`SegmentsError`]; the next recovery then comes to the same plan.
+    pub fn repair(self, repairs: &[Repair]) -> Result<(), SegmentsError> {
+        let Segments { directory, files } = self;
+        let mut left: Vec<SegmentId> = files.iter().map(|file| file.id).collect();
+        drop(files);
+        for repair in repairs {
+            match repair {
+                Repair::Zero {
+                    segment,
+                    offset,
+                    len,
+                } => {
+                    tracing::info!(segment = %segment, offset, len, "cut what a crash left unfinished");
+                    zero(&directory.join(file_name(*segment)), *offset, *len)?;
+                }
+                Repair::Write {
+                    segment,
+                    offset,
+                    bytes,
+                } => {
+                    tracing::info!(segment = %segment, offset, len = bytes.len(), "repair");
+                    let path = directory.join(file_name(*segment));
+                    let file = open_to_write(&path)?;
+                    file.write_all_at(bytes, *offset)
+                        .and_then(|()| file.sync_all())
+                        .map_err(at("repair", &path))?;
+                }
+                Repair::Delete { segment } => {
+                    tracing::debug!(segment = %segment, "delete a segment that was never begun");
+                    let path = directory.join(file_name(*segment));
+                    fs::remove_file(&path).map_err(at("delete", &path))?;
+                    sync_directory(&directory)?;
+                    left.retain(|id| id != segment);
+                }
+            }
+        }
+        for segment in left {
+            let path = directory.join(file_name(segment));
+            let file = open_to_write(&path)?;
+            file.sync_all().map_err(at("sync", &path))?;
+        }
+        sync_directory(&directory)
+    }
+}
+
+fn open_to_write(path: &Path) -> Result<File, SegmentsError> {
+    OpenOptions::new()
+        .write(true)
+        .open(path)
+        .map_err(at("open", path))
+}
+
+fn zero(path: &Path, mut offset: u64, mut len: u64) -> Result<(), SegmentsError> {
+    let file = open_to_write(path)?;
+    let zeros = vec![0; limits::PREPARE_SLICE_BYTES as usize];
+    while len > 0 {
+        let slice = len.min(zeros.len() as u64);
+        file.write_all_at(&zeros[..slice as usize], offset)
+            .map_err(at("repair", path))?;
+        offset += slice;
+        len -= slice;
+    }
+    file.sync_all().map_err(at("sync", path))
+}
+
+fn sync_directory(directory: &Path) -> Result<(), SegmentsError> {
+    File::open(directory)
+        .and_then(|opened| opened.sync_all())
+        .map_err(at("sync the directory", directory))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A copy that an operator left beside a segment (`….seg.bak`, `….SEG`, a short number) must not be read as a segment:
+    /// two files would claim one place.
+    #[test]
+    fn only_exact_names_are_segments() {
+        assert_eq!(file_name(SegmentId(26)), "000000000000001a.seg");
+        assert_eq!(segment_of_name("000000000000001a.seg"), Some(SegmentId(26)));
+        for other in [
+            "1a.seg",
+            "000000000000001A.seg",
+            "000000000000001a.seg.bak",
+            "+00000000000001a.seg",
+            ".seg",
+            "LOCK",
+        ] {
+            assert_eq!(segment_of_name(other), None, "{other}");
+        }
+    }
+
+    /// Repairs come in an order that a crash may cut anywhere; each must reach the file that it names, beyond its end too.
+    #[test]
+    fn repairs_reach_their_files() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |id| directory.path().join(file_name(SegmentId(id)));
+        fs::write(path(1), [7; 100]).unwrap();
+        fs::write(path(2), [8; 10]).unwrap();
+        let segments = Segments::open(directory.path()).unwrap();
+        assert_eq!(segments.len_bytes(), 110);
+        let segment = SegmentId(1);
+        let repairs = [
+            Repair::Zero {
+                segment,
+                offset: 90,
+                len: 30,
+            },
+            Repair::Write {
+                segment,
+                offset: 4,
+                bytes: vec![1, 2],
+            },
+            Repair::Delete {
+                segment: SegmentId(2),
+            },
+        ];
+        segments.repair(&repairs).unwrap();
+        let mut expected = vec![7; 90];
+        expected[4..6].copy_from_slice(&[1, 2]);
+        expected.extend([0; 30]);
+        assert_eq!(fs::read(path(1)).unwrap(), expected);
+        assert!(!path(2).exists());
+    }
+}

@@ -1,0 +1,231 @@
+//! The command line of the server binary.
+//!
+//! The settings' flags are not declared here: they are made from the table in [`config`](super::config), and may stand before or
+//! after the subcommand. What they say is kept as text; [`Resolved`] parses it with the other layers, so that a wrong value
+//! gets the same sentence wherever it came from.
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use clap::error::Error;
+use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, Parser, Subcommand, value_parser};
+
+use super::config::{Flags, SETTINGS, Setting, write_json, write_toml};
+use super::config::{Rejected, Resolved};
+
+/// A durable key-value store with one append-only log a core.
+#[derive(Debug, Parser)]
+#[command(name = "corduroy", version, about, after_help = EXAMPLES, max_term_width = 100)]
+pub struct Cli {
+    /// Configuration file, TOML [default: ./corduroy.toml if it exists] [env: CORDUROY_CONFIG].
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    /// Start in spite of damage in the middle of a log, without what is damaged.
+    ///
+    /// Without it a start that finds damage stops, and says in which file and where. What was written there is lost; a copy
+    /// of the data directory made before is worth having.
+    #[arg(long, global = true)]
+    salvage: bool,
+
+    #[command(flatten)]
+    settings: SettingFlags,
+
+    #[command(subcommand)]
+    action: Option<Action>,
+}
+
+/// What the server binary does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Subcommand)]
+pub enum Action {
+    /// Run a node (also without a subcommand).
+    Serve,
+    /// Print the effective configuration, and where each value came from.
+    ///
+    /// As text it is a configuration file. Nothing is started, made or locked.
+    Config {
+        /// Print one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  corduroy                                          all cores, ./corduroy-data, 127.0.0.1:7379
+  corduroy serve --data /srv/store --memory 8GiB --sync interval=50ms
+  corduroy config --cores 0,2-3                     what a node would run with, and why
+Flags win over CORDUROY_* in the environment, that over the file, that over the defaults.";
+
+impl Cli {
+    /// What to do.
+    #[must_use]
+    pub fn action(&self) -> Action {
+        self.action.unwrap_or(Action::Serve)
+    }
+
+    /// The configuration of this process.
+    ///
+    /// # Errors
+    /// With everything that is wrong with it.
+    pub fn resolve(self) -> Result<Resolved, Rejected> {
+        Resolved::of_process(self.into_flags())
+    }
+
+    fn into_flags(self) -> Flags {
+        Flags {
+            file: self.config,
+            settings: self.settings.texts,
+            salvage: self.salvage,
+        }
+    }
+}
+
+/// Carries out [`Action::Config`].
+///
+/// # Errors
+/// When `output` refuses.
+pub fn print_config(resolved: &Resolved, json: bool, output: &mut dyn Write) -> io::Result<()> {
+    if json {
+        write_json(resolved, output)
+    } else {
+        write_toml(resolved, output)
+    }
+}
+
+/// The flags of the table of settings.
+#[derive(Debug, Default)]
+struct SettingFlags {
+    /// Those that were given.
+    texts: Vec<(&'static Setting, OsString)>,
+}
+
+impl Args for SettingFlags {
+    fn augment_args(command: Command) -> Command {
+        command
+            .next_help_heading("Settings")
+            .args(SETTINGS.iter().map(argument))
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        SettingFlags::augment_args(command)
+    }
+}
+
+impl FromArgMatches for SettingFlags {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<SettingFlags, Error> {
+        let given = |setting: &'static Setting| {
+            Some((setting, matches.get_one::<OsString>(setting.name)?.clone()))
+        };
+        Ok(SettingFlags {
+            texts: SETTINGS.iter().filter_map(given).collect(),
+        })
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), Error> {
+        *self = SettingFlags::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+fn argument(setting: &'static Setting) -> Arg {
+    let (first, rest) = setting
+        .help
+        .trim()
+        .split_once('\n')
+        .unwrap_or((setting.help.trim(), ""));
+    let rest: Vec<&str> = rest.lines().map(str::trim).collect();
+    let facts = format!(
+        "[default: {}] [env: {}]",
+        setting.default,
+        setting.variable()
+    );
+    let first = first.trim();
+    let mut paragraphs = vec![
+        first.to_owned(),
+        rest.join(" "),
+        format!("Allowed: {}.", setting.allowed()),
+        facts.clone(),
+    ];
+    paragraphs.retain(|paragraph| !paragraph.is_empty());
+    Arg::new(setting.name)
+        .long(setting.flag())
+        .value_name(setting.value_name)
+        .value_parser(value_parser!(OsString))
+        .global(true)
+        .help(format!("{first} {facts}"))
+        .long_help(paragraphs.join("\n\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn parse(arguments: &[&str]) -> Cli {
+        Cli::try_parse_from(std::iter::once(&"corduroy").chain(arguments)).unwrap()
+    }
+
+    fn texts(cli: &Cli) -> Vec<(&str, &str)> {
+        cli.settings
+            .texts
+            .iter()
+            .map(|(setting, text)| (setting.name, text.to_str().unwrap()))
+            .collect()
+    }
+
+    #[test]
+    fn the_declaration_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    // Scripts write the flags where it suits them. One that is parsed but lost on its way from the subcommand starts a node
+    // on defaults, in another directory.
+    #[test]
+    fn flags_count_before_and_after_the_subcommand() {
+        let expected = [("data", "d"), ("value_len_max", "1MiB")];
+        for arguments in [
+            ["--data", "d", "--value-len-max", "1MiB", "serve"],
+            ["serve", "--data", "d", "--value-len-max", "1MiB"],
+            ["--data", "d", "serve", "--value-len-max", "1MiB"],
+        ] {
+            let cli = parse(&arguments);
+            assert_eq!(texts(&cli), expected, "{arguments:?}");
+            assert_eq!(cli.action(), Action::Serve);
+        }
+        let cli = parse(&["config", "--json", "--salvage", "--config", "x.toml"]);
+        assert_eq!(cli.action(), Action::Config { json: true });
+        let flags = cli.into_flags();
+        assert!(flags.salvage && flags.settings.is_empty());
+        assert_eq!(flags.file, Some("x.toml".into()));
+    }
+
+    #[test]
+    fn without_a_subcommand_it_serves() {
+        let cli = parse(&["--listen", "127.0.0.1:1"]);
+        assert_eq!(cli.action(), Action::Serve);
+        assert_eq!(texts(&cli), [("listen", "127.0.0.1:1")]);
+    }
+
+    // A flag that nobody can find in the help might as well not exist.
+    #[test]
+    fn the_help_names_every_flag_default_and_variable() {
+        let help = Cli::command().render_long_help().to_string();
+        for setting in SETTINGS {
+            for part in [
+                format!("--{} <{}>", setting.flag(), setting.value_name),
+                setting.variable(),
+            ] {
+                assert!(help.contains(&part), "{part} is missing from:\n{help}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_misspelt_flag_suggests_the_nearest() {
+        let error = Cli::try_parse_from(["corduroy", "--vale-len-max", "1"]).unwrap_err();
+        assert!(error.to_string().contains("--value-len-max"), "{error}");
+    }
+}

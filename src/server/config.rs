@@ -1,1 +1,0 @@
-//! The effective configuration and where each value came from.

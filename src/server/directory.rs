@@ -1,0 +1,397 @@
+//! The data directory: who may use it, and whose it is.
+//!
+//! ```text
+//! corduroy-data/
+//!   LOCK                          held by the running server; says which process that is
+//!   MANIFEST                      JSON: the node's number, its secret, its number of shards
+//!   shard-000/                    one directory a shard
+//!     0000000000000001.seg        one file a segment
+//! ```
+//!
+//! The manifest is written once, when the directory is first used, and before anything else in it; whole or not at all: to another
+//! name, synced, renamed, the directory synced. It carries a checksum, because the node's secret decides where every key's hash
+//! lies: one flipped bit would make scans skip keys without a word.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
+use rustix::rand::{GetRandomFlags, getrandom};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::limits;
+use crate::types::{ShardId, WallMillis};
+
+const LOCK: &str = "LOCK";
+const MANIFEST: &str = "MANIFEST";
+const MANIFEST_NEW: &str = "MANIFEST.new";
+/// The version of the directory's layout and of the manifest.
+const FORMAT: u32 = 1;
+
+/// Why a data directory can't be used.
+#[derive(Debug, Error)]
+pub enum DirectoryError {
+    /// Another server runs on it.
+    #[error(
+        "another server{} uses the data directory {}. Stop it, or give this one another directory with --data",
+        .process.as_ref().map(|process| format!(" (process {process})")).unwrap_or_default(), .path.display()
+    )]
+    Locked {
+        /// The directory.
+        path: PathBuf,
+        /// The other server's process, if its lock file says so.
+        process: Option<String>,
+    },
+    /// This process may not write there.
+    #[error(
+        "this process may not write in the data directory {}: {source}. Give its user the right to, or name another directory with --data",
+        .path.display()
+    )]
+    NotWritable {
+        /// The directory, or what is in it.
+        path: PathBuf,
+        /// What the kernel says.
+        source: io::Error,
+    },
+    /// There is no room on the disk.
+    #[error("the disk of the data directory is full: can't write {}. Free some space, or name a directory on another disk with --data", .path.display())]
+    Full {
+        /// What could not be written.
+        path: PathBuf,
+    },
+    /// Something else.
+    #[error("can't {action} {}: {source}", .path.display())]
+    Io {
+        /// What was to be done.
+        action: &'static str,
+        /// The file or directory.
+        path: PathBuf,
+        /// What the kernel says.
+        source: io::Error,
+    },
+    /// The manifest is damaged.
+    #[error(
+        "{} can't be used: {reason}. Restore it from a backup: without it nobody can tell whose data this is",
+        .path.display()
+    )]
+    ManifestDamaged {
+        /// The manifest.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// There are shards and no manifest.
+    #[error(
+        "there is data in {} but no MANIFEST that says whose. Restore it from a backup, or name an empty directory with --data",
+        .path.display()
+    )]
+    ManifestMissing {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// Another release wrote it.
+    #[error("{} has format {found}, and this release knows {FORMAT}. Start the release that wrote it, or a newer one", .path.display())]
+    Format {
+        /// The manifest.
+        path: PathBuf,
+        /// Its format.
+        found: u64,
+    },
+    /// The node had another number of shards.
+    #[error(
+        "the data in {} is spread over {found} shard{}, and {asked} core{} to be used now. Start with --cores {found}",
+        .path.display(), plural(*.found, "", "s"), plural(*.asked, " is", "s are")
+    )]
+    ShardCount {
+        /// The directory.
+        path: PathBuf,
+        /// How many there are.
+        found: u16,
+        /// How many cores are configured.
+        asked: u16,
+    },
+}
+
+fn plural(count: u16, one: &'static str, more: &'static str) -> &'static str {
+    if count == 1 { one } else { more }
+}
+
+fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> DirectoryError {
+    let path = path.to_owned();
+    move |source| match source.kind() {
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            DirectoryError::NotWritable { path, source }
+        }
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => DirectoryError::Full { path },
+        _ => DirectoryError::Io {
+            action,
+            path,
+            source,
+        },
+    }
+}
+
+/// A data directory that this process has locked. The lock is held until it is dropped.
+#[derive(Debug)]
+pub struct DataDirectory {
+    path: PathBuf,
+    manifest: Manifest,
+    _lock: File,
+}
+
+/// What a node is, for as long as its data lives.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// Of the directory and of this file.
+    format: u32,
+    /// The node's number, random.
+    #[serde(with = "hexadecimal")]
+    pub node: [u8; 16],
+    /// The secret of the key hash, random.
+    #[serde(with = "hexadecimal")]
+    pub hash_secret: [u8; 16],
+    /// How many shards the data is spread over.
+    pub shard_count: u16,
+    /// When the directory was first used.
+    pub created_ms: u64,
+}
+
+/// The file's content.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Sealed {
+    manifest: Manifest,
+    /// Of the manifest's compact JSON.
+    crc32: u32,
+}
+
+impl DataDirectory {
+    /// Locks a directory and reads its manifest; makes both if they aren't there.
+    ///
+    /// # Errors
+    /// [`DirectoryError`]. If the directory was empty it may hold a lock file then, and nothing else.
+    pub fn open(
+        path: &Path,
+        shard_count: u16,
+        now: WallMillis,
+    ) -> Result<DataDirectory, DirectoryError> {
+        fs::create_dir_all(path).map_err(failed("make the directory", path))?;
+        let lock = lock(path)?;
+        let manifest = match read_manifest(path)? {
+            Some(manifest) => manifest,
+            None if has_shards(path)? => {
+                return Err(DirectoryError::ManifestMissing {
+                    path: path.to_owned(),
+                });
+            }
+            None => make_manifest(path, shard_count, now)?,
+        };
+        if manifest.shard_count != shard_count {
+            return Err(DirectoryError::ShardCount {
+                path: path.to_owned(),
+                found: manifest.shard_count,
+                asked: shard_count,
+            });
+        }
+        Ok(DataDirectory {
+            path: path.to_owned(),
+            manifest,
+            _lock: lock,
+        })
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whose data it holds.
+    #[must_use]
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// The directory of a shard's segments.
+    #[must_use]
+    pub fn shard(&self, shard: ShardId) -> PathBuf {
+        self.path.join(format!("{SHARD_PREFIX}{:03}", shard.0))
+    }
+
+    /// Makes the directories of all shards.
+    ///
+    /// # Errors
+    /// [`DirectoryError`].
+    pub fn make_shards(&self) -> Result<(), DirectoryError> {
+        for shard in 0..self.manifest.shard_count {
+            let path = self.shard(ShardId(shard));
+            fs::create_dir_all(&path).map_err(failed("make the directory", &path))?;
+        }
+        sync_directory(&self.path)
+    }
+}
+
+const SHARD_PREFIX: &str = "shard-";
+
+/// Takes the lock, and writes into it who holds it.
+fn lock(directory: &Path) -> Result<File, DirectoryError> {
+    let path = directory.join(LOCK);
+    let mut file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&path)
+        .map_err(failed("open", &path))?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => {}
+        Err(rustix::io::Errno::WOULDBLOCK) => {
+            let mut holder = String::new();
+            // Without it the sentence is a little poorer.
+            let _ = (&file).take(32).read_to_string(&mut holder);
+            let holder = holder.trim();
+            let process = holder.parse::<u32>().ok().map(|id| id.to_string());
+            return Err(DirectoryError::Locked {
+                path: directory.to_owned(),
+                process,
+            });
+        }
+        Err(error) => return Err(failed("lock", &path)(error.into())),
+    }
+    file.set_len(0)
+        .and_then(|()| writeln!(file, "{}", std::process::id()))
+        .map_err(failed("write", &path))?;
+    Ok(file)
+}
+
+fn read_manifest(directory: &Path) -> Result<Option<Manifest>, DirectoryError> {
+    let path = directory.join(MANIFEST);
+    let mut text = String::new();
+    let file = match File::open(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(failed("open", &path)(error)),
+    };
+    let damaged = |reason: String| DirectoryError::ManifestDamaged {
+        path: path.clone(),
+        reason,
+    };
+    match file
+        .take(limits::MANIFEST_LEN_MAX)
+        .read_to_string(&mut text)
+    {
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+            return Err(damaged("it is not text".to_owned()));
+        }
+        Err(error) => return Err(failed("read", &path)(error)),
+    }
+    let value: serde_json::Value =
+        serde_json::from_str(&text).map_err(|error| damaged(error.to_string()))?;
+    // Asked first, and of the bare JSON: another format may have other fields.
+    if let Some(found) = value["manifest"]["format"].as_u64()
+        && found != u64::from(FORMAT)
+    {
+        return Err(DirectoryError::Format { path, found });
+    }
+    let sealed: Sealed =
+        serde_json::from_value(value).map_err(|error| damaged(error.to_string()))?;
+    let computed = checksum(&sealed.manifest);
+    if computed != sealed.crc32 {
+        let reason = format!("its checksum is {computed} and it says {}", sealed.crc32);
+        return Err(damaged(reason));
+    }
+    if !(1..=limits::SHARDS_MAX).contains(&usize::from(sealed.manifest.shard_count)) {
+        return Err(damaged("its number of shards is out of bounds".to_owned()));
+    }
+    Ok(Some(sealed.manifest))
+}
+
+fn checksum(manifest: &Manifest) -> u32 {
+    let text = serde_json::to_vec(manifest).expect("numbers and text are always JSON");
+    crc32fast::hash(&text)
+}
+
+fn has_shards(directory: &Path) -> Result<bool, DirectoryError> {
+    let list = || -> io::Result<bool> {
+        for entry in fs::read_dir(directory)? {
+            if entry?
+                .file_name()
+                .as_encoded_bytes()
+                .starts_with(SHARD_PREFIX.as_bytes())
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    };
+    list().map_err(failed("list the directory", directory))
+}
+
+fn make_manifest(
+    directory: &Path,
+    shard_count: u16,
+    now: WallMillis,
+) -> Result<Manifest, DirectoryError> {
+    let manifest = Manifest {
+        format: FORMAT,
+        node: random(),
+        hash_secret: random(),
+        shard_count,
+        created_ms: now.0,
+    };
+    let sealed = Sealed {
+        crc32: checksum(&manifest),
+        manifest: manifest.clone(),
+    };
+    let mut text = serde_json::to_string_pretty(&sealed).expect("numbers and text are always JSON");
+    text.push('\n');
+    let new = directory.join(MANIFEST_NEW);
+    let write = || -> io::Result<()> {
+        let mut file = File::create(&new)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()
+    };
+    write().map_err(failed("write", &new))?;
+    let path = directory.join(MANIFEST);
+    fs::rename(&new, &path).map_err(failed("rename to", &path))?;
+    sync_directory(directory)?;
+    Ok(manifest)
+}
+
+fn sync_directory(path: &Path) -> Result<(), DirectoryError> {
+    File::open(path)
+        .and_then(|directory| directory.sync_all())
+        .map_err(failed("sync the directory", path))
+}
+
+/// Random bytes that nobody can guess.
+#[must_use]
+pub fn random<const LEN: usize>() -> [u8; LEN] {
+    let mut bytes = [0; LEN];
+    let len = getrandom(&mut bytes, GetRandomFlags::empty())
+        .expect("the kernel gives up to 256 random bytes, always");
+    assert_eq!(len, LEN, "the kernel gives up to 256 random bytes at once");
+    bytes
+}
+
+mod hexadecimal {
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(bytes: &[u8; 16], to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&format!("{:032x}", u128::from_be_bytes(*bytes)))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<[u8; 16], D::Error> {
+        let text = String::deserialize(from)?;
+        let plain = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        match u128::from_str_radix(&text, 16) {
+            Ok(number) if plain => Ok(number.to_be_bytes()),
+            _ => Err(D::Error::custom("32 hexadecimal digits are expected")),
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! What is acknowledged when, and what survives.
+
+use corduroy_proto_wire::{Condition, Request, Status};
+
+use super::{KEYSPACE, World, config, delete, get, put, put_if, put_ttl};
+use crate::ports::DiskOperation;
+use crate::shard::{ShardConfig, SyncMode};
+use crate::types::{KeyspaceId, WallMillis};
+
+/// The one bug that this store exists to not have.
+#[test]
+fn nothing_is_acknowledged_before_its_fdatasync() {
+    let mut world = World::new();
+    let number = world.send(&put(b"k", b"v"));
+    world.end_turn();
+    assert!(
+        matches!(
+            world.queue.last(),
+            Some((_, DiskOperation::Write { sync: true, .. }))
+        ),
+        "the write asks for a sync: {:?}",
+        world.queue.last()
+    );
+    assert!(world.inbox.answers.is_empty());
+    let read = world.send_as(2, &get(b"k"));
+    assert_eq!(
+        world.inbox.answers[&read].status,
+        Status::NotFound,
+        "nor is it shown to others"
+    );
+    world.settle();
+    assert_eq!(world.inbox.answers[&number].status, Status::Ok);
+}
+
+/// The batch behind a block in flight must be one block, however many writes came: that is the group commit.
+#[test]
+fn what_arrives_during_a_write_goes_into_one_block() {
+    let mut world = World::new();
+    world.send(&put(b"first", b"v"));
+    world.end_turn();
+    for number in 0..100 {
+        world.send(&put(format!("key {number}").as_bytes(), b"v"));
+        world.end_turn();
+    }
+    let writes = |world: &World| {
+        world
+            .queue
+            .iter()
+            .filter(|(_, operation)| matches!(operation, DiskOperation::Write { .. }))
+            .count()
+    };
+    assert_eq!(writes(&world), 1, "one block is in flight at a time");
+    let before = world.shard.status().blocks;
+    world.settle();
+    assert_eq!(world.shard.status().blocks, before + 1);
+}
+
+/// After a failed fdatasync the kernel may report success for pages that it dropped: nothing may be acknowledged any more.
+#[test]
+fn a_failed_sync_stops_writes_for_good_and_reads_go_on() {
+    let mut world = World::new();
+    world.put(b"safe", b"1");
+    let lost = world.send(&put(b"lost", b"2"));
+    world.end_turn();
+    let behind = world.send(&put(b"behind", b"3"));
+    world.fail(
+        |operation| matches!(operation, DiskOperation::Write { .. }),
+        libc::EIO,
+    );
+    assert_eq!(world.inbox.answers[&lost].status, Status::OutcomeUnknown);
+    assert_eq!(world.inbox.answers[&behind].status, Status::ReadOnly);
+    assert_eq!(world.put(b"safe", b"4").status, Status::ReadOnly);
+    assert_eq!(world.get(b"safe").value.as_deref(), Some(&b"1"[..]));
+    assert_eq!(world.get(b"lost").status, Status::NotFound);
+    assert!(
+        world
+            .shard
+            .writes_refused()
+            .is_some_and(|reason| reason.contains("takes no writes"))
+    );
+}
+
+/// A full disk must refuse writes by name, serve reads, and take writes again when there is room.
+#[test]
+fn a_full_disk_refuses_writes_until_there_is_room() {
+    let mut world = World::new();
+    let value = vec![b'x'; 90_000];
+    let prepare = |operation: &DiskOperation| matches!(operation, DiskOperation::Prepare { .. });
+    world.put(b"first", b"1");
+    let mut refused = None;
+    for number in 0..100 {
+        let request = world.send(&put(format!("{number}").as_bytes(), &value));
+        world.end_turn();
+        while !world.queue.is_empty() {
+            if prepare(&world.queue[0].1) {
+                world.fail(prepare, libc::ENOSPC);
+            } else {
+                world.step();
+            }
+            world.end_turn();
+        }
+        let answer = &world.inbox.answers[&request];
+        if answer.status != Status::Ok {
+            refused = Some(answer.clone());
+            break;
+        }
+    }
+    let refused = refused.expect("the segments run out");
+    assert_eq!(refused.status, Status::ReadOnly);
+    assert!(refused.text.contains("disk full"), "{}", refused.text);
+    assert_eq!(world.get(b"first").value.as_deref(), Some(&b"1"[..]));
+    world.now.mono.0 += 2_000_000_000;
+    world.settle();
+    assert_eq!(world.put(b"after", b"2").status, Status::Ok);
+}
+
+#[test]
+fn everything_acknowledged_is_there_after_a_restart() {
+    let mut world = World::new();
+    for number in 0..500 {
+        world.put(
+            format!("key {}", number % 50).as_bytes(),
+            format!("value {number}").as_bytes(),
+        );
+    }
+    world.ask(&delete(b"key 7"));
+    let version = world.get(b"key 8").version;
+    let mut again = world.restart();
+    assert_eq!(again.shard.count(KeyspaceId::DEFAULT), 49);
+    assert_eq!(again.get(b"key 7").status, Status::NotFound);
+    assert_eq!(
+        again.get(b"key 8").value.as_deref(),
+        Some(&b"value 458"[..])
+    );
+    assert_eq!(again.get(b"key 8").version, version);
+    assert!(
+        again.put(b"key 7", b"x").version > world.put(b"key 7", b"x").version - 1,
+        "versions grow over restarts"
+    );
+    let statistics = (world.shard.status(), again.shard.status());
+    assert_eq!(statistics.0.keys, statistics.1.keys);
+}
+
+/// A key that had expired must not come back because the clock was set back before the restart.
+#[test]
+fn expired_keys_stay_expired_when_the_clock_goes_back() {
+    let mut world = World::new();
+    world.ask(&put_ttl(b"k", b"v", 1000));
+    world.now.wall = WallMillis(world.now.wall.0 + 5000);
+    world.now.mono.0 += 5_000_000_000;
+    world.settle();
+    world.now.mono.0 += 5_000_000_000;
+    world.settle();
+    world.now.wall = WallMillis(world.now.wall.0 - 5000);
+    let mut again = world.restart();
+    assert_eq!(again.get(b"k").status, Status::NotFound);
+}
+
+/// With a tail far smaller than the data, reads come from disk, checked, and in order with writes on the same key.
+#[test]
+fn cold_records_are_read_from_disk() {
+    let mut world = World::with(ShardConfig {
+        memory_bytes: 1,
+        ..config()
+    });
+    let value = |number: usize| format!("{number:0>50000}").into_bytes();
+    for number in 0..200 {
+        world.put(format!("{number}").as_bytes(), &value(number));
+    }
+    let status = world.shard.status();
+    assert!(
+        status.segments > 5 && status.tail_bytes < 3 << 20,
+        "the tail was evicted: {status:?}"
+    );
+    let number = world.send(&get(b"3"));
+    assert!(
+        !world.inbox.answers.contains_key(&number),
+        "it is not in memory"
+    );
+    let replaced = world.send(&put_if(b"3", b"new", Condition::IfPresent));
+    let after = world.send(&get(b"3"));
+    world.settle();
+    assert_eq!(
+        world.inbox.answers[&number].value.as_deref(),
+        Some(&value(3)[..])
+    );
+    assert_eq!(world.inbox.answers[&replaced].status, Status::Ok);
+    assert_eq!(
+        world.inbox.answers[&after].value.as_deref(),
+        Some(&b"new"[..])
+    );
+    assert_eq!(world.shard.count(KeyspaceId::DEFAULT), 200);
+}
+
+/// A flipped bit on disk must come back as an error that names the place, never as other bytes.
+#[test]
+fn a_damaged_cold_record_is_an_error() {
+    let mut world = World::with(ShardConfig {
+        memory_bytes: 1,
+        ..config()
+    });
+    for number in 0..200 {
+        world.put(format!("{number}").as_bytes(), &vec![b'v'; 50_000]);
+    }
+    let first = *world.files.keys().next().expect("a segment");
+    let file = world.files.get_mut(&first).expect("the segment");
+    let at = file.iter().position(|&byte| byte == b'v').expect("a value") + 100;
+    file[at] ^= 1;
+    let answer = world.get(b"0");
+    assert_eq!(answer.status, Status::Damaged);
+    assert!(answer.text.contains("offset"), "{}", answer.text);
+    assert_eq!(world.get(b"1").status, Status::Ok);
+}
+
+/// `never` and `interval` acknowledge what the kernel has: a write may not be acknowledged while it is still ours alone.
+#[test]
+fn without_sync_the_kernel_has_what_is_acknowledged() {
+    for sync in [SyncMode::Never, SyncMode::Interval { nanos: 1_000_000 }] {
+        let mut world = World::with(ShardConfig { sync, ..config() });
+        let number = world.send(&put(b"k", b"v"));
+        world.end_turn();
+        assert!(world.inbox.answers.is_empty(), "{sync:?}");
+        world.settle();
+        assert_eq!(world.inbox.answers[&number].status, Status::Ok, "{sync:?}");
+        world.now.mono.0 += 2_000_000;
+        world.end_turn();
+        let syncs = world
+            .queue
+            .iter()
+            .filter(|(_, operation)| matches!(operation, DiskOperation::Sync { .. }))
+            .count();
+        assert_eq!(syncs, usize::from(sync != SyncMode::Never), "{sync:?}");
+    }
+}
+
+#[test]
+fn a_clean_stop_seals_the_log() {
+    let mut world = World::new();
+    world.put(b"k", b"v");
+    let pending = world.send(&put(b"last", b"v"));
+    world.shard.stop();
+    world.settle();
+    assert!(world.shard.is_stopped());
+    assert_eq!(
+        world.inbox.answers[&pending].status,
+        Status::Ok,
+        "what was taken in is written before the seal"
+    );
+    let mut again = world.restart();
+    assert_eq!(again.get(b"last").status, Status::Ok);
+    assert_eq!(
+        again
+            .ask(&Request::Exists {
+                keyspace: KEYSPACE,
+                key: b"k"
+            })
+            .status,
+        Status::Ok
+    );
+}
