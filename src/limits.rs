@@ -154,6 +154,8 @@ pub const PREPARE_SYNC_BYTES: u64 = 4 << 20;
 pub const MESH_RETRY_NS: u64 = 1_000_000;
 /// Connections that wait to be accepted by the node, in the kernel.
 pub const ACCEPT_BACKLOG: i32 = 4096;
+/// Most connections that one look at an executor's epoll set answers for.
+pub const READY_EVENTS_MAX: usize = 256;
 /// How long a connection that the node has closed may go on sending before its socket is closed, in nanoseconds.
 pub const LINGER_NS: u64 = 1_000_000_000;
 /// How much it may send until then, in bytes.

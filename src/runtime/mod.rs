@@ -7,3 +7,4 @@
 pub mod driver;
 pub mod glommio;
 pub mod recover;
+pub mod sim;

@@ -180,10 +180,15 @@ impl Shard {
     #[must_use]
     #[inline]
     pub fn has_room(&self) -> bool {
-        self.batch.arena.len() < self.arena_max()
-            && self.batch.effects.len() < limits::BATCH_EFFECTS_MAX
+        !self.batch_is_full()
             && self.batch.replies.len() < limits::BATCH_REPLIES_MAX
             && self.waiting.bytes() < limits::WAITING_BYTES_MAX
+    }
+
+    /// Whether the batch has as many effects as one block shall hold.
+    fn batch_is_full(&self) -> bool {
+        self.batch.arena.len() >= self.arena_max()
+            || self.batch.effects.len() >= limits::BATCH_EFFECTS_MAX
     }
 
     fn arena_max(&self) -> usize {

@@ -184,6 +184,8 @@ impl Shard {
             .remove(&ticket)
             .expect("a completion belongs to an operation");
         match (operation, outcome) {
+            // A sync failed while the block was being written: who waited for the block was told so already.
+            (Operation::Block { .. }, Ok(_)) if self.pipeline.failed.is_some() => {}
             (Operation::Block { end, synced }, Ok(_)) => {
                 self.pipeline.written = end;
                 if synced {
@@ -317,6 +319,7 @@ impl Shard {
                     .unwrap_or_default();
                 self.refuse_batch(Status::ReadOnly, &reason, out);
                 self.pipeline.full = Some(reason);
+                self.resume_waiting(now, out);
             }
             return false;
         }
@@ -336,6 +339,7 @@ impl Shard {
             Err(error) => {
                 let reason = format!("no memory for the log's next segment: {error}");
                 self.refuse_batch(Status::ReadOnly, &reason, out);
+                self.resume_waiting(now, out);
                 false
             }
         }
@@ -578,7 +582,7 @@ impl Shard {
         self.resume_waiting(now, out);
     }
 
-    /// Nothing of the current batch will be written: forget it.
+    /// Nothing of the current batch will be written: forget it. What waited for its commit must then be looked at again.
     fn refuse_batch(&mut self, status: Status, reason: &str, out: &mut impl Replies) {
         assert!(
             self.pipeline.flight.is_none(),

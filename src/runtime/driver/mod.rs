@@ -218,23 +218,6 @@ impl<P: Clock + Disk + Net + Mesh<MeshBatch>> Driver<P> {
         }
     }
 
-    /// What waits for room in the socket of a connection, the next slice of it; `None` if nothing does. A runtime that sends it
-    /// itself once there is room says so by [`Driver::sent`], instead of [`Driver::writable`].
-    pub fn unsent(&mut self, id: ConnectionId) -> Option<&[u8]> {
-        let connection = self.hub.connection(id)?;
-        let unsent = connection.output.unsent();
-        (connection.blocked && !unsent.is_empty())
-            .then(|| &unsent[..unsent.len().min(limits::SEND_SLICE_BYTES)])
-    }
-
-    /// The socket took the first `len` bytes of what [`Driver::unsent`] gave.
-    pub fn sent(&mut self, id: ConnectionId, len: usize) {
-        if let Some(connection) = self.hub.connection(id) {
-            connection.output.advance(len);
-        }
-        self.writable(id);
-    }
-
     /// A connection is gone: its client closed it or it broke. Requests in work are carried out; their answers go nowhere.
     pub fn closed(&mut self, id: ConnectionId) {
         if self.hub.connection(id).is_some() {
