@@ -7,8 +7,8 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use crate::support::needs::skip;
 use crate::support::node::Place;
 use crate::support::value::{described, describing};
-use crate::support::wire::{Wire, greeting, raw};
 use crate::support::wait_until;
+use crate::support::wire::{Wire, greeting, raw};
 
 const CONNECTIONS: usize = 1_000;
 
@@ -99,7 +99,9 @@ fn one_too_many_is_refused(address: std::net::SocketAddr) {
     for _ in 0..20 {
         let error = Wire::open(address, None).unwrap_err();
         assert!(
-            error.to_string().contains("all the connections that it may have, 1000"),
+            error
+                .to_string()
+                .contains("all the connections that it may have, 1000"),
             "refused with {error:?}"
         );
     }
