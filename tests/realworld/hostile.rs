@@ -129,9 +129,7 @@ fn half_frames_are_cut_after_the_timeout() {
         }
     });
     // An idle connection with nothing half done is no offence.
-    wait_until("their sockets are gone", || {
-        node.sockets() <= before
-    });
+    wait_until("their sockets are gone", || node.sockets() <= before);
 }
 
 /// A length field is four bytes that anybody can send. Whoever allocates by it can be killed by it.
@@ -397,8 +395,6 @@ fn resets_leave_nothing_behind() {
                 .unwrap();
         }
     });
-    wait_until("their sockets are gone", || {
-        node.sockets() <= before
-    });
+    wait_until("their sockets are gone", || node.sockets() <= before);
     node.stop();
 }
