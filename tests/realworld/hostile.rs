@@ -278,7 +278,8 @@ fn clients_that_never_read_cost_bounded_memory_and_are_cut() {
     }
     let before = node.resident_bytes();
     beside_a_good_client(&node, |gets_on| {
-        let mut stuck: Vec<Wire> = (0..CLIENTS)
+        let sockets = node.sockets();
+        let stuck: Vec<Wire> = (0..CLIENTS)
             .map(|_| {
                 let mut wire = node.connect_narrow();
                 for number in 0..500 {
@@ -299,7 +300,9 @@ fn clients_that_never_read_cost_bounded_memory_and_are_cut() {
         );
         // High water, one answer above it, and what a growing buffer takes while it moves.
         assert!(grown < CLIENTS as u64 * (8 << 20), "{grown} bytes more");
-        for wire in &mut stuck {
+        // Nobody reads before they are cut: that would be taken for a change of mind.
+        wait_until("they are cut", || node.sockets() <= sockets);
+        for wire in &stuck {
             until_closed(wire.stream());
         }
     });
