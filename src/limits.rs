@@ -132,6 +132,8 @@ pub const SLOW_UPLOAD_BYTES: u64 = 256 << 10;
 pub const BATCH_REPLY_BYTES_MAX: usize = 24 << 20;
 /// Multi-part requests that a shard coordinates at a time.
 pub const GATHERS_MAX: usize = 65_536;
+/// Frames of a connection whose keys are looked for in memory before the first of them is evaluated.
+pub const LOOK_AHEAD_FRAMES: usize = 16;
 /// How often connections are looked over for timeouts, in nanoseconds.
 pub const HOUSEKEEPING_NS: u64 = 500_000_000;
 /// Input that a connection may leave unread in memory beside one frame of the largest size.

@@ -35,7 +35,9 @@ fn a_thousand_connections_come_and_go_and_leave_nothing() {
     }
     let fair = wires.len() / by_shard.len();
     assert!(
-        by_shard.iter().all(|&here: &usize| here.abs_diff(fair) <= 1),
+        by_shard
+            .iter()
+            .all(|&here: &usize| here.abs_diff(fair) <= 1),
         "connections are spread evenly: {by_shard:?}"
     );
     for wire in &mut wires {

@@ -45,6 +45,7 @@ use crate::types::{KeyspaceId, MonoNanos, Now, ShardId};
 use connection::{Connection, Phase};
 use hub::Hub;
 use link::split_routed;
+use requests::LookAhead;
 
 /// What a driver needs to know.
 #[derive(Clone, Debug)]
@@ -381,17 +382,26 @@ impl<P: Clock + Disk + Net + Mesh<MeshBatch>> Driver<P> {
             }
         }
         loop {
-            if !self.may_go_on(id) {
-                return self.keep_input(now, id, &bytes[at..], true);
-            }
-            match split(&bytes[at..], self.config.frame_len_max()) {
-                Ok(Some((frame, consumed))) => {
-                    at += consumed;
-                    self.hub.connections[id.slot as usize].frame_since = None;
-                    self.request(now, id, frame);
+            // One frame alone is not worth a look ahead.
+            let mut ahead = match split(&bytes[at..], self.config.frame_len_max()) {
+                Ok(Some((_, consumed))) if at + consumed < bytes.len() => {
+                    self.look_ahead(&bytes[at..])
                 }
-                Ok(None) => return self.keep_input(now, id, &bytes[at..], false),
-                Err(error) => return self.refuse_stream(id, &error),
+                _ => LookAhead::default(),
+            };
+            for place in &mut ahead.places {
+                if !self.may_go_on(id) {
+                    return self.keep_input(now, id, &bytes[at..], true);
+                }
+                match split(&bytes[at..], self.config.frame_len_max()) {
+                    Ok(Some((frame, consumed))) => {
+                        at += consumed;
+                        self.hub.connections[id.slot as usize].frame_since = None;
+                        self.request(now, id, frame, place.take());
+                    }
+                    Ok(None) => return self.keep_input(now, id, &bytes[at..], false),
+                    Err(error) => return self.refuse_stream(id, &error),
+                }
             }
         }
     }
