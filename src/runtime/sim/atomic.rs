@@ -27,7 +27,11 @@ pub(super) fn check_atomic(
         let Outcome::Saw { version, value, .. } = &audit(id)?.outcome else {
             return None;
         };
-        wrote(entry(id), value.as_ref()).then_some(*version)
+        // A touch writes the same value again, at another version.
+        let touched = history.keys[&id.place].iter().any(|entry| {
+            matches!(entry.act, Act::Touch(_) | Act::Persist) && entry.outcome != Outcome::Refused
+        });
+        (wrote(entry(id), value.as_ref()) && !touched).then_some(*version)
     });
     let Some(version) = written else {
         return Ok(());
