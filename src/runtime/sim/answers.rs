@@ -149,9 +149,7 @@ impl World {
         };
         // A scan has no place in the order of a connection's requests.
         let aside = u32::MAX - client as u32;
-        let entry = self
-            .history
-            .ask(pending.invoked, 0, aside, place, Act::Missed);
+        let entry = self.history.ask(pending.invoked, aside, place, Act::Missed);
         let outcome = Outcome::Saw {
             version: item.version,
             timestamp_ms: item.timestamp_ms,
@@ -171,10 +169,10 @@ impl World {
                     keyspace: scan.keyspace,
                     key,
                 };
-                self.request_next += 1;
                 // Of no connection: it is a moment in a span, not a request.
-                let aside = u32::MAX / 2 + self.request_next;
-                let entry = self.history.ask(scan.began, 0, aside, place, Act::Missed);
+                self.moments += 1;
+                let aside = u32::MAX / 2 + self.moments;
+                let entry = self.history.ask(scan.began, aside, place, Act::Missed);
                 self.history.tell(self.now, entry, Outcome::Absent);
             }
         }

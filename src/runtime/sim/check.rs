@@ -202,6 +202,12 @@ impl Checker<'_> {
                 .any(|entry| entry.invoked < to && entry.closed >= from)
     }
 
+    fn may_have_been_touched(&self) -> bool {
+        self.open
+            .iter()
+            .any(|number| matches!(self.entries[*number].act, Act::Touch(_) | Act::Persist))
+    }
+
     fn may_have_been_flushed(&self, from: Time, to: Time) -> bool {
         self.flushes.iter().any(|flush| {
             let end = if flush.is_certain {
@@ -243,8 +249,9 @@ impl Checker<'_> {
                 (Content::Present(seen), true) => Content::Present(seen.clone()),
                 _ => after,
             };
-            let is_guess =
-                entry.outcome == Outcome::Unknown && !matches!(entry.act, Act::Put { .. });
+            // What has this value may have been written by the put itself, or by a touch of unknown outcome after it.
+            let is_guess = entry.outcome == Outcome::Unknown
+                && (!matches!(entry.act, Act::Put { .. }) || self.may_have_been_touched());
             expiry = match is_guess {
                 true => None,
                 false => expiry_after(entry, found.timestamp_ms, expiry),

@@ -3,9 +3,10 @@
 use std::collections::VecDeque;
 
 use super::action::{Act, Action};
+use super::atomic::check_atomic;
 use super::check::check_key;
 use super::disk::Death;
-use super::history::{Outcome, Time};
+use super::history::{EntryId, Outcome, Time};
 use super::losses;
 use super::ports::SimPorts;
 use super::random::Random;
@@ -332,6 +333,13 @@ impl World {
         }
         if std::mem::take(&mut self.losses_due) {
             losses::settle(self, began)?;
+        }
+        for batch in std::mem::take(&mut self.atomics) {
+            let unknown =
+                |id: &EntryId| self.history.keys[&id.place][id.index].outcome == Outcome::Unknown;
+            if batch.iter().all(unknown) {
+                check_atomic(&self.history, &batch, began)?;
+            }
         }
         let places: Vec<_> = self.history.keys.keys().copied().collect();
         for place in places {

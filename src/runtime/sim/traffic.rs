@@ -4,7 +4,7 @@ use corduroy_proto_wire::{CONNECTION_REQUEST_ID, Hello, PREAMBLE, Request, Respo
 
 use super::action::Action;
 use super::client::Pending;
-use super::history::{Flush, Place, Time};
+use super::history::{EntryId, Flush, Place, Time};
 use super::ports::Socket;
 use super::world::{Event, Phase, World};
 use crate::ports::ConnectionId;
@@ -181,24 +181,25 @@ impl World {
         let pipe = self.clients[number]
             .pipe
             .expect("a client that asks has a connection");
-        self.request_next += 1;
         self.tally.requests += 1;
-        let request = self.request_next;
         let acts = match &action {
             Action::One(key, act) => vec![(*key, act.clone())],
             Action::Batch(acts) | Action::Atomic(acts) => acts.clone(),
             _ => Vec::new(),
         };
-        let entries = acts
+        let entries: Vec<EntryId> = acts
             .into_iter()
             .map(|(key, act)| {
                 let place = Place {
                     keyspace: KEYSPACE,
                     key,
                 };
-                self.history.ask(self.now, request, pipe, place, act)
+                self.history.ask(self.now, pipe, place, act)
             })
             .collect();
+        if matches!(action, Action::Atomic(_)) {
+            self.atomics.push(entries.clone());
+        }
         let flush = (action == Action::Flush).then(|| {
             self.history.flushes.push(Flush {
                 keyspace: KEYSPACE,

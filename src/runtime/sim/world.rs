@@ -13,7 +13,7 @@ use super::action::Keys;
 use super::client::Client;
 use super::disk::SimDisk;
 use super::habits::Habits;
-use super::history::{History, Place, Time};
+use super::history::{EntryId, History, Place, Time};
 use super::ports::{Effect, SimPorts};
 use super::random::{Random, spread};
 use super::storage::InFlight;
@@ -91,8 +91,9 @@ pub(super) struct World {
     pub(super) keys: Keys,
     pub(super) history: History,
     pub(super) phase: Phase,
-    /// Numbers the requests, and what they wrote.
-    pub(super) request_next: u32,
+    /// Numbers the keys that scans missed.
+    pub(super) moments: u32,
+    /// Numbers what is written.
     pub(super) writer: u32,
     /// When this life of the process began, and the one before.
     pub(super) life_began: Time,
@@ -100,6 +101,8 @@ pub(super) struct World {
     pub(super) died_at: Time,
     /// The last death may have cost acknowledged writes.
     pub(super) losses_due: bool,
+    /// Atomic batches that may have to be judged by the next audit.
+    pub(super) atomics: Vec<Vec<EntryId>>,
     /// The key whose history does not add up.
     pub(super) suspect: Option<Place>,
     pub(super) tally: Tally,
@@ -208,12 +211,13 @@ impl World {
             clients,
             history: History::new(1_700_000_000_000),
             phase: Phase::Load,
-            request_next: 0,
+            moments: 0,
             writer: 0,
             life_began: 0,
             life_before: 0,
             died_at: 0,
             losses_due: false,
+            atomics: Vec::new(),
             suspect: None,
             tally: Tally::default(),
             trace: Trace {
