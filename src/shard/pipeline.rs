@@ -20,7 +20,7 @@ use corduroy_proto_wire::{Body, ItemResult, Response, Status};
 
 use super::origin::{Replies, ShardReply};
 use super::staging::{
-    Batch, OverlayKey, PendingBody, PendingItem, PendingPlace, PendingReply, Previous,
+    Batch, Effect, OverlayKey, PendingBody, PendingItem, PendingPlace, PendingReply, Previous,
 };
 use super::{Shard, SyncMode};
 use crate::limits;
@@ -347,9 +347,16 @@ impl Shard {
 
     /// The batch's effects, those of one partition together, each partition's in the order in which they were staged.
     fn block_order(&self) -> Vec<u32> {
-        let mut order: Vec<u32> = (0..self.batch.effects.len() as u32).collect();
-        order.sort_by_key(|&effect| self.batch.effects[effect as usize].partition);
-        order
+        // Keyspace, partition and number fit into one integer each, and sorting integers needs no stability.
+        let key = |(number, effect): (usize, &Effect)| {
+            let partition = effect.partition;
+            u128::from(partition.keyspace.0) << 64
+                | u128::from(partition.index) << 32
+                | number as u128
+        };
+        let mut keys: Vec<u128> = self.batch.effects.iter().enumerate().map(key).collect();
+        keys.sort_unstable();
+        keys.into_iter().map(|key| key as u32).collect()
     }
 
     fn write_block(
