@@ -497,7 +497,7 @@ fn driver_config(config: &Config, shard: ShardId, connections_max: usize) -> Dri
         handshake_timeout_ns: nanos(config.handshake_timeout),
         idle_timeout_ns: config.idle_timeout.map_or(0, nanos),
         stall_timeout_ns: nanos(config.stall_timeout),
-        server_name: concat!("corduroy ", env!("CARGO_PKG_VERSION")).to_owned(),
+        server_name: concat!("corduroy/", env!("CARGO_PKG_VERSION")).to_owned(),
     }
 }
 

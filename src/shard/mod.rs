@@ -48,6 +48,7 @@ mod tests;
 use corduroy_proto_wire::{Body, Request, Response, Status};
 
 pub use keyspaces::Keyspace;
+pub use lookup::{KeyPlace, Whereabouts};
 pub use origin::{GatherId, Origin, Replies, ShardCommand, ShardReply, Target};
 pub use replay::Earlier;
 pub use scan::{OwnedScanItem, ScanPage, ScanStep};
@@ -214,6 +215,39 @@ impl Shard {
         }
     }
 
+    /// Evaluates a get whose place is known already: see [`Shard::whereabouts`].
+    #[inline]
+    pub fn get_at(
+        &mut self,
+        now: Now,
+        origin: Origin,
+        keyspace: KeyspaceId,
+        key: &[u8],
+        place: KeyPlace,
+        out: &mut impl Replies,
+    ) {
+        let known = self.keyspaces.get(place.keyspace);
+        assert!(
+            known.is_some_and(|known| known.id() == keyspace),
+            "a place is used before the keyspaces change"
+        );
+        if !self.waiting.is_idle()
+            || self
+                .get(now, origin, keyspace, key, Some(place), out)
+                .is_err()
+        {
+            self.execute(
+                now,
+                origin,
+                &Request::Get {
+                    keyspace: keyspace.0,
+                    key,
+                },
+                out,
+            );
+        }
+    }
+
     fn evaluate(
         &mut self,
         now: Now,
@@ -223,7 +257,7 @@ impl Shard {
     ) -> Result<(), Stop> {
         match request {
             Request::Get { keyspace, key } => {
-                self.get(now, origin, KeyspaceId(*keyspace), key, out)
+                self.get(now, origin, KeyspaceId(*keyspace), key, None, out)
             }
             Request::Exists { keyspace, key } => {
                 self.exists(now, origin, KeyspaceId(*keyspace), key, out)

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use corduroy_proto_wire::{Body, CONNECTION_REQUEST_ID, Response, Status};
 use flume::Sender;
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 use thiserror::Error;
@@ -184,9 +185,9 @@ impl Dealer {
 
     fn deal(&mut self, socket: Socket) {
         let Some(seat) = self.seats.take() else {
-            drop(socket);
-            self.refused += 1;
             let max = self.seats.max();
+            refuse(&socket, max);
+            self.refused += 1;
             if self.may_log() {
                 let refused = std::mem::take(&mut self.refused);
                 tracing::warn!(
@@ -214,6 +215,7 @@ impl Dealer {
         self.pulses[shard].sent_to();
     }
 
+    /// The node goes on accepting, whatever the error: it is the network's, or passes.
     fn survive(&mut self, error: &io::Error) {
         if self.stopping.load(Ordering::Acquire) {
             return;
@@ -240,4 +242,21 @@ impl Dealer {
         }
         may
     }
+}
+
+/// Tells a client that there is no place for it. It is told once and not waited for.
+fn refuse(socket: &Socket, connections_max: usize) {
+    let reason = format!("the node has all the connections that it may have, {connections_max}");
+    let mut frame = Vec::new();
+    let refusal = Response {
+        status: Status::LimitExceeded,
+        version: 0,
+        timestamp_ms: 0,
+        body: Body::Error(&reason),
+    };
+    refusal.encode(CONNECTION_REQUEST_ID, &mut frame);
+    // What can't be told is not worth waiting for either: the connection's end says it, too.
+    let _ = socket.set_nonblocking(true);
+    let _ = socket.send(&frame);
+    let _ = socket.shutdown(std::net::Shutdown::Write);
 }
