@@ -39,6 +39,14 @@ impl World {
                 }
                 Ok(())
             }
+            Action::Create(..) | Action::Drop(_) => self.keyspace_changed(&pending, response),
+            Action::List => match &response.body {
+                Body::Keyspaces(listed) => {
+                    let listed = self.catalog.check(pending.invoked, self.now, listed);
+                    listed.map_err(|reason| format!("client {client}: {reason}"))
+                }
+                _ => Err(format!("a list of keyspaces came as {response:?}")),
+            },
             Action::Ping(len) => match response.body {
                 Body::Value(payload) if payload == vec![7; *len] => Ok(()),
                 _ => Err(format!("a ping of {len} bytes came back as {response:?}")),
@@ -47,6 +55,29 @@ impl World {
                 Err(format!("{:?} failed: {response:?}", pending.action))
             }
             _ => Ok(()),
+        }
+    }
+
+    fn keyspace_changed(
+        &mut self,
+        pending: &Pending,
+        response: &Response<'_>,
+    ) -> Result<(), String> {
+        let change = pending.change.expect("a change is noted when it is asked");
+        match (&pending.action, response.status, &response.body) {
+            (Action::Create(..), Status::Ok, Body::Keyspaces(made)) if made.len() == 1 => {
+                self.catalog.made(self.now, change, made[0].id)
+            }
+            (Action::Drop(_), Status::Ok, _) => {
+                self.catalog.dropped(self.now, change);
+                Ok(())
+            }
+            (_, Status::Ok, _) => Err(format!("{:?} came as {response:?}", pending.action)),
+            (_, Status::OutcomeUnknown, _) => Ok(()),
+            _ => {
+                self.catalog.refused(self.now, change);
+                Ok(())
+            }
         }
     }
 

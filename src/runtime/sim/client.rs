@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use corduroy_proto_wire::{Body, Cursor, ItemResult, Response, Status, Ttl};
 
 use super::action::{Act, Action, KeyNumber, Keys, When};
+use super::catalog::ChangeId;
 use super::habits::Habits;
 use super::history::{EntryId, History, Outcome, Place, Time};
 use super::random::Random;
@@ -17,6 +18,8 @@ pub(super) struct Pending {
     /// One for each key that it names, in their order.
     pub(super) entries: Vec<EntryId>,
     pub(super) invoked: Time,
+    /// Which change of the keyspaces it is.
+    pub(super) change: Option<ChangeId>,
     /// Which flush of the history it is.
     pub(super) flush: Option<usize>,
 }
@@ -149,6 +152,14 @@ impl Client {
             Kind::Status => Action::Status,
             Kind::Ping => Action::Ping(self.random.skewed(2000) as usize),
             Kind::List => Action::List,
+            Kind::Keyspace => {
+                let name = ["a", "b"][self.random.index(2)].to_owned();
+                match self.random.below(4) {
+                    0 => Action::List,
+                    1 => Action::Drop(name),
+                    _ => Action::Create(name, self.random.between(0, 9) as u16),
+                }
+            }
         })
     }
 }
@@ -165,6 +176,7 @@ pub(super) enum Kind {
     Status,
     Ping,
     List,
+    Keyspace,
 }
 
 struct Chooser<'a> {

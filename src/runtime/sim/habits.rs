@@ -75,7 +75,8 @@ impl Habits {
             (Kind::Flush, 1),
             (Kind::Status, 1),
             (Kind::Ping, 2),
-            (Kind::List, 1),
+            (Kind::List, 2),
+            (Kind::Keyspace, 4),
         ];
         for (kind, weight) in others {
             let percent = if kind == Kind::Flush { 25 } else { 60 };

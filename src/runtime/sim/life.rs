@@ -297,6 +297,7 @@ impl World {
         let began = self.now;
         let script: VecDeque<Action> = (0..self.keys.len() as u16)
             .map(|key| Action::One(key, Act::Get))
+            .chain([Action::List])
             .collect();
         self.clients[auditor].script = Some(script);
         self.clients[auditor].depth = 4;

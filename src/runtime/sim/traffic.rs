@@ -210,6 +210,11 @@ impl World {
             });
             self.history.flushes.len() - 1
         });
+        let change = match &action {
+            Action::Create(name, _) => Some(self.catalog.make(self.now, name)),
+            Action::Drop(name) => Some(self.catalog.drop(self.now, name)),
+            _ => None,
+        };
         let client = &mut self.clients[number];
         let id = client.request_next;
         client.request_next += 1;
@@ -228,6 +233,7 @@ impl World {
                 entries,
                 invoked: self.now,
                 flush,
+                change,
             },
         );
         self.deliver_to_server(pipe);

@@ -10,6 +10,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 
 use super::action::Keys;
+use super::catalog::Catalog;
 use super::client::Client;
 use super::disk::SimDisk;
 use super::habits::Habits;
@@ -103,6 +104,7 @@ pub(super) struct World {
     pub(super) losses_due: bool,
     /// Atomic batches that may have to be judged by the next audit.
     pub(super) atomics: Vec<Vec<EntryId>>,
+    pub(super) catalog: Catalog,
     /// The key whose history does not add up.
     pub(super) suspect: Option<Place>,
     pub(super) tally: Tally,
@@ -218,6 +220,7 @@ impl World {
             died_at: 0,
             losses_due: false,
             atomics: Vec::new(),
+            catalog: Catalog::default(),
             suspect: None,
             tally: Tally::default(),
             trace: Trace {
