@@ -209,7 +209,13 @@ struct SmallFilesystem<'a>(&'a Path);
 impl SmallFilesystem<'_> {
     fn mount<'a>(at: &'a Path, size: &str) -> Option<SmallFilesystem<'a>> {
         let output = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", &format!("size={size}"), "corduroy-test"])
+            .args([
+                "-t",
+                "tmpfs",
+                "-o",
+                &format!("size={size}"),
+                "corduroy-test",
+            ])
             .arg(at)
             .output();
         output

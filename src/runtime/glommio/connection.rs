@@ -67,8 +67,8 @@ enum State {
 impl AsFd for Socket {
     fn as_fd(&self) -> BorrowedFd<'_> {
         let descriptor = self.stream.borrow().as_raw_fd();
-        // SAFETY: the stream owns the descriptor, is owned by `self`, and never gives it up before it is dropped.
         #[expect(unsafe_code, reason = "glommio's stream does not implement AsFd")]
+        // SAFETY: the stream owns the descriptor, is owned by `self`, and never gives it up before it is dropped.
         unsafe {
             BorrowedFd::borrow_raw(descriptor)
         }
@@ -77,11 +77,11 @@ impl AsFd for Socket {
 
 impl Socket {
     pub(super) fn new(socket: OwnedFd, seat: Seat) -> Socket {
-        // SAFETY: the descriptor is a connected stream socket, and its ownership goes over to the stream.
         #[expect(
             unsafe_code,
             reason = "the only way to make glommio's stream of a socket"
         )]
+        // SAFETY: the descriptor is a connected stream socket, and its ownership goes over to the stream.
         let stream = unsafe { TcpStream::from_raw_fd(socket.into_raw_fd()) };
         Socket {
             stream: RefCell::new(stream),
