@@ -27,7 +27,7 @@ use rustix::net::{SendFlags, Shutdown};
 
 use super::core::Core;
 use super::seats::Seat;
-use super::turn::Signal;
+use super::turn::{Signal, yield_once};
 use crate::limits;
 use crate::ports::ConnectionId;
 use crate::runtime::driver::Flow;
@@ -221,6 +221,8 @@ impl Socket {
 
 /// Waits until a full socket has room, sends the next slice of the connection's output, and tells the driver.
 pub(super) async fn write(core: Rc<Core>, id: ConnectionId, socket: Rc<Socket>) {
+    // A spawned task runs at once, and the driver is in the middle of the turn that spawned this one.
+    yield_once().await;
     let failed = poll_fn(|context| {
         if matches!(socket.state.get(), State::Closing | State::Gone) {
             return Poll::Ready(false);
