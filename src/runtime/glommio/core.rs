@@ -243,26 +243,30 @@ impl Core {
     pub(super) async fn run_turns(&self) {
         loop {
             self.turn.taken().await;
-            let mut driver = self.driver.borrow_mut();
-            for to in driver.ports().mesh.take_full() {
-                driver.mesh_ready(to);
-            }
-            let end = driver.end_turn();
-            let mut deadline = end.deadline;
-            if driver.ports().mesh.is_full() {
-                let retry = MonoNanos(self.clock.now().mono.0 + limits::MESH_RETRY_NS);
-                deadline = Some(deadline.map_or(retry, |deadline| deadline.min(retry)));
-            }
-            self.state.turn_ended(&driver);
-            drop(driver);
-            self.alarm.set(deadline);
-            self.pulse
-                .turn_ended(self.delivered.replace(false), self.alarm.armed());
-            if end.again {
+            if self.end_turn() {
                 yield_once().await;
                 self.turn.give();
             }
         }
+    }
+
+    /// Ends a turn, and sees to the next. Answers whether that is due at once.
+    fn end_turn(&self) -> bool {
+        let mut driver = self.driver.borrow_mut();
+        for to in driver.ports().mesh.take_full() {
+            driver.mesh_ready(to);
+        }
+        let end = driver.end_turn();
+        let mut deadline = end.deadline;
+        if driver.ports().mesh.is_full() {
+            let retry = MonoNanos(self.clock.now().mono.0 + limits::MESH_RETRY_NS);
+            deadline = Some(deadline.map_or(retry, |deadline| deadline.min(retry)));
+        }
+        self.state.turn_ended(&driver);
+        self.alarm.set(deadline);
+        self.pulse
+            .turn_ended(self.delivered.replace(false), self.alarm.armed());
+        end.again
     }
 
     /// Ends a turn whenever its deadline has come.
@@ -432,6 +436,8 @@ impl Disk for GlommioPorts {
             _ => None,
         };
         glommio::spawn_local(async move {
+            // A spawned task runs at once, and this is the driver's call: it must be over before its completion can come.
+            yield_once().await;
             let outcome = files.carry_out(operation).await;
             if let Some(told) = told {
                 let outcome = match &outcome {
