@@ -26,6 +26,7 @@ mod segments;
 mod state;
 mod turn;
 mod watchdog;
+mod writer;
 
 pub use acceptor::{Acceptor, ListenError};
 pub use connection::Arrival;
