@@ -113,7 +113,7 @@ impl Core {
                 turn: Signal::default(),
                 delivered: Cell::new(false),
                 scratch: RefCell::new(vec![0; limits::RECEIVE_SLICE_BYTES].into_boxed_slice()),
-                alarm: Alarm::default(),
+                alarm: Alarm::new(Arc::clone(&pulse)),
                 clock,
                 state,
                 pulse,
@@ -193,8 +193,7 @@ impl Core {
         }
         self.state.turn_ended(&driver);
         self.alarm.set(deadline);
-        self.pulse
-            .turn_ended(self.delivered.replace(false), self.alarm.armed());
+        self.pulse.turn_ended(self.delivered.replace(false));
         end.again
     }
 
