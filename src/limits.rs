@@ -132,6 +132,8 @@ pub const SLOW_UPLOAD_BYTES: u64 = 256 << 10;
 pub const BATCH_REPLY_BYTES_MAX: usize = 24 << 20;
 /// Multi-part requests that a shard coordinates at a time.
 pub const GATHERS_MAX: usize = 65_536;
+/// Frames of a connection whose keys are looked for in memory before the first of them is evaluated.
+pub const LOOK_AHEAD_FRAMES: usize = 16;
 /// How often connections are looked over for timeouts, in nanoseconds.
 pub const HOUSEKEEPING_NS: u64 = 500_000_000;
 /// Input that a connection may leave unread in memory beside one frame of the largest size.
@@ -154,6 +156,8 @@ pub const PREPARE_SYNC_BYTES: u64 = 4 << 20;
 pub const MESH_RETRY_NS: u64 = 1_000_000;
 /// Connections that wait to be accepted by the node, in the kernel.
 pub const ACCEPT_BACKLOG: i32 = 4096;
+/// Most connections that one look at an executor's epoll set answers for.
+pub const READY_EVENTS_MAX: usize = 256;
 /// How long a connection that the node has closed may go on sending before its socket is closed, in nanoseconds.
 pub const LINGER_NS: u64 = 1_000_000_000;
 /// How much it may send until then, in bytes.

@@ -45,9 +45,12 @@ mod writes;
 #[cfg(test)]
 mod tests;
 
+use std::cell::Cell;
+
 use corduroy_proto_wire::{Body, Request, Response, Status};
 
 pub use keyspaces::Keyspace;
+pub use lookup::{KeyPlace, Whereabouts};
 pub use origin::{GatherId, Origin, Replies, ShardCommand, ShardReply, Target};
 pub use replay::Earlier;
 pub use scan::{OwnedScanItem, ScanPage, ScanStep};
@@ -114,6 +117,8 @@ pub struct Shard {
     pipeline: Pipeline,
     waiting: Waiting,
     statistics: Statistics,
+    /// Where the key of the request in hand is, if the caller has found that out.
+    known_place: Cell<Option<KeyPlace>>,
     /// During replay: records that expire by then are not kept.
     wall_floor: WallMillis,
 }
@@ -170,6 +175,7 @@ impl Shard {
             pipeline: Pipeline::default(),
             waiting: Waiting::default(),
             statistics: Statistics::new(),
+            known_place: Cell::new(None),
             wall_floor: WallMillis(0),
             config,
         }
@@ -180,10 +186,15 @@ impl Shard {
     #[must_use]
     #[inline]
     pub fn has_room(&self) -> bool {
-        self.batch.arena.len() < self.arena_max()
-            && self.batch.effects.len() < limits::BATCH_EFFECTS_MAX
+        !self.batch_is_full()
             && self.batch.replies.len() < limits::BATCH_REPLIES_MAX
             && self.waiting.bytes() < limits::WAITING_BYTES_MAX
+    }
+
+    /// Whether the batch has as many effects as one block shall hold.
+    fn batch_is_full(&self) -> bool {
+        self.batch.arena.len() >= self.arena_max()
+            || self.batch.effects.len() >= limits::BATCH_EFFECTS_MAX
     }
 
     fn arena_max(&self) -> usize {
@@ -207,6 +218,28 @@ impl Shard {
             Err(Stop::Refused(refusal)) => self.refuse(origin, &refusal, out),
             Err(stop) => self.wait(origin, request, stop),
         }
+    }
+
+    /// As [`Shard::execute`], of a request on one key whose place is known already: see [`Shard::whereabouts`].
+    #[inline]
+    pub fn execute_at(
+        &mut self,
+        now: Now,
+        origin: Origin,
+        place: KeyPlace,
+        request: &Request<'_>,
+        out: &mut impl Replies,
+    ) {
+        let known = self.keyspaces.get(place.keyspace);
+        assert!(
+            known.is_some_and(|known| known.id() == place.partition.keyspace),
+            "a place is used before the keyspaces change"
+        );
+        if self.waiting.is_idle() {
+            self.known_place.set(Some(place));
+        }
+        self.execute(now, origin, request, out);
+        self.known_place.set(None);
     }
 
     fn evaluate(

@@ -143,12 +143,12 @@ pub(super) struct Pending {
     pub(super) len: u32,
     /// Who wrote it. A read over the same connection must see it, so waits for it; others read what is committed.
     pub(super) writer: Origin,
-    /// More than one connection has uncommitted effects on the key: then every reader waits.
+    /// More than one connection has uncommitted effects on the key, or was told of one: then every reader waits.
     pub(super) shared: bool,
 }
 
 /// Overlay keys hold a keyed hash already: hashing it again would only cost time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct OverlayKey {
     pub(super) partition: PartitionId,
     pub(super) hash: KeyHash,

@@ -1,11 +1,15 @@
 //! Requests that can't be evaluated yet: their record is on disk, or they must see a commit first.
 //!
 //! A request never resumes in the middle. When what it waits for is there, it is evaluated again from its start, with the
-//! record read from disk pinned in memory meanwhile; so atomicity needs no locks. Requests on one key wait in one queue and
-//! leave it in order; a new request on a key that has a queue joins it. Only the first of a queue has reads under way.
+//! record read from disk pinned in memory meanwhile; so atomicity needs no locks.
+//!
+//! Each key that something waits for has a **queue**. A request that waits stands in the queues of all its keys, and so does each
+//! later one on any of them, whether it would have to wait for itself or not: that keeps the order of requests on a key. A request is
+//! evaluated when it is the first in all its queues. As requests enter their queues in one go, the oldest of all is the first
+//! in each of its own, so there is always one that can go on.
 //!
 //! Everything here is bounded by `WAITING_BYTES_MAX`: the driver stops taking requests before it is exceeded by more than
-//! the one request that crossed it.
+//! the one request that crossed it. What may go on at once is bounded by the batch: once that is full, the rest waits for its commit.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -20,7 +24,7 @@ use crate::storage::format::Record;
 use crate::types::{KeyspaceId, Now, Position};
 
 /// What waits in one line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 enum QueueId {
     Key(OverlayKey),
     /// A scan: nothing queues behind it.
@@ -43,19 +47,31 @@ impl Task {
     }
 }
 
+/// Names something that waits, in the order of arrival.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+struct WaiterId(u64);
+
+#[derive(Debug)]
+struct Waiter {
+    origin: Origin,
+    task: Task,
+    /// The queues that it stands in; no two are the same.
+    queues: Vec<QueueId>,
+    /// Reads that it waits for.
+    missing: usize,
+}
+
 #[derive(Debug, Default)]
 struct Queue {
-    tasks: VecDeque<(Origin, Task)>,
-    /// Reads that the first task waits for.
-    missing: usize,
-    /// Records kept for the tasks of this queue.
+    waiters: VecDeque<WaiterId>,
+    /// Records kept for those in this queue.
     pinned: Vec<Position>,
 }
 
 #[derive(Debug)]
 struct Read {
     len: u32,
-    queues: Vec<QueueId>,
+    waiters: Vec<WaiterId>,
 }
 
 #[derive(Debug)]
@@ -67,12 +83,13 @@ struct Warm {
 /// Everything that waits in a shard.
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
+    waiters: HashMap<WaiterId, Waiter>,
     queues: HashMap<QueueId, Queue>,
     reads: HashMap<Position, Read>,
     warm: HashMap<Position, Warm>,
     to_submit: Vec<Position>,
-    for_commit: Vec<QueueId>,
-    alone_next: u64,
+    for_commit: Vec<WaiterId>,
+    waiter_next: u64,
     bytes: usize,
     cold_reads: u64,
 }
@@ -89,7 +106,7 @@ impl Waiting {
     }
 
     pub(super) fn requests(&self) -> usize {
-        self.queues.values().map(|queue| queue.tasks.len()).sum()
+        self.waiters.len()
     }
 
     pub(super) fn cold_reads(&self) -> u64 {
@@ -117,87 +134,132 @@ impl Waiting {
         }
     }
 
-    /// Notes what the first task of a queue needs.
-    fn need(&mut self, id: QueueId, stop: Stop) {
+    /// Puts a request or a scan into its queues.
+    fn enter(&mut self, queues: Vec<QueueId>, origin: Origin, task: Task) -> WaiterId {
+        let id = self.next_id();
+        self.bytes += task.bytes();
+        for queue in &queues {
+            self.queues.entry(*queue).or_default().waiters.push_back(id);
+        }
+        let waiter = Waiter {
+            origin,
+            task,
+            queues,
+            missing: 0,
+        };
+        self.waiters.insert(id, waiter);
+        id
+    }
+
+    fn next_id(&mut self) -> WaiterId {
+        self.waiter_next += 1;
+        WaiterId(self.waiter_next)
+    }
+
+    fn waiter(&mut self, id: WaiterId) -> &mut Waiter {
+        self.waiters
+            .get_mut(&id)
+            .expect("a waiter stays until it was evaluated to its end")
+    }
+
+    fn queue(&mut self, id: QueueId) -> &mut Queue {
+        self.queues
+            .get_mut(&id)
+            .expect("a queue stays while something stands in it")
+    }
+
+    /// Notes what a waiter that is the first in its queues needs.
+    fn need(&mut self, id: WaiterId, stop: Stop) {
         match stop {
             Stop::Commit => self.for_commit.push(id),
             Stop::Cold(records) => {
-                let queue = self
-                    .queues
-                    .get_mut(&id)
-                    .expect("the queue that waits is there");
-                queue.missing = records.len();
+                self.waiter(id).missing = records.len();
                 for (position, len) in records {
                     let read = self.reads.entry(position).or_insert_with(|| {
                         self.to_submit.push(position);
                         self.bytes += len as usize;
                         Read {
                             len,
-                            queues: Vec::new(),
+                            waiters: Vec::new(),
                         }
                     });
-                    read.queues.push(id);
+                    read.waiters.push(id);
                 }
             }
             Stop::Refused(_) => unreachable!("a refused request does not wait"),
         }
     }
+
+    /// Whether a waiter is the first in all its queues.
+    fn is_first(&self, id: WaiterId) -> bool {
+        self.waiters[&id]
+            .queues
+            .iter()
+            .all(|queue| self.queues[queue].waiters.front() == Some(&id))
+    }
+
+    /// Takes a waiter out of its queues and adds those that are the first in theirs now.
+    fn leave(&mut self, id: WaiterId, next: &mut VecDeque<WaiterId>) {
+        let waiter = self
+            .waiters
+            .remove(&id)
+            .expect("a waiter leaves its queues once");
+        self.bytes -= waiter.task.bytes();
+        for queue_id in &waiter.queues {
+            let queue = self.queue(*queue_id);
+            let first = queue.waiters.pop_front();
+            assert_eq!(first, Some(id), "the first in its queues leaves them");
+            if queue.waiters.is_empty() {
+                let queue = self.queues.remove(queue_id).expect("it was there just now");
+                self.unpin(queue.pinned);
+            }
+        }
+        for queue in &waiter.queues {
+            let first = self
+                .queues
+                .get(queue)
+                .and_then(|queue| queue.waiters.front());
+            if let Some(&first) = first
+                && self.is_first(first)
+                && !next.contains(&first)
+            {
+                next.push_back(first);
+            }
+        }
+    }
 }
 
 impl Shard {
-    /// If earlier requests on the same key wait, puts this one behind them.
+    /// If earlier requests on the same keys wait, puts this one behind them.
     pub(super) fn queued_behind(&mut self, origin: Origin, request: &Request<'_>) -> bool {
-        let Some(id) = self.busy_queue(request) else {
+        let queues = self.queues_of(request);
+        let is_busy = |id: &QueueId| self.waiting.queues.contains_key(id);
+        if !queues.iter().any(is_busy) {
             return false;
-        };
-        let task = Task::Request(encode(request));
-        self.waiting.bytes += task.bytes();
+        }
         self.waiting
-            .queues
-            .get_mut(&id)
-            .expect("a busy queue is there")
-            .tasks
-            .push_back((origin, task));
+            .enter(queues, origin, Task::Request(encode(request)));
         true
     }
 
     /// Puts a request that could not be evaluated into line.
     pub(super) fn wait(&mut self, origin: Origin, request: &Request<'_>, stop: Stop) {
+        let queues = self.queues_of(request);
+        assert!(!queues.is_empty(), "a request that waits is about a key");
         let id = self
-            .queue_ids(request)
-            .next()
-            .expect("a request that waits is about a key");
-        self.enqueue(id, origin, Task::Request(encode(request)), stop);
+            .waiting
+            .enter(queues, origin, Task::Request(encode(request)));
+        self.waiting.need(id, stop);
     }
 
     /// Puts a scan's step into line.
     pub(super) fn wait_scan(&mut self, origin: Origin, step: ScanStep, stop: Stop) {
-        self.waiting.alone_next += 1;
-        self.enqueue(
-            QueueId::Alone(self.waiting.alone_next),
-            origin,
-            Task::Scan(step),
-            stop,
-        );
-    }
-
-    fn enqueue(&mut self, id: QueueId, origin: Origin, task: Task, stop: Stop) {
-        self.waiting.bytes += task.bytes();
-        self.waiting
-            .queues
-            .entry(id)
-            .or_default()
-            .tasks
-            .push_back((origin, task));
+        let queue = QueueId::Alone(self.waiting.next_id().0);
+        let id = self.waiting.enter(vec![queue], origin, Task::Scan(step));
         self.waiting.need(id, stop);
     }
 
-    fn busy_queue(&self, request: &Request<'_>) -> Option<QueueId> {
-        self.queue_ids(request)
-            .find(|id| self.waiting.queues.contains_key(id))
-    }
-
-    fn queue_ids<'a>(&'a self, request: &Request<'a>) -> impl Iterator<Item = QueueId> + use<'a> {
+    fn queues_of(&self, request: &Request<'_>) -> Vec<QueueId> {
         let (keyspace, keys): (u32, Vec<&[u8]>) = match *request {
             Request::Get { keyspace, key }
             | Request::Exists { keyspace, key }
@@ -214,9 +276,15 @@ impl Shard {
             } => (keyspace, items.iter().map(item_key).collect()),
             _ => (0, Vec::new()),
         };
-        keys.into_iter()
-            .filter_map(move |key| self.locate(KeyspaceId(keyspace), key).ok())
-            .map(|place| QueueId::Key(place.overlay_key()))
+        let mut queues: Vec<QueueId> = Vec::with_capacity(keys.len());
+        for key in keys {
+            if let Ok(place) = self.locate(KeyspaceId(keyspace), key) {
+                queues.push(QueueId::Key(place.overlay_key()));
+            }
+        }
+        queues.sort_unstable();
+        queues.dedup();
+        queues
     }
 
     /// Hands the reads that requests wait for to the disk.
@@ -264,52 +332,40 @@ impl Shard {
             )
         });
         self.waiting.bytes += record.as_ref().map_or(0, Vec::len);
-        self.waiting.warm.insert(
-            position,
-            Warm {
-                record,
-                pins: read.queues.len(),
-            },
-        );
-        for id in read.queues {
-            let queue = self
-                .waiting
-                .queues
-                .get_mut(&id)
-                .expect("a queue stays while it waits for a read");
-            queue.pinned.push(position);
-            queue.missing -= 1;
-            if queue.missing == 0 {
-                self.advance(now, id, out);
+        let mut ready = VecDeque::new();
+        let mut pins = 0;
+        for id in read.waiters {
+            let waiter = self.waiting.waiter(id);
+            waiter.missing -= 1;
+            if waiter.missing == 0 {
+                ready.push_back(id);
+            }
+            for queue in waiter.queues.clone() {
+                self.waiting.queue(queue).pinned.push(position);
+                pins += 1;
             }
         }
+        self.waiting.warm.insert(position, Warm { record, pins });
+        self.go_on(now, ready, out);
     }
 
-    /// After a commit, or after the disk failed: looks again at what waited for it.
+    /// After a commit, or after a batch was refused: looks again at what waited for it.
     pub(super) fn resume_waiting(&mut self, now: Now, out: &mut impl Replies) {
-        for id in std::mem::take(&mut self.waiting.for_commit) {
-            self.advance(now, id, out);
-        }
+        let ready = std::mem::take(&mut self.waiting.for_commit);
+        self.go_on(now, ready.into(), out);
     }
 
-    /// Evaluates a queue's tasks until one has to wait again or none is left.
-    fn advance(&mut self, now: Now, id: QueueId, out: &mut impl Replies) {
-        loop {
-            let queue = self
-                .waiting
-                .queues
-                .get_mut(&id)
-                .expect("a queue that advances is there");
-            let Some((origin, task)) = queue.tasks.pop_front() else {
-                let queue = self
-                    .waiting
-                    .queues
-                    .remove(&id)
-                    .expect("it was there just now");
-                self.waiting.unpin(queue.pinned);
-                return;
-            };
-            self.waiting.bytes -= task.bytes();
+    /// Evaluates what is the first in its queues, until it has to wait again or none is left.
+    fn go_on(&mut self, now: Now, mut ready: VecDeque<WaiterId>, out: &mut impl Replies) {
+        while let Some(id) = ready.pop_front() {
+            if self.batch_is_full() {
+                self.waiting.for_commit.push(id);
+                continue;
+            }
+            let waiter = self.waiting.waiter(id);
+            let origin = waiter.origin;
+            // Out of its place while it is evaluated.
+            let task = std::mem::replace(&mut waiter.task, Task::Request(Vec::new()));
             let result = match &task {
                 Task::Request(frame) => {
                     let (_, request) = Request::decode(&frame[LENGTH_LEN..])
@@ -318,20 +374,15 @@ impl Shard {
                 }
                 Task::Scan(step) => self.try_scan(now, origin, step, out),
             };
+            if let Err(Stop::Refused(refusal)) = &result {
+                self.refuse_task(origin, &task, refusal, out);
+            }
+            self.waiting.waiter(id).task = task;
             match result {
-                Ok(()) => {}
-                Err(Stop::Refused(refusal)) => self.refuse_task(origin, &task, &refusal, out),
-                Err(stop) => {
-                    self.waiting.bytes += task.bytes();
-                    let queue = self
-                        .waiting
-                        .queues
-                        .get_mut(&id)
-                        .expect("the queue stays while it advances");
-                    queue.tasks.push_front((origin, task));
-                    self.waiting.need(id, stop);
-                    return;
+                Ok(()) | Err(Stop::Refused(_)) => {
+                    self.waiting.leave(id, &mut ready);
                 }
+                Err(stop) => self.waiting.need(id, stop),
             }
         }
     }

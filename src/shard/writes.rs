@@ -93,7 +93,7 @@ impl Shard {
         let place = self.writable(keyspace, put.key)?;
         let decision = decide_put(&self.facts(now, &place, put.key)?, put);
         if decision.status != Status::Ok {
-            self.answer_unchanged(now, origin, Kind::Put, decision, out);
+            self.answer_unchanged(now, origin, Kind::Put, &place, decision, out);
             return Ok(());
         }
         let version = self.stage_put(now, origin, &place, put, &decision);
@@ -112,7 +112,7 @@ impl Shard {
         let place = self.writable(keyspace, delete.key)?;
         let decision = decide_delete(&self.facts(now, &place, delete.key)?, delete);
         if decision.status != Status::Ok {
-            self.answer_unchanged(now, origin, Kind::Delete, decision, out);
+            self.answer_unchanged(now, origin, Kind::Delete, &place, decision, out);
             return Ok(());
         }
         let version = self.stage_delete(now, origin, &place, delete.key, decision.previous);
@@ -139,7 +139,7 @@ impl Shard {
         let facts = self.facts(now, &place, key)?;
         let Some(current) = facts.current else {
             let decision = Decision::new(&facts, Status::NotFound, false);
-            self.answer_unchanged(now, origin, kind, decision, out);
+            self.answer_unchanged(now, origin, kind, &place, decision, out);
             return Ok(());
         };
         let value = current.value.to_vec();
@@ -167,7 +167,7 @@ impl Shard {
         };
         let Some(sum) = sum else {
             let decision = Decision::new(&facts, Status::NotACounter, false);
-            self.answer_unchanged(now, origin, Kind::Add, decision, out);
+            self.answer_unchanged(now, origin, Kind::Add, &place, decision, out);
             return Ok(());
         };
         let expiry = facts.current.as_ref().and_then(|record| record.expiry);
@@ -278,6 +278,9 @@ impl Shard {
         let pending = decisions.iter().any(|decision| decision.pending);
         let mut results = Vec::with_capacity(items.len());
         for ((item, place), decision) in items.iter().zip(&places).zip(decisions) {
+            if decision.pending {
+                self.told_of(place);
+            }
             let mut version = decision.version;
             let mut timestamp = decision.timestamp;
             if allowed && decision.status == Status::Ok {
@@ -504,16 +507,25 @@ impl Shard {
         });
     }
 
+    /// A connection is going to hear of another's uncommitted effect on a key. Its later reads must not show what was before.
+    fn told_of(&mut self, place: &KeyPlace) {
+        if let Some(pending) = self.overlay.get_mut(&place.overlay_key()) {
+            pending.shared = true;
+        }
+    }
+
     /// Nothing changes; but if the decision rests on an uncommitted effect, nobody may hear of it before that commits.
     fn answer_unchanged(
         &mut self,
         now: Now,
         origin: Origin,
         kind: Kind,
+        place: &KeyPlace,
         decision: Decision,
         out: &mut impl Replies,
     ) {
         if decision.pending {
+            self.told_of(place);
             self.reply_after_commit(PendingReply {
                 origin,
                 kind,

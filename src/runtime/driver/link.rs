@@ -207,6 +207,9 @@ impl Link {
         assert!(self.out.is_empty(), "a batch is given back at once");
         self.requests_sent -= batch.requests.len() as u64;
         self.replies_sent -= batch.replies.len() as u64;
+        // The peer was not told after all, and a batch may hold nothing but that.
+        self.told_requests = 0;
+        self.told_replies = 0;
         self.out = batch;
         self.blocked = true;
     }
@@ -215,6 +218,22 @@ impl Link {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A peer whose window is full sends nothing more until it hears of progress. Were that word lost because the channel was full
+    /// just then, both sides would wait for ever.
+    #[test]
+    fn progress_is_told_though_the_channel_was_full() {
+        let mut link = Link::default();
+        link.took_request(limits::MESH_WINDOW_BYTES);
+        let batch = link.take_batch().expect("there is progress to tell");
+        assert!(batch.is_empty(), "and nothing else");
+        link.give_back(batch);
+        assert!(link.take_batch().is_none(), "the channel is full");
+        link.blocked = false;
+        let told = link.take_batch().expect("the progress is still to be told");
+        assert_eq!(told.requests_done, limits::MESH_WINDOW_BYTES as u64);
+        assert!(link.take_batch().is_none(), "it is told once");
+    }
 
     /// A route that lost its gather would send a batch item's answer to the client as an answer of its own.
     #[test]

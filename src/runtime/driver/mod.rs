@@ -45,6 +45,7 @@ use crate::types::{KeyspaceId, MonoNanos, Now, ShardId};
 use connection::{Connection, Phase};
 use hub::Hub;
 use link::split_routed;
+use requests::LookAhead;
 
 /// What a driver needs to know.
 #[derive(Clone, Debug)]
@@ -218,23 +219,6 @@ impl<P: Clock + Disk + Net + Mesh<MeshBatch>> Driver<P> {
         }
     }
 
-    /// What waits for room in the socket of a connection, the next slice of it; `None` if nothing does. A runtime that sends it
-    /// itself once there is room says so by [`Driver::sent`], instead of [`Driver::writable`].
-    pub fn unsent(&mut self, id: ConnectionId) -> Option<&[u8]> {
-        let connection = self.hub.connection(id)?;
-        let unsent = connection.output.unsent();
-        (connection.blocked && !unsent.is_empty())
-            .then(|| &unsent[..unsent.len().min(limits::SEND_SLICE_BYTES)])
-    }
-
-    /// The socket took the first `len` bytes of what [`Driver::unsent`] gave.
-    pub fn sent(&mut self, id: ConnectionId, len: usize) {
-        if let Some(connection) = self.hub.connection(id) {
-            connection.output.advance(len);
-        }
-        self.writable(id);
-    }
-
     /// A connection is gone: its client closed it or it broke. Requests in work are carried out; their answers go nowhere.
     pub fn closed(&mut self, id: ConnectionId) {
         if self.hub.connection(id).is_some() {
@@ -398,17 +382,26 @@ impl<P: Clock + Disk + Net + Mesh<MeshBatch>> Driver<P> {
             }
         }
         loop {
-            if !self.may_go_on(id) {
-                return self.keep_input(now, id, &bytes[at..], true);
-            }
-            match split(&bytes[at..], self.config.frame_len_max()) {
-                Ok(Some((frame, consumed))) => {
-                    at += consumed;
-                    self.hub.connections[id.slot as usize].frame_since = None;
-                    self.request(now, id, frame);
+            // One frame alone is not worth a look ahead.
+            let mut ahead = match split(&bytes[at..], self.config.frame_len_max()) {
+                Ok(Some((_, consumed))) if at + consumed < bytes.len() => {
+                    self.look_ahead(&bytes[at..])
                 }
-                Ok(None) => return self.keep_input(now, id, &bytes[at..], false),
-                Err(error) => return self.refuse_stream(id, &error),
+                _ => LookAhead::default(),
+            };
+            for place in &mut ahead.places {
+                if !self.may_go_on(id) {
+                    return self.keep_input(now, id, &bytes[at..], true);
+                }
+                match split(&bytes[at..], self.config.frame_len_max()) {
+                    Ok(Some((frame, consumed))) => {
+                        at += consumed;
+                        self.hub.connections[id.slot as usize].frame_since = None;
+                        self.request(now, id, frame, place.take());
+                    }
+                    Ok(None) => return self.keep_input(now, id, &bytes[at..], false),
+                    Err(error) => return self.refuse_stream(id, &error),
+                }
             }
         }
     }

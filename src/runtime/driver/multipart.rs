@@ -492,7 +492,12 @@ impl<P: Clock + Disk + Net + Mesh<MeshBatch>> Driver<P> {
             ..
         } = gather;
         if let Some((status, reason)) = failure {
-            self.refuse(client, request, status, &reason);
+            // That a keyspace is not there is an answer, not an error: another client was quicker to drop it.
+            if status.is_error() {
+                self.refuse(client, request, status, &reason);
+            } else {
+                self.respond(client, request, status, Body::Empty);
+            }
             return;
         }
         let connections = self.connections();

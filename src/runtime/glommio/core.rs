@@ -4,8 +4,7 @@
 //!
 //! | task | waits for | calls |
 //! |---|---|---|
-//! | one a connection | bytes | `received`, `closed` |
-//! | one while a socket is full | room in the socket | `unsent`, `sent` |
+//! | reader | bytes on, or room in, any connection (`readiness`) | `received`, `writable`, `closed` |
 //! | one a disk operation | its completion | `disk_completed` |
 //! | one a peer | a batch on the mesh | `mesh_received` |
 //! | arrivals | a connection from the acceptor or another shard | `opened` |
@@ -17,13 +16,15 @@ use std::cell::{Cell, RefCell};
 use std::io;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use flume::{Receiver, Sender};
+use glommio::timer::Timer;
 
-use super::connection::{self, Arrival, Socket};
+use super::connection::{self, Arrival, Received, Socket};
 use super::files::Files;
 use super::mesh::MeshEnds;
+use super::readiness::{self, Readiness, Ready};
 use super::state::{Order, ShardState};
 use super::turn::{Alarm, Signal, yield_once};
 use super::watchdog::Pulse;
@@ -41,6 +42,8 @@ pub(super) struct Core {
     turn: Signal,
     /// Something was delivered to the driver since the last turn ended.
     delivered: Cell<bool>,
+    /// Which connections have bytes or room.
+    readiness: Rc<RefCell<Readiness>>,
     /// What connections receive into.
     pub(super) scratch: RefCell<Box<[u8]>>,
     alarm: Alarm,
@@ -77,7 +80,8 @@ pub struct Serving {
 }
 
 impl Core {
-    pub(super) fn new(serving: Serving) -> (Rc<Core>, Inlets) {
+    pub(super) fn new(serving: Serving, readiness: Readiness) -> (Rc<Core>, Inlets) {
+        let readiness = Rc::new(RefCell::new(readiness));
         let Serving {
             driver,
             shard,
@@ -103,6 +107,7 @@ impl Core {
                 clock,
                 files: Rc::new(Files::new(directory)),
                 first_segment,
+                readiness: Rc::clone(&readiness),
                 sockets: Vec::new(),
                 mesh,
                 peers,
@@ -111,6 +116,7 @@ impl Core {
             Core {
                 driver: RefCell::new(Driver::new(driver, shard, ports)),
                 turn: Signal::default(),
+                readiness,
                 delivered: Cell::new(false),
                 scratch: RefCell::new(vec![0; limits::RECEIVE_SLICE_BYTES].into_boxed_slice()),
                 alarm: Alarm::new(Arc::clone(&pulse)),
@@ -127,13 +133,6 @@ impl Core {
     pub(super) fn delivered(&self) {
         self.delivered.set(true);
         self.turn.give();
-    }
-
-    #[inline]
-    pub(super) fn received(&self, id: ConnectionId, bytes: &[u8]) -> Flow {
-        let flow = self.driver.borrow_mut().received(id, bytes);
-        self.delivered();
-        flow
     }
 
     /// The client has closed the connection, or it broke.
@@ -156,16 +155,88 @@ impl Core {
         let Some(id) = driver.opened() else {
             return;
         };
-        let socket = Rc::new(Socket::new(arrival.socket, arrival.seat));
-        driver.ports().attach(id, Rc::clone(&socket));
-        let flow = if arrival.received.is_empty() {
-            Flow::Continue
-        } else {
-            driver.received(id, &arrival.received)
+        let socket = Socket::new(arrival.socket, arrival.seat, id, &self.readiness.borrow());
+        let socket = match socket {
+            Ok(socket) => Rc::new(socket),
+            Err(error) => {
+                tracing::warn!(%error, "can't wait for a new connection; it is closed");
+                driver.closed(id);
+                return;
+            }
         };
+        driver.ports().attach(id, Rc::clone(&socket));
+        if !arrival.received.is_empty() && driver.received(id, &arrival.received) == Flow::Pause {
+            socket.ask(&self.readiness.borrow(), id, |interest| {
+                interest.read = false
+            });
+        }
         drop(driver);
         self.delivered();
-        glommio::spawn_local(connection::read(Rc::clone(self), id, socket, flow)).detach();
+    }
+
+    /// Serves connections that are ready, for as long as the executor lives. While there is traffic this never sleeps: it looks, delivers, lets
+    /// everything else run, the turn first, and looks again.
+    pub(super) async fn run_reader(&self) {
+        let mut ready = Vec::new();
+        loop {
+            let looked = self.readiness.borrow_mut().look(&mut ready);
+            if let Err(error) = looked {
+                tracing::error!(%error, "can't tell which connections are ready; the node ends");
+                std::process::abort();
+            }
+            if ready.is_empty() {
+                let set = self.readiness.borrow().duplicate();
+                match set {
+                    Ok(set) => readiness::wait(set).await,
+                    // Out of descriptors: the set is looked at again in a moment.
+                    Err(_) => {
+                        Timer::new(Duration::from_nanos(limits::MESH_RETRY_NS)).await;
+                    }
+                }
+                continue;
+            }
+            for ready in ready.drain(..) {
+                self.serve(ready);
+            }
+            self.delivered();
+            yield_once().await;
+        }
+    }
+
+    #[inline]
+    fn serve(&self, ready: Ready) {
+        let id = ready.connection;
+        let mut driver = self.driver.borrow_mut();
+        let Some(socket) = driver.ports().socket(id).map(Rc::clone) else {
+            return;
+        };
+        if ready.write {
+            socket.ask(&self.readiness.borrow(), id, |interest| {
+                interest.write = false
+            });
+            driver.writable(id);
+        }
+        let received = if ready.read && socket.is_read() {
+            socket.receive(&mut self.scratch.borrow_mut())
+        } else if ready.broken {
+            Received::End
+        } else {
+            Received::Nothing
+        };
+        match received {
+            Received::Bytes(len) => {
+                if driver.received(id, &self.scratch.borrow()[..len]) == Flow::Pause {
+                    socket.ask(&self.readiness.borrow(), id, |interest| {
+                        interest.read = false
+                    });
+                }
+            }
+            Received::Nothing => {}
+            Received::End => {
+                drop(driver);
+                self.closed(id);
+            }
+        }
     }
 
     /// Ends turns for as long as the executor lives.
@@ -298,6 +369,7 @@ pub(super) struct GlommioPorts {
     core: Weak<Core>,
     clock: SystemClock,
     files: Rc<Files>,
+    readiness: Rc<RefCell<Readiness>>,
     first_segment: Option<Sender<io::Result<()>>>,
     /// By the connection's slot.
     sockets: Vec<Option<(u32, Rc<Socket>)>>,
@@ -330,6 +402,13 @@ impl GlommioPorts {
         match self.sockets.get(id.slot as usize) {
             Some(Some((generation, socket))) if *generation == id.generation => Some(socket),
             _ => None,
+        }
+    }
+
+    /// Closes a socket so that the last word on it arrives.
+    fn say_farewell(&self, socket: Rc<Socket>) {
+        if self.readiness.borrow().remove(&*socket).is_ok() {
+            glommio::spawn_local(connection::linger(self.core(), socket)).detach();
         }
     }
 
@@ -386,21 +465,24 @@ impl Net for GlommioPorts {
         let socket = self.socket(id).ok_or(io::ErrorKind::NotConnected)?;
         let sent = socket.send(bytes)?;
         if sent < bytes.len() {
-            let writer = connection::write(self.core(), id, Rc::clone(socket));
-            glommio::spawn_local(writer).detach();
+            socket.ask(&self.readiness.borrow(), id, |interest| {
+                interest.write = true
+            });
         }
         Ok(sent)
     }
 
     fn resume(&mut self, id: ConnectionId) {
         if let Some(socket) = self.socket(id) {
-            socket.resume();
+            socket.ask(&self.readiness.borrow(), id, |interest| {
+                interest.read = true
+            });
         }
     }
 
     fn close(&mut self, id: ConnectionId) {
         if let Some(socket) = self.detach(id) {
-            socket.close();
+            self.say_farewell(socket);
         }
     }
 
@@ -408,7 +490,8 @@ impl Net for GlommioPorts {
         let Some(socket) = self.detach(id) else {
             return;
         };
-        match socket.hand_over() {
+        let handed_over = socket.hand_over(&self.readiness.borrow());
+        match handed_over {
             Ok((descriptor, mut seat)) => {
                 seat.move_to(to);
                 let arrival = Arrival {
@@ -422,7 +505,7 @@ impl Net for GlommioPorts {
             }
             Err(error) => {
                 tracing::warn!(%error, "can't hand a connection to another shard; it is closed");
-                socket.close();
+                self.say_farewell(socket);
             }
         }
     }

@@ -9,6 +9,7 @@ use thiserror::Error;
 
 use super::core::{Core, Serving};
 use super::files::io_error;
+use super::readiness::Readiness;
 
 /// After this long a running task lets the executor look at its rings and at wakes from other threads: glommio's own 100 ms
 /// would make a request that crosses cores wait that long behind a busy one.
@@ -19,7 +20,7 @@ const IO_MEMORY: usize = 64 << 10;
 
 /// Why an executor can't be made.
 #[derive(Debug, Error)]
-#[error("can't set up io_uring on core {core}: {source}")]
+#[error("can't set up io_uring and epoll on core {core}: {source}")]
 pub struct ExecutorError {
     /// The core.
     pub core: usize,
@@ -30,6 +31,7 @@ pub struct ExecutorError {
 /// An executor on the thread that made it, which it has pinned to its core.
 pub struct Executor {
     inner: LocalExecutor,
+    readiness: Readiness,
 }
 
 impl Executor {
@@ -50,14 +52,17 @@ impl Executor {
             core,
             source: io_error(error),
         })?;
-        Ok(Executor { inner })
+        let readiness = Readiness::new().map_err(|source| ExecutorError { core, source })?;
+        Ok(Executor { inner, readiness })
     }
 
     /// Serves a shard for as long as the process lives: only its end stops this.
     pub fn run(self, serving: Serving) {
         self.inner.run(async move {
-            let (core, inlets) = Core::new(serving);
+            let (core, inlets) = Core::new(serving, self.readiness);
             inlets.serve(&core);
+            let reader = Rc::clone(&core);
+            glommio::spawn_local(async move { reader.run_reader().await }).detach();
             let alarm = Rc::clone(&core);
             glommio::spawn_local(async move { alarm.run_alarm().await }).detach();
             let pulse = Rc::clone(&core);

@@ -20,6 +20,7 @@ mod executor;
 mod files;
 mod kernel;
 mod mesh;
+mod readiness;
 mod seats;
 mod segments;
 mod state;

@@ -2,6 +2,7 @@
 
 mod durability;
 mod semantics;
+mod waiting;
 
 use std::collections::BTreeMap;
 use std::io;

@@ -51,11 +51,14 @@ pub(crate) const SCRIPT_LINE_LEN_MAX: usize = LINE_LEN_MAX;
 pub(crate) const STDIN_VALUE_LEN_MAX: u64 = 64 << 20;
 /// Lines that the history of the interactive mode keeps.
 pub(crate) const HISTORY_LINES_MAX: usize = 10_000;
-/// Width of a table where standard output is not a terminal, in columns.
+/// Width of a table where standard output is not a terminal, or says that it is narrower than [`TABLE_WIDTH_MIN`], in columns.
 pub(crate) const TABLE_WIDTH_DEFAULT: u16 = 100;
+/// Narrowest terminal that a table is fitted to, in columns.
+pub(crate) const TABLE_WIDTH_MIN: u16 = 40;
 /// Characters of a value that a table shows; the rest is counted. `get -o raw` and `-o json` show all.
 pub(crate) const CELL_CHARS_MAX: usize = 1000;
 
+const _: () = assert!(TABLE_WIDTH_MIN <= TABLE_WIDTH_DEFAULT);
 const _: () = assert!(READ_LEN <= PARCEL_LEN_MAX);
 const _: () = assert!(IN_FLIGHT_DEFAULT <= IN_FLIGHT_MAX);
 const _: () = assert!(IN_FLIGHT_MAX <= UNACKNOWLEDGED_LINES_MAX);

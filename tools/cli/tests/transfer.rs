@@ -1,5 +1,7 @@
 //! Import and export: the built program, real files, and a server in this process that goes away at bad moments.
 
+#![expect(clippy::unwrap_used, reason = "a failure here is the test's")]
+
 mod common;
 
 use common::server::{Faults, Server, VALUE_LEN_MAX};

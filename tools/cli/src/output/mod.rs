@@ -12,6 +12,7 @@
 //! they would run together. What must be exact *and* told apart is read from `-o json`. Numbers and other words of our own always end in a newline.
 
 pub(crate) mod keys;
+mod objects;
 mod status;
 mod table;
 

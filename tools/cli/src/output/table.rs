@@ -34,7 +34,11 @@ pub(crate) fn new_table() -> Table {
     table
         .load_style(presets::NOTHING)
         .set_content_arrangement(ContentArrangement::Dynamic);
-    if table.width().is_none() {
+    // Serial lines and some containers' terminals say that they have no columns at all.
+    if table
+        .width()
+        .is_none_or(|width| width < limits::TABLE_WIDTH_MIN)
+    {
         table.set_width(limits::TABLE_WIDTH_DEFAULT);
     }
     table

@@ -9,7 +9,7 @@
 //! 3. **Ending is draining.** Whatever the reason (the end of the file, Ctrl-C, a bad line, a server that is gone), no more lines
 //!    begin, every one that began is waited for, and the last checkpoint is written after that.
 
-use super::patience::{Patience, may_pass};
+use super::delivery::{Delivery, is_about_the_record};
 use super::progress::Progress;
 use super::reader::{self, Line, Parcel, Start};
 use super::record::{Format, Record};
@@ -23,15 +23,13 @@ use crate::interrupt::Interrupt;
 use crate::limits;
 use crate::output::note;
 use bytes::Bytes;
-use corduroy_client::{Error as ClientError, Keyspace, PutOptions, PutOutcome, Status};
+use corduroy_client::{Error as ClientError, Keyspace, PutOutcome};
 use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use std::collections::{HashSet, VecDeque};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 
@@ -50,7 +48,7 @@ pub(crate) async fn import(
         })?;
     let mut import = Import::begin(keyspace, name, arguments, format, interrupt)?;
     let end = import.run().await;
-    import.shared.progress.clear();
+    import.delivery.progress.clear();
     let end = match (import.checkpoint(), end) {
         (Err(error), End::Complete | End::Interrupted) => End::Failed(error.into()),
         (_, end) => end,
@@ -62,16 +60,6 @@ pub(crate) async fn import(
         End::Interrupted => Ok(Exit::Interrupted),
         End::Failed(error) => Err(error),
     }
-}
-
-/// What the futures of single records share.
-struct Shared {
-    keyspace: Keyspace,
-    patience: Duration,
-    interrupt: Interrupt,
-    progress: Progress,
-    /// That the server does not answer was said, and nothing succeeded since.
-    outage_told: AtomicBool,
 }
 
 /// A record whose line began.
@@ -97,7 +85,7 @@ struct Import<'a> {
     arguments: &'a ImportArguments,
     keyspace_name: &'a str,
     format: Format,
-    shared: Arc<Shared>,
+    delivery: Arc<Delivery>,
     source: Source,
     parcels: mpsc::Receiver<Parcel>,
     /// What the reader sent and did not begin yet.
@@ -144,19 +132,12 @@ impl<'a> Import<'a> {
         let parcels = reader::spawn(input, format, start)
             .map_err(|source| FileError::new("read", &arguments.file, source))?;
         let progress = Progress::new(source.length, position.offset);
-        let outage_told = AtomicBool::new(false);
-        let shared = Shared {
-            keyspace,
-            patience: arguments.patience,
-            interrupt,
-            progress,
-            outage_told,
-        };
+        let delivery = Delivery::new(keyspace, arguments.patience, interrupt, progress);
         Ok(Self {
             arguments,
             keyspace_name,
             format,
-            shared: Arc::new(shared),
+            delivery: Arc::new(delivery),
             source,
             parcels,
             lines: VecDeque::new(),
@@ -173,7 +154,7 @@ impl<'a> Import<'a> {
 
     /// Until every line that began has finished and no more may begin.
     async fn run(&mut self) -> End {
-        let mut interrupt = self.shared.interrupt.clone();
+        let mut interrupt = self.delivery.interrupt.clone();
         let mut checkpoint = tokio::time::interval(limits::CHECKPOINT_INTERVAL);
         checkpoint.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -270,9 +251,9 @@ impl<'a> Import<'a> {
     fn send(&mut self, begun: Begun) {
         self.bytes_in_flight += begun.len();
         self.keys_in_flight.insert(begun.record.key.clone());
-        let shared = Arc::clone(&self.shared);
+        let delivery = Arc::clone(&self.delivery);
         self.in_flight.push(Box::pin(async move {
-            let result = shared.put(&begun.record).await;
+            let result = delivery.put(&begun.record).await;
             Sent { begun, result }
         }));
     }
@@ -286,7 +267,7 @@ impl<'a> Import<'a> {
             Ok(PutOutcome::Done(..)) => {
                 self.watermark.finish(begun.ticket, Fate::Imported);
                 let position = self.watermark.position();
-                self.shared
+                self.delivery
                     .progress
                     .update(position.offset, position.imported);
             }
@@ -301,7 +282,7 @@ impl<'a> Import<'a> {
                 );
             }
             // Ctrl-C cuts retries short; what it interrupted is not a failure of its own.
-            Err(_) if self.shared.interrupt.requested() => self.end = Some(End::Interrupted),
+            Err(_) if self.delivery.interrupt.requested() => self.end = Some(End::Interrupted),
             Err(error) => self.fail(TransferError::Server(Box::new(error))),
         }
     }
@@ -314,9 +295,9 @@ impl<'a> Import<'a> {
                 self.watermark.finish(ticket, Fate::Skipped);
                 self.bad_lines_shown += 1;
                 match self.bad_lines_shown.cmp(&limits::BAD_LINES_SHOWN_MAX) {
-                    std::cmp::Ordering::Less => self.shared.progress.note(error),
+                    std::cmp::Ordering::Less => self.delivery.progress.note(error),
                     std::cmp::Ordering::Equal => {
-                        self.shared
+                        self.delivery
                             .progress
                             .note(format_args!("{error}\nfurther bad lines are only counted"));
                     }
@@ -394,58 +375,6 @@ impl<'a> Import<'a> {
             );
         }
     }
-}
-
-impl Shared {
-    /// Writes one record, patiently.
-    async fn put(&self, record: &Record) -> Result<PutOutcome, ClientError> {
-        let mut interrupt = self.interrupt.clone();
-        let mut patience = Patience::new(self.patience);
-        loop {
-            let options = match record.ttl_ms {
-                Some(ttl_ms) => PutOptions::new().ttl(Duration::from_millis(ttl_ms)),
-                None => PutOptions::new(),
-            };
-            let error = match self
-                .keyspace
-                .put_with(&record.key, &record.value, options)
-                .await
-            {
-                Ok(outcome) => {
-                    self.outage_told.store(false, Ordering::Relaxed);
-                    return Ok(outcome);
-                }
-                Err(error) => error,
-            };
-            if !may_pass(&error) || interrupt.requested() {
-                return Err(error);
-            }
-            let Some(pause) = patience.failed() else {
-                return Err(error);
-            };
-            if !self.outage_told.swap(true, Ordering::Relaxed) {
-                let limit = humantime::format_duration(self.patience);
-                self.progress
-                    .note(format_args!("{error}; trying again for up to {limit}"));
-            }
-            tokio::select! {
-                () = tokio::time::sleep(pause) => {}
-                () = interrupt.wait() => return Err(error),
-            }
-        }
-    }
-}
-
-/// Whether another record could fare better: the error is about this one's length or form, not about the server.
-fn is_about_the_record(error: &ClientError) -> bool {
-    matches!(error, ClientError::Limit(_))
-        || matches!(
-            error,
-            ClientError::Server {
-                status: Status::LimitExceeded | Status::InvalidRequest,
-                ..
-            }
-        )
 }
 
 fn load(

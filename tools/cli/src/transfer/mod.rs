@@ -14,6 +14,7 @@
 //! order of the file. An export's state names a length of the file that is on disk and the cursor that goes on from there; what
 //! the file holds beyond that length is cut off on resuming, and the scan repeats it.
 
+mod delivery;
 mod export;
 mod import;
 mod patience;

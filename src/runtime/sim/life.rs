@@ -1,0 +1,361 @@
+//! The life of the process: starts, clean stops, deaths, and the audit after each.
+
+use std::collections::VecDeque;
+
+use super::action::{Act, Action};
+use super::atomic::check_atomic;
+use super::check::check_key;
+use super::disk::Death;
+use super::history::{EntryId, Outcome, Time};
+use super::losses;
+use super::ports::SimPorts;
+use super::random::Random;
+use super::traffic::KEYSPACE;
+use super::world::{Phase, World};
+use crate::limits::SEGMENT_LEN_MIN;
+use crate::runtime::driver::{Driver, DriverConfig};
+use crate::runtime::recover::{RecoveredShard, install_keyspaces, recover_shard};
+use crate::shard::{Shard, ShardConfig, SyncMode};
+use crate::storage::format::LogTag;
+use crate::storage::recovery::{Identity, SegmentFile};
+use crate::types::{SegmentId, ShardId};
+
+const NODE: u128 = 0xC0DE;
+const SECOND: Time = 1_000_000_000;
+
+impl World {
+    fn shard_config(&self, shard: u16) -> ShardConfig {
+        ShardConfig {
+            identity: Identity {
+                node: NODE,
+                shard: ShardId(shard),
+                shard_count: self.habits.shard_count,
+            },
+            log_tag: LogTag(0x7A61_0000 | u32::from(shard)),
+            sync: self.habits.sync,
+            value_len_max: self.value_len_max(),
+            memory_bytes: self.habits.memory_bytes,
+            segment_len: SEGMENT_LEN_MIN,
+            hash_secret: [11; 16],
+        }
+    }
+
+    /// Values grow by appends; some reach the limit.
+    fn value_len_max(&self) -> usize {
+        (3 * self.habits.value_len_max as usize / 2).max(1000)
+    }
+
+    fn driver_config(&self, shard: u16) -> DriverConfig {
+        DriverConfig {
+            shard: ShardId(shard),
+            shard_count: self.habits.shard_count,
+            value_len_max: self.value_len_max(),
+            connections_max: 64,
+            in_flight_max: self.habits.in_flight_max,
+            output_bytes_max: 64 << 20,
+            handshake_timeout_ns: 10 * SECOND,
+            idle_timeout_ns: 0,
+            stall_timeout_ns: 10 * SECOND,
+            server_name: "corduroy/simulated".to_owned(),
+        }
+    }
+
+    /// Starts the node, over whatever its disks hold. It may die while it repairs them.
+    pub(super) fn start(&mut self, after_clean_stop: bool) -> Result<(), String> {
+        let mut is_clean = after_clean_stop;
+        self.rot(false);
+        let shards = loop {
+            match self.recover_all(is_clean)? {
+                Some(shards) => break shards,
+                None => is_clean = false,
+            }
+        };
+        let keyspaces = shards[0].keyspaces.clone();
+        for (number, recovered) in shards.into_iter().enumerate() {
+            let number = number as u16;
+            let mut shard: Shard = recovered.shard;
+            install_keyspaces(&mut shard, &keyspaces);
+            let ports = SimPorts::new(
+                self.habits.shard_count,
+                self.habits.channel_room,
+                Random::new(self.random.next(), 7),
+            );
+            let driver = Driver::new(self.driver_config(number), shard, ports);
+            let place = &mut self.shards[usize::from(number)];
+            place.driver = Some(driver);
+            place.turn_at = Time::MAX;
+            self.turn_soon(number, 1000);
+        }
+        self.note(|| "the node serves".to_owned());
+        Ok(())
+    }
+
+    /// Recovers every shard and repairs its files; `None` if the node died on the way.
+    fn recover_all(&mut self, is_clean: bool) -> Result<Option<Vec<RecoveredShard>>, String> {
+        let mut shards = Vec::new();
+        for shard in 0..self.habits.shard_count {
+            let recovered = self.recover(shard)?;
+            let index = usize::from(shard);
+            let healthy = self.shards[index].disk.flips().is_empty();
+            if is_clean && healthy && !recovered.clean {
+                return Err(format!(
+                    "shard {shard} was stopped cleanly and does not know it"
+                ));
+            }
+            self.tally.records_recovered += recovered.records;
+            self.tally.repairs += recovered.repairs.len() as u64;
+            self.mix(recovered.records);
+            let dies_at = self
+                .random
+                .percent(15)
+                .then(|| self.random.index(recovered.repairs.len() + 1));
+            for (number, repair) in recovered.repairs.iter().enumerate() {
+                if dies_at == Some(number) {
+                    break;
+                }
+                self.shards[index].disk.repair(repair);
+                let line = format!("shard {shard}: {}", shorten(&format!("{repair:?}")));
+                self.note(|| line);
+            }
+            if dies_at.is_some() && self.phase != Phase::Stop {
+                self.tally.deaths_in_repair += 1;
+                let death = self.death();
+                self.note(|| format!("dies in repair: {death:?}"));
+                self.disks_die(death);
+                // What only the page cache held was read and not synced yet.
+                self.losses_due |= self.habits.sync != SyncMode::Always && death == Death::Power;
+                return Ok(None);
+            }
+            self.shards[index].disk.sync_all();
+            self.shards[index].disk.outlived_flips();
+            shards.push(recovered);
+        }
+        Ok(Some(shards))
+    }
+
+    /// Recovers one shard. Damage is healed if it was done on purpose, and an error if not.
+    fn recover(&mut self, shard: u16) -> Result<RecoveredShard, String> {
+        let config = self.shard_config(shard);
+        let now = self.clocks();
+        for _ in 0..2 {
+            let disk = &self.shards[usize::from(shard)].disk;
+            let names: Vec<(SegmentId, String)> = disk
+                .files()
+                .map(|(segment, _)| (segment, format!("shard-{shard}/{segment}")))
+                .collect();
+            let files: Vec<SegmentFile<'_>> = disk
+                .files()
+                .zip(&names)
+                .map(|((id, bytes), (_, name))| SegmentFile { id, name, bytes })
+                .collect();
+            let error = match recover_shard(&config, now, false, &files, &mut |_| {}) {
+                Ok(recovered) => return Ok(recovered),
+                Err(error) => error,
+            };
+            if disk.flips().is_empty() {
+                return Err(format!("shard {shard} does not start: {error}"));
+            }
+            // A rotten header makes the segment before it look wrong too: it is enough that the file is named.
+            let text = error.to_string();
+            let is_named = disk
+                .flips()
+                .iter()
+                .any(|flip| text.contains(&flip.segment.to_string()));
+            if !is_named {
+                return Err(format!("{:?} is reported as: {error}", disk.flips()));
+            }
+            self.tally.damage_reported += 1;
+            self.note(|| format!("shard {shard} is healed: {error}"));
+            self.shards[usize::from(shard)].disk.heal();
+        }
+        Err(format!("shard {shard} does not start though it was healed"))
+    }
+
+    /// Bits turn over, in one disk or none.
+    pub(super) fn rot(&mut self, only_old: bool) {
+        let percent = self.habits.rot_percent;
+        if self.phase == Phase::Audit || percent == 0 || !self.random.percent(percent) {
+            return;
+        }
+        let shard = self.random.index(self.shards.len());
+        if let Some(flip) = self.shards[shard].disk.rot(only_old, &mut self.random) {
+            self.tally.flips += 1;
+            self.note(|| format!("shard {shard}: {flip:?}"));
+        }
+    }
+
+    fn death(&mut self) -> Death {
+        if self.random.percent(self.habits.kill_percent) {
+            Death::Kill
+        } else {
+            Death::Power
+        }
+    }
+
+    /// The process dies in the middle of everything.
+    pub(super) fn die(&mut self) {
+        let death = self.death();
+        match death {
+            Death::Kill => self.tally.kills += 1,
+            Death::Power => self.tally.power_losses += 1,
+        }
+        self.note(|| format!("dies: {death:?}"));
+        let may_lose =
+            self.habits.sync != SyncMode::Always && (death == Death::Power || self.has_failed());
+        self.end_life(death);
+        self.losses_due = may_lose;
+    }
+
+    /// Whether some shard takes no writes.
+    fn has_failed(&self) -> bool {
+        self.shards
+            .iter()
+            .filter_map(|shard| shard.driver.as_ref())
+            .any(|driver| driver.shard().writes_refused().is_some())
+    }
+
+    fn end_life(&mut self, death: Death) {
+        self.disks_die(death);
+        for shard in &mut self.shards {
+            shard.driver = None;
+        }
+        self.channels.clear();
+        self.pipes.clear();
+        self.pipe_of.clear();
+        for client in &mut self.clients {
+            client.disconnected();
+            client.is_awake = false;
+        }
+        self.history.close(self.now);
+        self.died_at = self.now;
+        self.new_life();
+        self.now += 1_000_000;
+        self.life_before = std::mem::replace(&mut self.life_began, self.now);
+    }
+
+    /// Stops the node as SIGTERM does. True if it ended as it should.
+    pub(super) fn stop_cleanly(&mut self) -> Result<bool, String> {
+        self.tally.clean_stops += 1;
+        self.phase = Phase::Stop;
+        self.note(|| "stops".to_owned());
+        for shard in 0..self.habits.shard_count {
+            self.with_driver(shard, Driver::drain);
+        }
+        let patience = self.now + 30 * SECOND;
+        while !self.drivers(Driver::is_drained) {
+            if self.now > patience {
+                for shard in 0..self.habits.shard_count {
+                    self.with_driver(shard, Driver::cut_connections);
+                }
+                if !self.clients.iter().any(|client| client.stalls_until > 0) {
+                    return Err("the node does not drain".to_owned());
+                }
+                break;
+            }
+            self.idle_step()?;
+        }
+        for shard in 0..self.habits.shard_count {
+            self.with_driver(shard, Driver::seal);
+        }
+        let patience = self.now + 30 * SECOND;
+        while !self.drivers(Driver::is_sealed) {
+            if self.now > patience {
+                return Err("the node does not stop".to_owned());
+            }
+            self.idle_step()?;
+        }
+        let clean = !self.has_failed();
+        let losing = !clean && self.habits.sync != SyncMode::Always;
+        // What is on disk must be enough: the machine is switched off at once.
+        self.end_life(Death::Power);
+        self.losses_due = losing;
+        Ok(clean)
+    }
+
+    /// Lets something happen; if nothing is to happen, lets time pass and turns end.
+    fn idle_step(&mut self) -> Result<(), String> {
+        if self.is_idle() {
+            self.now += SECOND / 10;
+            for shard in 0..self.habits.shard_count {
+                self.turn_soon(shard, 1000);
+            }
+        }
+        self.step()
+    }
+
+    fn drivers(&self, check: impl Fn(&Driver<SimPorts>) -> bool) -> bool {
+        self.shards
+            .iter()
+            .filter_map(|shard| shard.driver.as_ref())
+            .all(check)
+    }
+
+    /// Reads every key, and checks all that was ever told against it.
+    pub(super) fn audit(&mut self) -> Result<(), String> {
+        self.phase = Phase::Audit;
+        let auditor = self.auditor();
+        let began = self.now;
+        let script: VecDeque<Action> = (0..self.keys.len() as u16)
+            .map(|key| Action::One(key, Act::Get))
+            .chain([Action::List])
+            .collect();
+        self.clients[auditor].script = Some(script);
+        self.clients[auditor].depth = 4;
+        self.clients[auditor].stalls_until = 0;
+        self.wake(auditor);
+        let patience = self.now + 60 * SECOND;
+        let has_work = |world: &World| {
+            let client = &world.clients[auditor];
+            !client.pending.is_empty()
+                || client.script.as_ref().is_some_and(|left| !left.is_empty())
+        };
+        while has_work(self) {
+            if self.now > patience {
+                return Err("the audit is not answered".to_owned());
+            }
+            self.step()?;
+        }
+        if let Some(pipe) = self.clients[auditor].pipe {
+            self.clients[auditor].disconnected();
+            self.abandon(pipe);
+        }
+        let healthy = self
+            .shards
+            .iter()
+            .all(|shard| shard.disk.flips().is_empty());
+        let refused = self
+            .history
+            .keys
+            .values()
+            .filter_map(|entries| entries.last())
+            .any(|entry| entry.invoked >= began && entry.outcome == Outcome::Refused);
+        if refused && healthy {
+            return Err("a key can't be read".to_owned());
+        }
+        if std::mem::take(&mut self.losses_due) {
+            losses::settle(self, began)?;
+        }
+        for batch in std::mem::take(&mut self.atomics) {
+            let unknown =
+                |id: &EntryId| self.history.keys[&id.place][id.index].outcome == Outcome::Unknown;
+            if batch.iter().all(unknown) {
+                check_atomic(&self.history, &batch, began)?;
+            }
+        }
+        let places: Vec<_> = self.history.keys.keys().copied().collect();
+        for place in places {
+            check_key(&self.history, place).map_err(|reason| {
+                self.suspect = Some(place);
+                format!(
+                    "key {} of keyspace {KEYSPACE}: {reason}",
+                    self.keys.name(place.key)
+                )
+            })?;
+        }
+        Ok(())
+    }
+}
+
+fn shorten(text: &str) -> String {
+    text.chars().take(100).collect()
+}

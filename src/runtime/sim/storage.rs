@@ -1,0 +1,219 @@
+//! Disk operations and batches between shards, on their way.
+
+use std::io;
+
+use super::disk::Death;
+use super::history::Time;
+use super::world::{Event, Phase, World};
+use crate::ports::{DiskOperation, DiskOutcome, DiskTicket};
+use crate::runtime::driver::MeshBatch;
+use crate::types::ShardId;
+
+/// An operation that the disk has not finished.
+#[derive(Debug)]
+pub(super) struct InFlight {
+    operation: DiskOperation,
+    stage: Stage,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// Nothing of it is done for certain.
+    Submitted,
+    /// A sync is under way that covers the writes up to this number.
+    Syncing(u64),
+}
+
+impl World {
+    pub(super) fn submit(&mut self, shard: u16, ticket: u64, operation: DiskOperation) {
+        let disk = &self.shards[usize::from(shard)].disk;
+        let stage = match operation {
+            DiskOperation::Sync { .. } => Stage::Syncing(disk.written()),
+            _ => Stage::Submitted,
+        };
+        if let DiskOperation::Read { .. } = operation {
+            self.tally.cold_reads += 1;
+        }
+        let in_flight = InFlight { operation, stage };
+        self.shards[usize::from(shard)]
+            .in_flight
+            .insert(ticket, in_flight);
+        self.disk_later(shard, ticket);
+    }
+
+    fn disk_later(&mut self, shard: u16, ticket: u64) {
+        let slow = if self.random.one_in(50) { 20 } else { 1 };
+        self.after(self.habits.disk_ns_max * slow, Event::Disk(shard, ticket));
+    }
+
+    /// Whether an operation of a kind fails that fails once in so many.
+    fn fails(&mut self, one_in: u64) -> bool {
+        let fails = one_in > 0 && self.phase == Phase::Load && self.random.one_in(one_in);
+        self.tally.disk_errors += u64::from(fails);
+        fails
+    }
+
+    pub(super) fn disk_step(&mut self, shard: u16, ticket: u64) {
+        let index = usize::from(shard);
+        let mut in_flight = self.shards[index]
+            .in_flight
+            .remove(&ticket)
+            .expect("an operation is finished once");
+        let outcome = self.outcome(index, &mut in_flight);
+        match outcome {
+            Some(outcome) => {
+                self.mix(ticket << 1 | u64::from(outcome.is_err()));
+                self.with_driver(shard, |driver| {
+                    driver.disk_completed(DiskTicket(ticket), outcome);
+                });
+            }
+            None => {
+                self.shards[index].in_flight.insert(ticket, in_flight);
+                self.disk_later(shard, ticket);
+            }
+        }
+    }
+
+    /// Takes an operation one step further; `None` if it isn't done then.
+    fn outcome(&mut self, shard: usize, in_flight: &mut InFlight) -> Option<DiskOutcome> {
+        let habits = &self.habits;
+        let one_in = match (&in_flight.operation, in_flight.stage) {
+            (_, Stage::Syncing(_)) => habits.sync_error_one_in,
+            (DiskOperation::Prepare { .. }, _) => habits.prepare_error_one_in,
+            (DiskOperation::Write { .. }, _) => habits.write_error_one_in,
+            (DiskOperation::Read { .. }, _) => habits.read_error_one_in,
+            (DiskOperation::Sync { .. }, _) => 0,
+        };
+        let fails = self.fails(one_in);
+        let disk = &mut self.shards[shard].disk;
+        let random = &mut self.random;
+        let error = |code| Some(Err(io::Error::from_raw_os_error(code)));
+        match (&in_flight.operation, in_flight.stage) {
+            (
+                DiskOperation::Write { segment, .. } | DiskOperation::Sync { segment },
+                Stage::Syncing(number),
+            ) => {
+                if fails {
+                    disk.sync_failed(*segment, random);
+                    return error(libc::EIO);
+                }
+                disk.sync(*segment, number);
+                Some(Ok(Vec::new()))
+            }
+            (
+                DiskOperation::Write {
+                    segment,
+                    offset,
+                    bytes,
+                    sync,
+                },
+                _,
+            ) => {
+                if fails {
+                    disk.write_in_part(*segment, *offset as usize, bytes, random);
+                    return error(libc::EIO);
+                }
+                disk.write(*segment, *offset as usize, bytes);
+                if *sync {
+                    in_flight.stage = Stage::Syncing(disk.written());
+                    return None;
+                }
+                Some(Ok(Vec::new()))
+            }
+            (
+                DiskOperation::Prepare {
+                    segment,
+                    len,
+                    header,
+                },
+                _,
+            ) => {
+                if fails {
+                    disk.prepare_in_part(*segment, *len as usize, header, random);
+                    return error(libc::ENOSPC);
+                }
+                disk.prepare(*segment, *len as usize, header);
+                Some(Ok(Vec::new()))
+            }
+            (
+                DiskOperation::Read {
+                    segment,
+                    offset,
+                    len,
+                },
+                _,
+            ) => {
+                if fails {
+                    return error(libc::EIO);
+                }
+                Some(Ok(disk.read(*segment, *offset as usize, *len)))
+            }
+            (DiskOperation::Sync { .. }, Stage::Submitted) => {
+                unreachable!("a sync begins when it is submitted")
+            }
+        }
+    }
+
+    /// The process dies: what was under way is done in part, and the disk is as the death leaves it.
+    pub(super) fn disks_die(&mut self, death: Death) {
+        for shard in &mut self.shards {
+            for in_flight in std::mem::take(&mut shard.in_flight).into_values() {
+                let random = &mut self.random;
+                match (in_flight.operation, in_flight.stage) {
+                    (
+                        DiskOperation::Write {
+                            segment,
+                            offset,
+                            bytes,
+                            ..
+                        },
+                        Stage::Submitted,
+                    ) => {
+                        shard
+                            .disk
+                            .write_in_part(segment, offset as usize, &bytes, random);
+                    }
+                    (
+                        DiskOperation::Prepare {
+                            segment,
+                            len,
+                            header,
+                        },
+                        _,
+                    ) => {
+                        shard
+                            .disk
+                            .prepare_in_part(segment, len as usize, &header, random);
+                    }
+                    _ => {}
+                }
+            }
+            shard.disk.die(death, &mut self.random);
+        }
+    }
+
+    pub(super) fn mesh_sent(&mut self, from: u16, to: ShardId, batch: MeshBatch) {
+        let delay = self.random.between(1, 30_000);
+        let (batches, last) = self.channels.entry((from, to.0)).or_default();
+        batches.push_back(batch);
+        let time: Time = (*last).max(self.now + delay);
+        *last = time;
+        self.at(time, Event::Mesh(from, to.0));
+    }
+
+    pub(super) fn mesh_arrives(&mut self, from: u16, to: u16) {
+        let (batches, _) = self.channels.entry((from, to)).or_default();
+        let batch = batches
+            .pop_front()
+            .expect("a batch is there when it arrives");
+        let room = self.with_driver(from, |driver| {
+            let room = &mut driver.ports().channels[usize::from(to)];
+            *room += 1;
+            *room
+        });
+        if room == Some(1) {
+            self.after(20_000, Event::MeshReady(from, to));
+        }
+        self.with_driver(to, |driver| driver.mesh_received(ShardId(from), batch));
+    }
+}

@@ -1,0 +1,12 @@
+//! The built programs over real sockets and files: what no simulation can show, because it is the kernel, the process and the
+//! wire that fail here.
+//!
+//! Each test starts nodes of its own on loopback, on ports that the kernel chooses, in temporary directories, and ends them
+//! whatever happens. A test that needs more than Rust and a C compiler is skipped with a word that says what is missing;
+//! with `CORDUROY_TESTS=all` that is a failure.
+
+mod kill;
+mod many;
+mod start;
+mod stop;
+mod support;
