@@ -309,10 +309,11 @@ fn answer_of(frame: &[u8]) -> Answer {
 }
 
 /// Says that a test can't run here and why. Where everything is installed that is a failure.
+#[expect(clippy::print_stderr, reason = "a skipped test has to say so")]
 pub(crate) fn skip(reason: &str) {
     assert!(
         std::env::var("CORDUROY_TESTS").as_deref() != Ok("all"),
         "this test must run here, and can't: {reason}"
     );
-    println!("skipped: {reason}");
+    eprintln!("skipped: {reason}");
 }

@@ -134,7 +134,7 @@ impl Core {
                 completions,
                 delivered: Cell::new(false),
                 scratch: RefCell::new(vec![0; limits::RECEIVE_SLICE_BYTES].into_boxed_slice()),
-                alarm: Alarm::default(),
+                alarm: Alarm::new(Arc::clone(&pulse)),
                 clock,
                 state,
                 pulse,
@@ -294,8 +294,7 @@ impl Core {
         }
         self.state.turn_ended(&driver);
         self.alarm.set(deadline);
-        self.pulse
-            .turn_ended(self.delivered.replace(false), self.alarm.armed());
+        self.pulse.turn_ended(self.delivered.replace(false));
         end.again
     }
 
