@@ -7,8 +7,8 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use crate::support::needs::skip;
 use crate::support::node::Place;
 use crate::support::value::{described, describing};
-use crate::support::wire::{Wire, greeting, raw};
 use crate::support::wait_until;
+use crate::support::wire::{Wire, greeting, raw};
 
 const CONNECTIONS: usize = 1_000;
 

@@ -486,8 +486,7 @@ impl Connection {
     fn verify_cells(&mut self, wire: &mut Wire, found: &mut Found) {
         let subjects: Vec<Subject> = self.histories.keys().copied().collect();
         for chunk in subjects.chunks(WINDOW) {
-            let keys: Vec<Vec<Vec<u8>>> =
-                chunk.iter().map(|&subject| self.keys(subject)).collect();
+            let keys: Vec<Vec<Vec<u8>>> = chunk.iter().map(|&subject| self.keys(subject)).collect();
             let mut answers = read_all(wire, keys.iter().flatten()).into_iter();
             for (&subject, keys) in chunk.iter().zip(&keys) {
                 let halves: Vec<(Option<u64>, u64)> = keys

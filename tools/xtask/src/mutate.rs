@@ -130,7 +130,9 @@ fn copy_changed(from: &Path, to: &Path) -> Result<(), TaskError> {
     if from.is_dir() {
         fs::create_dir_all(to).map_err(|source| io_error(to, source))?;
         for path in entries(to)? {
-            let name = path.file_name().expect("an entry of a directory has a name");
+            let name = path
+                .file_name()
+                .expect("an entry of a directory has a name");
             if !from.join(name).exists() && !path.is_dir() {
                 fs::remove_file(&path).map_err(|source| io_error(&path, source))?;
             }

@@ -158,11 +158,15 @@ impl Checker<'_> {
             // What was read tells more than a guess who wrote it.
             let after = match (&found.content, entry.outcome == Outcome::Unknown) {
                 (Content::Present(seen), true) => Content::Present(seen.clone()),
+                // Nobody saw its value, so any other may have written it.
+                (_, true) => Content::Open,
                 _ => after,
             };
             // What has this value may have been written by the put itself, or by a touch of unknown outcome after it.
             let is_guess = entry.outcome == Outcome::Unknown
-                && (!matches!(entry.act, Act::Put { .. }) || self.may_have_been_touched());
+                && (!matches!(entry.act, Act::Put { .. })
+                    || found.content == Content::Open
+                    || self.may_have_been_touched());
             expiry = match is_guess {
                 true => None,
                 false => expiry_after(entry, found.timestamp_ms, expiry),
