@@ -75,11 +75,13 @@ impl Checker<'_> {
             (Act::Append(piece), Some(Value::Pieces(seen))) => seen.last() == Some(piece),
             _ => false,
         };
-        let possible = |act: &Act| match (act, value) {
-            (Act::Touch(_) | Act::Persist, _) => true,
-            (Act::Add(_), None | Some(Value::Counter(_))) => true,
-            (Act::Put { .. } | Act::Append(_), None) => true,
-            _ => false,
+        let possible = |act: &Act| {
+            matches!(
+                (act, value),
+                (Act::Touch(_) | Act::Persist, _)
+                    | (Act::Add(_), None | Some(Value::Counter(_)))
+                    | (Act::Put { .. } | Act::Append(_), None)
+            )
         };
         let in_time = |number: &&usize| {
             let entry = &self.entries[**number];
