@@ -13,7 +13,7 @@ impl World {
     pub(super) fn answered(
         &mut self,
         client: usize,
-        pending: Pending,
+        pending: &Pending,
         response: &Response<'_>,
     ) -> Result<(), String> {
         if response.status == Status::Damaged && !self.may_read_damage() {
@@ -27,9 +27,9 @@ impl World {
                 Ok(())
             }
             Action::Batch(acts) | Action::Atomic(acts) => {
-                self.batch_answered(&pending, acts, response)
+                self.batch_answered(pending, acts, response)
             }
-            Action::Scan { .. } => self.page_answered(client, &pending, response),
+            Action::Scan { .. } => self.page_answered(client, pending, response),
             Action::Flush => {
                 let flush = pending.flush.expect("a flush is noted when it is asked");
                 let flush = &mut self.history.flushes[flush];
@@ -39,7 +39,7 @@ impl World {
                 }
                 Ok(())
             }
-            Action::Create(..) | Action::Drop(_) => self.keyspace_changed(&pending, response),
+            Action::Create(..) | Action::Drop(_) => self.keyspace_changed(pending, response),
             Action::List => match &response.body {
                 Body::Keyspaces(listed) => {
                     let listed = self.catalog.check(pending.invoked, self.now, listed);

@@ -123,7 +123,8 @@ impl World {
                 self.note(|| format!("dies in repair: {death:?}"));
                 self.disks_die(death);
                 // What only the page cache held was read and not synced yet.
-                self.losses_due |= self.habits.sync != SyncMode::Always && death == Death::Power;
+                let losing = self.habits.sync != SyncMode::Always && death == Death::Power;
+                self.may_have_lost(losing);
                 return Ok(None);
             }
             self.shards[index].disk.sync_all();
@@ -203,7 +204,14 @@ impl World {
         let may_lose =
             self.habits.sync != SyncMode::Always && (death == Death::Power || self.has_failed());
         self.end_life(death);
-        self.losses_due = may_lose;
+        self.may_have_lost(may_lose);
+    }
+
+    fn may_have_lost(&mut self, losing: bool) {
+        self.losses_due |= losing;
+        if losing {
+            self.catalog.forget();
+        }
     }
 
     /// Whether some shard takes no writes.
@@ -268,7 +276,7 @@ impl World {
         let losing = !clean && self.habits.sync != SyncMode::Always;
         // What is on disk must be enough: the machine is switched off at once.
         self.end_life(Death::Power);
-        self.losses_due = losing;
+        self.may_have_lost(losing);
         Ok(clean)
     }
 

@@ -33,7 +33,6 @@ pub(super) fn settle(world: &mut World, audited: Time) -> Result<(), String> {
     for client in &mut world.clients {
         client.scan = None;
     }
-    world.catalog.forget();
     let places: Vec<Place> = world.history.keys.keys().copied().collect();
     let shards = usize::from(world.habits.shard_count);
     let mut lost: Vec<Vec<Span>> = vec![Vec::new(); shards];

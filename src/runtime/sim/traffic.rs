@@ -291,7 +291,7 @@ impl World {
         self.deliver_to_server(number);
     }
 
-    pub(super) fn to_server(&mut self, number: u32) {
+    pub(super) fn reach_server(&mut self, number: u32) {
         let most = if self.random.one_in(10) {
             8
         } else {
@@ -415,7 +415,7 @@ impl World {
         }
     }
 
-    pub(super) fn to_client(&mut self, number: u32) -> Result<(), String> {
+    pub(super) fn reach_client(&mut self, number: u32) -> Result<(), String> {
         let Some(pipe) = self.pipes.get_mut(&number) else {
             return Ok(());
         };
@@ -514,7 +514,7 @@ impl World {
                     response.status, response.version
                 )
             });
-            self.answered(number, pending, &response)?;
+            self.answered(number, &pending, &response)?;
         }
         self.clients[number].input = rest.to_vec();
         Ok(())

@@ -333,8 +333,8 @@ impl World {
         match event {
             Event::Turn(shard) => self.end_turn(shard),
             Event::Arrive(pipe) => self.arrive(pipe),
-            Event::ToServer(pipe) => self.to_server(pipe),
-            Event::ToClient(pipe) => return self.to_client(pipe),
+            Event::ToServer(pipe) => self.reach_server(pipe),
+            Event::ToClient(pipe) => return self.reach_client(pipe),
             Event::Hangup(pipe) => self.hang_up(pipe),
             Event::Disk(shard, ticket) => self.disk_step(shard, ticket),
             Event::Mesh(from, to) => self.mesh_arrives(from, to),

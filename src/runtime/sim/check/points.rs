@@ -75,11 +75,13 @@ impl Checker<'_> {
             (Act::Append(piece), Some(Value::Pieces(seen))) => seen.last() == Some(piece),
             _ => false,
         };
-        let possible = |act: &Act| match (act, value) {
-            (Act::Touch(_) | Act::Persist, _) => true,
-            (Act::Add(_), None | Some(Value::Counter(_))) => true,
-            (Act::Put { .. } | Act::Append(_), None) => true,
-            _ => false,
+        let possible = |act: &Act| {
+            matches!(
+                (act, value),
+                (Act::Touch(_) | Act::Persist, _)
+                    | (Act::Add(_), None | Some(Value::Counter(_)))
+                    | (Act::Put { .. } | Act::Append(_), None)
+            )
         };
         let in_time = |number: &&usize| {
             let entry = &self.entries[**number];
@@ -158,11 +160,15 @@ impl Checker<'_> {
             // What was read tells more than a guess who wrote it.
             let after = match (&found.content, entry.outcome == Outcome::Unknown) {
                 (Content::Present(seen), true) => Content::Present(seen.clone()),
+                // Nobody saw its value, so any other may have written it.
+                (_, true) => Content::Open,
                 _ => after,
             };
             // What has this value may have been written by the put itself, or by a touch of unknown outcome after it.
             let is_guess = entry.outcome == Outcome::Unknown
-                && (!matches!(entry.act, Act::Put { .. }) || self.may_have_been_touched());
+                && (!matches!(entry.act, Act::Put { .. })
+                    || found.content == Content::Open
+                    || self.may_have_been_touched());
             expiry = match is_guess {
                 true => None,
                 false => expiry_after(entry, found.timestamp_ms, expiry),
