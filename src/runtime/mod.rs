@@ -7,5 +7,4 @@
 pub mod driver;
 pub mod glommio;
 mod prefetch;
-pub mod recover;
 pub mod sim;

@@ -11,11 +11,11 @@ pub(super) fn prefetch<T>(address: *const T) {
     {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
         let address = address.cast::<i8>();
-        // SAFETY: a prefetch is a hint. It reads nothing that the program can see, and it never faults, whatever the address.
         #[expect(
             unsafe_code,
             reason = "the intrinsic is unsafe only because it takes a pointer"
         )]
+        // SAFETY: a prefetch is a hint. It reads nothing that the program can see, and it never faults, whatever the address.
         unsafe {
             _mm_prefetch::<_MM_HINT_T0>(address);
             _mm_prefetch::<_MM_HINT_T0>(address.wrapping_add(64));

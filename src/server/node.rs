@@ -36,7 +36,7 @@ use crate::runtime::glommio::{
     Acceptor, Arrival, Executor, MeshEnds, Order, Pulse, Seats, Segments, Serving, ShardState,
     SystemClock, check_kernel, mesh, raise_open_files, start_watchdog,
 };
-use crate::runtime::recover::{StoredKeyspace, install_keyspaces, recover_shard};
+use crate::shard::recover::{StoredKeyspace, install_keyspaces, recover_shard};
 use crate::shard::{ShardConfig, SyncMode};
 use crate::storage::format::LogTag;
 use crate::storage::recovery::Identity;

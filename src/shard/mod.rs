@@ -35,6 +35,7 @@ mod lookup;
 mod origin;
 mod pipeline;
 mod reads;
+pub mod recover;
 mod replay;
 mod scan;
 mod staging;
@@ -49,7 +50,9 @@ use std::cell::Cell;
 
 use corduroy_proto_wire::{Body, Request, Response, Status};
 
-pub use keyspaces::Keyspace;
+pub use keyspaces::{
+    DEFAULT_KEYSPACE, Keyspace, decode_partitions, encode_partitions, keyspace_of_version,
+};
 pub use lookup::{KeyPlace, Whereabouts};
 pub use origin::{GatherId, Origin, Replies, ShardCommand, ShardReply, Target};
 pub use replay::Earlier;

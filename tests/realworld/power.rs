@@ -87,7 +87,10 @@ fn power_loss_without_syncs_takes_the_end_and_not_the_start() {
             let of_shard = |number: &u64| shard_of(&format!("{seed}:{number}"), shards) == shard;
             let kept: Vec<u64> = kept.iter().copied().filter(of_shard).collect();
             let written: Vec<u64> = (0..300).filter(of_shard).take(kept.len()).collect();
-            assert_eq!(kept, written, "shard {shard} kept a later write and lost an earlier");
+            assert_eq!(
+                kept, written,
+                "shard {shard} kept a later write and lost an earlier"
+            );
         }
         node.stop();
     }

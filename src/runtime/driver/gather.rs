@@ -11,7 +11,7 @@ use corduroy_proto_wire::{
 use crate::limits;
 use crate::ports::ConnectionId;
 use crate::shard::statistics::ShardStatus;
-use crate::shard::{OwnedScanItem, ShardReply};
+use crate::shard::{OwnedScanItem, ShardReply, keyspace_of_version};
 use crate::storage::index::HashCursor;
 use crate::types::KeyspaceId;
 
@@ -179,14 +179,6 @@ fn reason(response: &Response<'_>) -> String {
         Body::Error(text) => text.to_owned(),
         _ => String::new(),
     }
-}
-
-/// A keyspace's number is one more than the version of the record that made it: the system partition's versions
-/// only grow, over deletes and restarts too, so no number is ever used again, and 1 stays for `default`.
-pub(in crate::runtime) fn keyspace_of_version(version: u64) -> KeyspaceId {
-    KeyspaceId(
-        u32::try_from(version + 1).expect("four billion keyspaces are not made in a node's life"),
-    )
 }
 
 impl ScanProgress {

@@ -42,8 +42,10 @@ impl MeshBatch {
     }
 }
 
-/// Bytes before each frame that travels: connection slot and generation, gather slot (all ones: none), generation and part.
-pub(super) const ROUTE_LEN: usize = 20;
+/// Bytes before each frame that travels: connection slot and generation, gather slot (all ones: none), generation and part, flags.
+pub(super) const ROUTE_LEN: usize = 24;
+/// The flag of a get.
+const FLAG_GET: u32 = 1;
 const NO_GATHER: u32 = u32::MAX;
 
 /// Where a frame that travels belongs.
@@ -51,6 +53,8 @@ const NO_GATHER: u32 = u32::MAX;
 pub(super) struct Route {
     pub(super) client: ConnectionId,
     pub(super) gather: Option<(GatherId, u32)>,
+    /// The request changes nothing, so its answer may be replaced by a refusal if there is no room for it.
+    pub(super) get: bool,
 }
 
 impl Route {
@@ -62,6 +66,7 @@ impl Route {
         Route {
             client: origin.client,
             gather,
+            get: origin.get,
         }
     }
 
@@ -74,6 +79,7 @@ impl Route {
             shard,
             client: self.client,
             target,
+            get: self.get,
         }
     }
 
@@ -92,6 +98,7 @@ impl Route {
             gather.slot,
             gather.generation,
             part,
+            if self.get { FLAG_GET } else { 0 },
         ]) {
             place.copy_from_slice(&number.to_le_bytes());
         }
@@ -116,6 +123,7 @@ impl Route {
                 generation: word(1),
             },
             gather,
+            get: word(5) & FLAG_GET != 0,
         }
     }
 }
@@ -254,6 +262,7 @@ mod tests {
                     generation: u32::MAX,
                 },
                 gather,
+                get: true,
             };
             let mut bytes = Vec::new();
             route.encode(&mut bytes);

@@ -33,9 +33,7 @@ use corduroy_proto_wire::{
     Body, FrameError, HelloReply, KeyspaceInfo, LENGTH_LEN, Response, Status, split,
 };
 
-pub(in crate::runtime) use gather::keyspace_of_version;
 pub use link::MeshBatch;
-pub use multipart::{DEFAULT_KEYSPACE, decode_partitions};
 
 use crate::gateway::native::{self, Opening, OpeningError};
 use crate::limits;
@@ -127,7 +125,7 @@ impl<P: Clock + Disk + Net + Mesh<MeshBatch>> Driver<P> {
     #[must_use]
     pub fn new(config: DriverConfig, shard: Shard, ports: P) -> Driver<P> {
         Driver {
-            hub: Hub::new(config.shard, config.shard_count),
+            hub: Hub::new(config.shard, config.shard_count, config.output_bytes_max),
             config,
             shard,
             ports,
@@ -241,7 +239,7 @@ impl<P: Clock + Disk + Net + Mesh<MeshBatch>> Driver<P> {
         while let Some((route, frame, taken)) = split_routed(replies) {
             replies = &replies[taken..];
             match route.gather {
-                None => self.hub.answer_frame(route.client, frame),
+                None => self.hub.answer_frame(&route, frame),
                 Some((id, part)) => {
                     let (_, response) =
                         Response::decode(frame).expect("a shard of this node encodes what decodes");

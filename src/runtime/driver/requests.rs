@@ -1,7 +1,7 @@
 //! From a frame to whoever carries it out: this shard, the shard that owns the key, or several of them.
 
 use corduroy_proto_wire::{
-    Body, KeyspaceInfo, Request, RequestId, Response, Status, key_of, peek, split,
+    Body, KeyspaceInfo, Opcode, Request, RequestId, Response, Status, key_of, peek, split,
 };
 
 use super::link::Route;
@@ -79,17 +79,18 @@ impl<P: Clock + Disk + Net + Mesh<MeshBatch>> Driver<P> {
             shard: self.config.shard,
             client,
             target: Target::Client(head.id),
+            get: head.opcode == Opcode::Get as u8,
         };
         match whereabouts {
             Whereabouts::On(_) if keyspace == KeyspaceId::SYSTEM => {
-                self.local_frame(now, origin, frame)
+                self.local_frame(now, origin, frame);
             }
             Whereabouts::On(owner) => self.hub.forward_frame(owner, &origin, frame),
             Whereabouts::Here(place) if keyspace != KeyspaceId::SYSTEM => {
                 match Request::decode(frame) {
                     Ok((_, request)) => {
                         self.shard
-                            .execute_at(now, origin, place, &request, &mut self.hub)
+                            .execute_at(now, origin, place, &request, &mut self.hub);
                     }
                     Err(_) => self.local_frame(now, origin, frame),
                 }

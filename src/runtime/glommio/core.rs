@@ -182,7 +182,7 @@ impl Core {
         driver.ports().attach(id, Rc::clone(&socket));
         if !arrival.received.is_empty() && driver.received(id, &arrival.received) == Flow::Pause {
             socket.ask(&self.readiness.borrow(), id, |interest| {
-                interest.read = false
+                interest.read = false;
             });
         }
         drop(driver);
@@ -242,7 +242,7 @@ impl Core {
         };
         if ready.write {
             socket.ask(&self.readiness.borrow(), id, |interest| {
-                interest.write = false
+                interest.write = false;
             });
             driver.writable(id);
         }
@@ -257,7 +257,7 @@ impl Core {
             Received::Bytes(len) => {
                 if driver.received(id, &self.scratch.borrow()[..len]) == Flow::Pause {
                     socket.ask(&self.readiness.borrow(), id, |interest| {
-                        interest.read = false
+                        interest.read = false;
                     });
                 }
             }
@@ -513,7 +513,7 @@ impl Net for GlommioPorts {
         let sent = socket.send(bytes)?;
         if sent < bytes.len() {
             socket.ask(&self.readiness.borrow(), id, |interest| {
-                interest.write = true
+                interest.write = true;
             });
         }
         Ok(sent)
@@ -522,7 +522,7 @@ impl Net for GlommioPorts {
     fn resume(&mut self, id: ConnectionId) {
         if let Some(socket) = self.socket(id) {
             socket.ask(&self.readiness.borrow(), id, |interest| {
-                interest.read = true
+                interest.read = true;
             });
         }
     }

@@ -14,7 +14,7 @@ use super::traffic::KEYSPACE;
 use super::world::{Phase, World};
 use crate::limits::SEGMENT_LEN_MIN;
 use crate::runtime::driver::{Driver, DriverConfig};
-use crate::runtime::recover::{RecoveredShard, install_keyspaces, recover_shard};
+use crate::shard::recover::{RecoveredShard, install_keyspaces, recover_shard};
 use crate::shard::{Shard, ShardConfig, SyncMode};
 use crate::storage::format::LogTag;
 use crate::storage::recovery::{Identity, SegmentFile};

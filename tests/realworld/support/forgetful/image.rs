@@ -92,7 +92,9 @@ impl Image {
     /// The names of files that hold something that is not synced.
     pub(crate) fn unsynced(&self) -> Vec<String> {
         let is_unsynced = |number: &u64| match &self.nodes[number] {
-            Node::File(file) => !file.unsynced.is_empty() || file.len() != file.durable.len() as u64,
+            Node::File(file) => {
+                !file.unsynced.is_empty() || file.len() != file.durable.len() as u64
+            }
             Node::Directory(_) => false,
         };
         self.nodes
@@ -175,7 +177,8 @@ impl Image {
             return Err(Errno::ENOTEMPTY);
         }
         // The bytes stay: after a cut the name may be there again.
-        self.directory(parent)?.change(vec![(name.to_owned(), None)]);
+        self.directory(parent)?
+            .change(vec![(name.to_owned(), None)]);
         if let Ok(file) = self.file(number) {
             file.volatile = Vec::new();
             file.volatile.shrink_to_fit();
@@ -185,10 +188,8 @@ impl Image {
 
     pub(super) fn rename(&mut self, parent: u64, from: &OsStr, to: &OsStr) -> Result<(), Errno> {
         let number = self.find(parent, from)?;
-        self.directory(parent)?.change(vec![
-            (from.to_owned(), None),
-            (to.to_owned(), Some(number)),
-        ]);
+        self.directory(parent)?
+            .change(vec![(from.to_owned(), None), (to.to_owned(), Some(number))]);
         Ok(())
     }
 
@@ -334,15 +335,29 @@ fn a_cut_takes_what_was_not_synced_and_nothing_else() {
         image.write(file, 0, &[1; 4096]).unwrap();
         image.sync(file).unwrap();
         image.write(file, 1024, &[2; 2048]).unwrap();
-        image.make(ROOT, OsStr::new("g"), Node::File(File::default())).unwrap();
+        image
+            .make(ROOT, OsStr::new("g"), Node::File(File::default()))
+            .unwrap();
         image.cut(&mut Random::new(seed));
         assert!(image.powered().is_err());
         image.power_on();
         let bytes = image.file(file).unwrap().read(0, 1 << 20).to_vec();
         assert_eq!(bytes.len(), 4096);
-        assert!(bytes[..1024].iter().chain(&bytes[3072..]).all(|byte| *byte == 1));
-        let sectors: Vec<u8> = bytes[1024..3072].chunks(512).map(|sector| sector[0]).collect();
-        assert!(bytes[1024..3072].chunks(512).all(|sector| sector.iter().all(|byte| *byte == sector[0])));
+        assert!(
+            bytes[..1024]
+                .iter()
+                .chain(&bytes[3072..])
+                .all(|byte| *byte == 1)
+        );
+        let sectors: Vec<u8> = bytes[1024..3072]
+            .chunks(512)
+            .map(|sector| sector[0])
+            .collect();
+        assert!(
+            bytes[1024..3072]
+                .chunks(512)
+                .all(|sector| sector.iter().all(|byte| *byte == sector[0]))
+        );
         torn += u32::from(sectors.contains(&1) && sectors.contains(&2));
     }
     assert!(torn > 0, "no cut ever tore a write");

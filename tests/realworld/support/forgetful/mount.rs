@@ -233,14 +233,7 @@ impl Filesystem for Mounted {
         }
     }
 
-    fn flush(
-        &self,
-        _: &Request,
-        _: INodeNo,
-        _: FileHandle,
-        _: LockOwner,
-        reply: ReplyEmpty,
-    ) {
+    fn flush(&self, _: &Request, _: INodeNo, _: FileHandle, _: LockOwner, reply: ReplyEmpty) {
         // A close keeps nothing.
         reply.ok();
     }
