@@ -6,5 +6,6 @@
 
 pub mod driver;
 pub mod glommio;
+mod prefetch;
 pub mod recover;
 pub mod sim;

@@ -351,7 +351,7 @@ impl ShardThread {
         if !is_new {
             let _ = self.first_segment.send(Ok(()));
         }
-        executor.run(Serving {
+        let ended = executor.run(Serving {
             driver: self.driver,
             shard,
             directory: self.directory,
@@ -364,6 +364,9 @@ impl ShardThread {
             pulses: self.pulses,
             first_segment: is_new.then_some(self.first_segment),
         });
+        if let Err(error) = ended {
+            tracing::error!(shard = %self.shard, %error, "can't start the thread that writes the log");
+        }
         tracing::error!(shard = %self.shard, "the executor has ended though nobody told it to; the process ends");
         process::abort();
     }

@@ -84,31 +84,31 @@ impl Shard {
         })
     }
 
-    /// Asks for the memory in which a key's entry of the index is, without waiting for it. Called for several keys before
-    /// the first of them is looked up, and [`Shard::fetch_record`] after it, it has the processor load many lines at once: at
-    /// a million keys each look-up waits for memory twice, and that is most of what it costs.
+    /// The address of a key's entry in the index, to be prefetched.
     #[inline]
-    pub fn fetch_entry(&self, place: &KeyPlace) {
+    #[must_use]
+    pub fn entry_address(&self, place: &KeyPlace) -> *const u8 {
         self.keyspaces[place.keyspace]
             .partition(place.local)
             .index
-            .warm(place.hash);
+            .home(place.hash)
     }
 
-    /// Asks for the memory in which a key's record is, if it is in memory.
+    /// The address of a key's record, to be prefetched, if there may be one and it is in memory.
     #[inline]
-    pub fn fetch_record(&self, place: &KeyPlace) {
+    #[must_use]
+    pub fn record_address(&self, place: &KeyPlace) -> Option<*const u8> {
         let index = &self.keyspaces[place.keyspace].partition(place.local).index;
-        if let Some(candidate) = index.candidates(place.hash).next()
-            && let Some(bytes) = self.log.bytes_at(candidate.address)
-        {
-            std::hint::black_box(bytes.first());
-        }
+        let candidate = index.candidates(place.hash).next()?;
+        Some(self.log.bytes_at(candidate.address)?.as_ptr())
     }
 
     /// Finds where a key of this shard belongs.
     #[inline]
     pub(super) fn locate(&self, keyspace: KeyspaceId, key: &[u8]) -> Result<KeyPlace, Refusal> {
+        if let Some(place) = self.known_place.take() {
+            return Ok(place);
+        }
         match self.whereabouts(keyspace, key) {
             Whereabouts::Here(place) => Ok(place),
             Whereabouts::NoKeyspace => Err(Refusal::new(

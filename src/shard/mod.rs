@@ -45,6 +45,8 @@ mod writes;
 #[cfg(test)]
 mod tests;
 
+use std::cell::Cell;
+
 use corduroy_proto_wire::{Body, Request, Response, Status};
 
 pub use keyspaces::Keyspace;
@@ -115,6 +117,8 @@ pub struct Shard {
     pipeline: Pipeline,
     waiting: Waiting,
     statistics: Statistics,
+    /// Where the key of the request in hand is, if the caller has found that out.
+    known_place: Cell<Option<KeyPlace>>,
     /// During replay: records that expire by then are not kept.
     wall_floor: WallMillis,
 }
@@ -171,6 +175,7 @@ impl Shard {
             pipeline: Pipeline::default(),
             waiting: Waiting::default(),
             statistics: Statistics::new(),
+            known_place: Cell::new(None),
             wall_floor: WallMillis(0),
             config,
         }
@@ -215,37 +220,26 @@ impl Shard {
         }
     }
 
-    /// Evaluates a get whose place is known already: see [`Shard::whereabouts`].
+    /// As [`Shard::execute`], of a request on one key whose place is known already: see [`Shard::whereabouts`].
     #[inline]
-    pub fn get_at(
+    pub fn execute_at(
         &mut self,
         now: Now,
         origin: Origin,
-        keyspace: KeyspaceId,
-        key: &[u8],
         place: KeyPlace,
+        request: &Request<'_>,
         out: &mut impl Replies,
     ) {
         let known = self.keyspaces.get(place.keyspace);
         assert!(
-            known.is_some_and(|known| known.id() == keyspace),
+            known.is_some_and(|known| known.id() == place.partition.keyspace),
             "a place is used before the keyspaces change"
         );
-        if !self.waiting.is_idle()
-            || self
-                .get(now, origin, keyspace, key, Some(place), out)
-                .is_err()
-        {
-            self.execute(
-                now,
-                origin,
-                &Request::Get {
-                    keyspace: keyspace.0,
-                    key,
-                },
-                out,
-            );
+        if self.waiting.is_idle() {
+            self.known_place.set(Some(place));
         }
+        self.execute(now, origin, request, out);
+        self.known_place.set(None);
     }
 
     fn evaluate(
@@ -257,7 +251,7 @@ impl Shard {
     ) -> Result<(), Stop> {
         match request {
             Request::Get { keyspace, key } => {
-                self.get(now, origin, KeyspaceId(*keyspace), key, None, out)
+                self.get(now, origin, KeyspaceId(*keyspace), key, out)
             }
             Request::Exists { keyspace, key } => {
                 self.exists(now, origin, KeyspaceId(*keyspace), key, out)

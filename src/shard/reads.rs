@@ -5,7 +5,6 @@
 
 use corduroy_proto_wire::{Body, Response, Status};
 
-use super::lookup::KeyPlace;
 use super::origin::{Origin, Replies};
 use super::staging::{PendingBody, PendingReply};
 use super::statistics::Kind;
@@ -28,19 +27,11 @@ impl Shard {
         origin: Origin,
         keyspace: KeyspaceId,
         key: &[u8],
-        place: Option<KeyPlace>,
         out: &mut impl Replies,
     ) -> Result<(), Stop> {
-        self.read(
-            now,
-            origin,
-            keyspace,
-            key,
-            place,
-            Kind::Get,
-            out,
-            |record| Body::Value(record.value),
-        )
+        self.read(now, origin, keyspace, key, Kind::Get, out, |record| {
+            Body::Value(record.value)
+        })
     }
 
     pub(super) fn exists(
@@ -51,7 +42,7 @@ impl Shard {
         key: &[u8],
         out: &mut impl Replies,
     ) -> Result<(), Stop> {
-        self.read(now, origin, keyspace, key, None, Kind::Exists, out, |_| {
+        self.read(now, origin, keyspace, key, Kind::Exists, out, |_| {
             Body::Empty
         })
     }
@@ -64,7 +55,7 @@ impl Shard {
         key: &[u8],
         out: &mut impl Replies,
     ) -> Result<(), Stop> {
-        self.read(now, origin, keyspace, key, None, Kind::Ttl, out, |record| {
+        self.read(now, origin, keyspace, key, Kind::Ttl, out, |record| {
             Body::Ttl(
                 record
                     .expiry
@@ -84,15 +75,11 @@ impl Shard {
         origin: Origin,
         keyspace: KeyspaceId,
         key: &[u8],
-        place: Option<KeyPlace>,
         kind: Kind,
         out: &mut impl Replies,
         body: impl for<'a> Fn(&Record<'a>) -> Body<'a>,
     ) -> Result<(), Stop> {
-        let place = match place {
-            Some(place) => place,
-            None => self.locate(keyspace, key)?,
-        };
+        let place = self.locate(keyspace, key)?;
         let (record, pending) = self.visible(now, &origin, &place, key)?;
         if !pending {
             match &record {

@@ -21,7 +21,7 @@ fn kill_and_verify(flags: &[&str], rounds: u64, seed: u64) {
         let address = node.address();
         let found = load.verify(address);
         doubtful += found.doubtful;
-        let more = 1_000 + random.below(10_000);
+        let more = 5_000 + random.below(40_000);
         let pause = Duration::from_micros(random.below(20_000));
         load.run(address, |progress| {
             progress.wait_for(more);

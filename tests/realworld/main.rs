@@ -7,6 +7,7 @@
 
 mod kill;
 mod many;
+mod power;
 mod start;
 mod stop;
 mod support;

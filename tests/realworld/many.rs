@@ -99,7 +99,9 @@ fn one_too_many_is_refused(address: std::net::SocketAddr) {
     for _ in 0..20 {
         let error = Wire::open(address, None).unwrap_err();
         assert!(
-            error.to_string().contains("1000 connections"),
+            error
+                .to_string()
+                .contains("all the connections that it may have, 1000"),
             "refused with {error:?}"
         );
     }

@@ -149,7 +149,7 @@ fn too_little_locked_memory_is_refused() {
     without_settings(&mut command);
     command
         .arg("-c")
-        .arg("ulimit -H -l 64 && ulimit -S -l 64 && exec \"$@\"")
+        .arg("ulimit -S -l 64 && ulimit -H -l 64 && exec \"$@\"")
         .arg("sh");
     let serve = serve_by(&copy, &place.data(), &[]);
     command.arg(serve.get_program()).args(serve.get_args());

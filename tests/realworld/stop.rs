@@ -6,7 +6,7 @@ use corduroy_proto_wire::Status;
 use rustix::process::Signal;
 
 use crate::support::load::Load;
-use crate::support::node::Place;
+use crate::support::node::{Node, Place};
 use crate::support::value::{described, describing};
 use crate::support::wire::Wire;
 
@@ -47,32 +47,43 @@ fn sigint_under_load_loses_nothing_and_ends_well() {
     stop_under_load(Signal::INT, 12);
 }
 
-/// A client that asked for megabytes and reads none of them, so that the node can't end what it has begun.
-fn never_reads(wire: &mut Wire) {
-    for _ in 0..200 {
-        wire.queue_get(b"large");
-    }
+/// What a node holds that has values of 16 MiB.
+const LARGE: [&str; 8] = [
+    "--value-len-max",
+    "16MiB",
+    "--segment-len",
+    "64MiB",
+    "--memory",
+    "512MiB",
+    "--stall-timeout",
+    "1h",
+];
+
+/// A client that asked for a value that no socket's buffers take, and reads none of it: the node can't end what it has begun.
+fn never_reads(node: &Node) -> Wire {
+    let mut wire = node.connect_narrow();
+    let large = describing(b"large", 1, 16 << 20);
+    wire.put(b"large", &large);
+    wire.queue_get(b"large");
     wire.flush().unwrap();
+    // Once the first bytes are here, all the others are on their way.
+    wire.stream().peek(&mut [0]).unwrap();
+    wire
 }
 
 /// An operator who asks twice means it: a stop that waits for a stuck client must not need a kill.
 #[test]
 fn a_second_signal_ends_a_stop_that_waits() {
     let place = Place::new();
-    let patient = ["--stop-timeout", "1h", "--stall-timeout", "1h"];
-    let mut node = place.start(&patient);
-    let mut wire = node.connect();
-    let large = describing(b"large", 1, 1 << 20);
-    wire.put(b"large", &large);
-    never_reads(&mut wire);
-    // Once the first bytes are here, the rest is on its way.
-    wire.stream().peek(&mut [0]).unwrap();
+    let mut node = place.start(&[&LARGE[..], &["--stop-timeout", "1h"]].concat());
+    let wire = never_reads(&node);
     node.signal(Signal::TERM);
     node.says("stopping");
     node.signal(Signal::TERM);
     let status = node.wait();
     assert_eq!(status.code(), Some(1), "{status}");
-    let node = place.start(&[]);
+    drop(wire);
+    let node = place.start(&LARGE);
     let value = node.connect().get(b"large").unwrap();
     assert_eq!(described(b"large", &value), 1);
 }
@@ -81,19 +92,19 @@ fn a_second_signal_ends_a_stop_that_waits() {
 #[test]
 fn a_client_that_never_reads_cannot_hold_up_a_stop() {
     let place = Place::new();
-    let mut node = place.start(&["--stop-timeout", "200ms", "--stall-timeout", "1h"]);
-    let mut wire = node.connect();
-    wire.put(b"large", &describing(b"large", 1, 1 << 20));
-    never_reads(&mut wire);
-    wire.stream().peek(&mut [0]).unwrap();
+    let mut node = place.start(&[&LARGE[..], &["--stop-timeout", "200ms"]].concat());
+    let wire = never_reads(&node);
     node.signal(Signal::TERM);
     let status = node.wait();
     assert!(status.success(), "{status}");
+    node.says("still in work");
     node.says("were not answered");
     // The connection has an end, it isn't left hanging.
     let mut rest = Vec::new();
     let _ = wire.stream().take(1 << 30).read_to_end(&mut rest);
-    let node = place.start(&[]);
+    assert!(rest.len() < 16 << 20);
+    let node = place.start(&LARGE);
     node.says("clean=true");
-    assert!(node.connect().get(b"large").is_some());
+    let value = node.connect().get(b"large").unwrap();
+    assert_eq!(described(b"large", &value), 1);
 }

@@ -1,13 +1,14 @@
 //! From a frame to whoever carries it out: this shard, the shard that owns the key, or several of them.
 
 use corduroy_proto_wire::{
-    Body, KeyspaceInfo, Opcode, Request, RequestId, Response, Status, key_of, peek, split,
+    Body, KeyspaceInfo, Request, RequestId, Response, Status, key_of, peek, split,
 };
 
 use super::link::Route;
 use super::{Driver, MeshBatch};
 use crate::limits;
 use crate::ports::{Clock, ConnectionId, Disk, Mesh, Net};
+use crate::runtime::prefetch::prefetch;
 use crate::shard::{Origin, Replies, Target, Whereabouts};
 use crate::types::{KeyspaceId, Now, ShardId};
 
@@ -43,14 +44,16 @@ impl<P: Clock + Disk + Net + Mesh<MeshBatch>> Driver<P> {
             {
                 let whereabouts = self.shard.whereabouts(KeyspaceId(head.keyspace), key);
                 if let Whereabouts::Here(here) = &whereabouts {
-                    self.shard.fetch_entry(here);
+                    prefetch(self.shard.entry_address(here));
                 }
                 *place = Some(whereabouts);
             }
         }
         for place in &ahead.places {
-            if let Some(Whereabouts::Here(here)) = place {
-                self.shard.fetch_record(here);
+            if let Some(Whereabouts::Here(here)) = place
+                && let Some(record) = self.shard.record_address(here)
+            {
+                prefetch(record);
             }
         }
         ahead
@@ -82,13 +85,12 @@ impl<P: Clock + Disk + Net + Mesh<MeshBatch>> Driver<P> {
                 self.local_frame(now, origin, frame)
             }
             Whereabouts::On(owner) => self.hub.forward_frame(owner, &origin, frame),
-            Whereabouts::Here(place)
-                if head.opcode == Opcode::Get as u8 && keyspace != KeyspaceId::SYSTEM =>
-            {
+            Whereabouts::Here(place) if keyspace != KeyspaceId::SYSTEM => {
                 match Request::decode(frame) {
-                    Ok(_) => self
-                        .shard
-                        .get_at(now, origin, keyspace, key, place, &mut self.hub),
+                    Ok((_, request)) => {
+                        self.shard
+                            .execute_at(now, origin, place, &request, &mut self.hub)
+                    }
                     Err(_) => self.local_frame(now, origin, frame),
                 }
             }

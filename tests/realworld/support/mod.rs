@@ -3,6 +3,7 @@
 //! Nothing here has a time limit that a slow machine could meet: waits are for a condition, and [`PATIENCE`] only keeps a
 //! hung process from hanging the run.
 
+pub(crate) mod forgetful;
 pub(crate) mod load;
 pub(crate) mod needs;
 pub(crate) mod node;
@@ -14,7 +15,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// How long anything may take before the test gives it up for hung.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(180);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Waits until `condition` holds.
 #[track_caller]

@@ -13,7 +13,7 @@ use corduroy_client::blocking::Client;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::needs;
-use super::wire::Wire;
+use super::wire::{Wire, narrow};
 use super::{PATIENCE, wait_until};
 
 /// The server's program.
@@ -166,6 +166,11 @@ impl Node {
     /// A connection of bytes, its hello done.
     pub(crate) fn connect(&self) -> Wire {
         Wire::open(self.address, None).unwrap()
+    }
+
+    /// As [`Node::connect`], over a socket that takes in little before it is read.
+    pub(crate) fn connect_narrow(&self) -> Wire {
+        Wire::open_on(narrow(self.address).unwrap(), None).unwrap()
     }
 
     /// A client as programs use it.

@@ -7,6 +7,7 @@ use corduroy_proto_wire::{
     Body, Condition, Delete, Hello, HelloReply, PREAMBLE, Put, Request, RequestId, Response,
     Status, Ttl, VERSION_MAX, VERSION_MIN, split,
 };
+use socket2::{Domain, Socket, Type};
 
 use super::PATIENCE;
 
@@ -74,7 +75,11 @@ impl Answer {
 impl Wire {
     /// Connects and says hello, to the core of `shard` if one is named.
     pub(crate) fn open(address: SocketAddr, shard: Option<u16>) -> io::Result<Wire> {
-        let mut stream = raw(address)?;
+        Wire::open_on(raw(address)?, shard)
+    }
+
+    /// Says hello on a connection that is there.
+    pub(crate) fn open_on(mut stream: TcpStream, shard: Option<u16>) -> io::Result<Wire> {
         stream.write_all(&greeting(shard))?;
         let mut input = Vec::new();
         let hello = loop {
@@ -215,7 +220,18 @@ pub(crate) fn plain_delete(key: &[u8]) -> Delete<'_> {
 
 /// A socket that says nothing by itself, and waits no longer than a test does.
 pub(crate) fn raw(address: SocketAddr) -> io::Result<TcpStream> {
-    let stream = TcpStream::connect(address)?;
+    patient(TcpStream::connect(address)?)
+}
+
+/// As [`raw`], with a receive buffer of a few KiB that does not grow.
+pub(crate) fn narrow(address: SocketAddr) -> io::Result<TcpStream> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    socket.set_recv_buffer_size(4096)?;
+    socket.connect(&address.into())?;
+    patient(socket.into())
+}
+
+fn patient(stream: TcpStream) -> io::Result<TcpStream> {
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
