@@ -11,6 +11,9 @@ use super::history::{EntryId, History, Outcome, Place, Time};
 use super::random::Random;
 use super::value::{PIECE_LEN_MIN, Piece, Value};
 
+/// Less is little memory for a shard, in bytes.
+const LITTLE_MEMORY: u64 = 3 << 20;
+
 /// A request that was sent and not answered.
 #[derive(Debug)]
 pub(super) struct Pending {
@@ -197,9 +200,14 @@ impl Chooser<'_> {
     fn piece(&mut self) -> Piece {
         let most = u64::from(self.habits.value_len_max) - u64::from(PIECE_LEN_MIN);
         *self.writer += 1;
+        // Where there is little memory, values are large, so that it is soon over and records are read from disk.
+        let len = match self.habits.memory_bytes {
+            ..LITTLE_MEMORY => self.random.below(most + 1),
+            _ => self.random.skewed(most + 1),
+        };
         Piece {
             writer: *self.writer,
-            len: PIECE_LEN_MIN + self.random.skewed(most + 1) as u32,
+            len: PIECE_LEN_MIN + len as u32,
         }
     }
 
