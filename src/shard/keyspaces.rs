@@ -290,6 +290,9 @@ impl Shard {
     /// Makes a keyspace exist on this shard; nothing happens if it does.
     pub fn install(&mut self, id: KeyspaceId, partitions: u16, name: &str) {
         assert!(partitions > 0, "a keyspace has partitions");
+        if self.removed_early.remove(&id) {
+            return;
+        }
         let identity = &self.config.identity;
         let at = match self.keyspaces.binary_search_by_key(&id, Keyspace::id) {
             Ok(at) if self.keyspaces[at].partitions > 0 => return,
@@ -327,6 +330,8 @@ impl Shard {
 
     fn remove(&mut self, id: KeyspaceId) {
         let Ok(at) = self.keyspaces.binary_search_by_key(&id, Keyspace::id) else {
+            // Two coordinators' words may cross: the one that made it is still to come. Numbers are never used again.
+            self.removed_early.insert(id);
             return;
         };
         let keyspace = self.keyspaces.remove(at);

@@ -47,6 +47,7 @@ mod writes;
 mod tests;
 
 use std::cell::Cell;
+use std::collections::BTreeSet;
 
 use corduroy_proto_wire::{Body, Request, Response, Status};
 
@@ -112,6 +113,8 @@ pub struct Shard {
     log: Log,
     /// Sorted by id.
     keyspaces: Vec<Keyspace>,
+    /// Keyspaces whose removal came before their installation.
+    removed_early: BTreeSet<KeyspaceId>,
     /// Dropped tables, freed a slice a turn.
     graveyard: keyspaces::Graveyard,
     expiry: ExpiryQueue,
@@ -171,6 +174,7 @@ impl Shard {
             hasher: KeyHasher::new(&config.hash_secret),
             log: Log::new(config.identity, config.log_tag, config.segment_len),
             keyspaces: Vec::new(),
+            removed_early: BTreeSet::new(),
             graveyard: keyspaces::Graveyard::default(),
             expiry: ExpiryQueue::new(),
             batch: Batch::default(),

@@ -146,6 +146,7 @@ impl<P: Clock + Disk + Net + Mesh<MeshBatch>> Driver<P> {
         let gathering = Gathering::Batch {
             results: vec![None; items.len()],
             bytes: 0,
+            bytes_max: self.config.frame_len_max() as usize - limits::BATCH_REPLY_SLACK,
         };
         let gather = self.hub.gather(client, id, items.len(), gathering);
         for (part, item) in items.iter().enumerate() {
