@@ -5,9 +5,15 @@
 //! whatever happens. A test that needs more than Rust and a C compiler is skipped with a word that says what is missing;
 //! with `CORDUROY_TESTS=all` that is a failure.
 
+mod cli;
+mod expiry;
+mod full;
+mod hostile;
 mod kill;
 mod many;
+mod packages;
 mod power;
+mod remount;
 mod start;
 mod stop;
 mod support;

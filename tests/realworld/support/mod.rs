@@ -3,6 +3,7 @@
 //! Nothing here has a time limit that a slow machine could meet: waits are for a condition, and [`PATIENCE`] only keeps a
 //! hung process from hanging the run.
 
+pub(crate) mod cli;
 pub(crate) mod forgetful;
 pub(crate) mod load;
 pub(crate) mod needs;

@@ -74,8 +74,13 @@ fn report(error: &Error, place: &str) -> Exit {
     match error {
         // Whoever read our output has seen enough.
         _ if exit == Exit::BrokenPipe => {}
-        // Clap has its own form, with colours and a tip. A closed standard error is nobody's loss.
-        Error::Arguments(error) => drop(error.print()),
+        // Clap has its own form, with colours and a tip, and no room for a place. A closed standard error is nobody's loss.
+        Error::Arguments(error) => {
+            if !place.is_empty() && error.use_stderr() {
+                note(format_args!("corduroy-cli: {place}this is no command"));
+            }
+            drop(error.print());
+        }
         _ => {
             note(format_args!("corduroy-cli: {place}{error}"));
             if let Some(hint) = error.hint() {

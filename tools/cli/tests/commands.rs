@@ -292,6 +292,7 @@ fn scripts_end_at_the_first_error() {
             2,
             "unrecognized subcommand",
         ),
+        (b"put a 1\nput\nput b 2\n", 2, "line 2: this is no command"),
         (b"put a 1\nadd text 1\nput b 2\n", 0, ""),
         (b"put a x\nadd a 1\nput b 2\n", 6, "line 2: not a counter"),
         (b"put a 'x\nput b 2\n", 2, "line 1: the quote ' at byte 6"),

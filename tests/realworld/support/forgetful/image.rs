@@ -109,9 +109,9 @@ impl Image {
             .collect()
     }
 
-    /// Makes the disk so large that it has so much room left.
+    /// Makes the disk so large, or small, that it has so much room left.
     pub(crate) fn leave_room(&mut self, bytes: u64) {
-        self.capacity = self.used() + bytes;
+        self.capacity = self.used().saturating_add(bytes);
     }
 
     pub(super) fn used(&self) -> u64 {
@@ -203,6 +203,19 @@ impl Image {
             return Err(Errno::ENOSPC);
         }
         file.write(offset, data);
+        Ok(())
+    }
+
+    /// Whether there is room for a file of this length; it grows to that if it `grows`.
+    pub(super) fn reserve(&mut self, number: u64, len: u64, grows: bool) -> Result<(), Errno> {
+        let room = self.capacity.saturating_sub(self.used());
+        let file = self.file(number)?;
+        if len.saturating_sub(file.len()) > room {
+            return Err(Errno::ENOSPC);
+        }
+        if grows && len > file.len() {
+            file.set_len(len);
+        }
         Ok(())
     }
 

@@ -283,6 +283,20 @@ impl Filesystem for Mounted {
         reply.ok();
     }
 
+    fn fallocate(
+        &self,
+        _: &Request,
+        ino: INodeNo,
+        _: FileHandle,
+        offset: u64,
+        length: u64,
+        mode: i32,
+        reply: ReplyEmpty,
+    ) {
+        let reserved = self.with(|image| image.reserve(ino.0, offset + length, mode == 0));
+        empty(reply, reserved);
+    }
+
     fn statfs(&self, _: &Request, _: INodeNo, reply: ReplyStatfs) {
         match self.with(|image| Ok((image.capacity(), image.used()))) {
             Ok((capacity, used)) => {

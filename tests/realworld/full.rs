@@ -1,0 +1,164 @@
+//! A full disk: writes are refused with a reason, reads go on, and room is all that it takes to go on.
+
+use corduroy_proto_wire::Status;
+
+use crate::support::forgetful::Disk;
+use crate::support::node::{Node, Place, serve};
+use crate::support::value::{described, describing};
+use crate::support::wait_until;
+use crate::support::wire::{Wire, plain_delete};
+
+const VALUE_LEN: usize = 100_000;
+
+/// Puts values until both shards refuse; answers how many of each key were taken.
+fn fill(wire: &mut Wire, keys: u64) -> u64 {
+    let mut sequence = 0;
+    let mut refused_in_a_row = 0;
+    let mut taken = 0;
+    while refused_in_a_row < keys {
+        sequence += 1;
+        let key = key(sequence % keys);
+        let id = wire.queue_put(&key, &describing(&key, sequence, VALUE_LEN));
+        let answer = wire.answer(id);
+        match answer.status {
+            Status::Ok => {
+                refused_in_a_row = 0;
+                taken += 1;
+            }
+            Status::ReadOnly => {
+                assert!(answer.text().contains("disk full"), "{answer:?}");
+                refused_in_a_row += 1;
+            }
+            _ => panic!("{answer:?}"),
+        }
+    }
+    taken
+}
+
+fn key(number: u64) -> Vec<u8> {
+    format!("full:{number}").into_bytes()
+}
+
+fn refusals(node: &Node) -> Vec<String> {
+    let status = node.status();
+    let shards = status["shards"].as_array().unwrap();
+    shards
+        .iter()
+        .filter_map(|shard| Some(shard["writes_refused"].as_str()?.to_owned()))
+        .collect()
+}
+
+/// Full disks have killed nodes of every store, and the way out, freeing space, must not need a node that starts. Here it runs
+/// through: it says what is wrong, lets everybody read, takes writes again by itself, and has lost nothing.
+#[test]
+fn a_full_disk_refuses_writes_until_there_is_room() {
+    const KEYS: u64 = 20;
+    let place = Place::new();
+    let data = place.data();
+    let Some(disk) = Disk::plug_in(&data) else {
+        return;
+    };
+    disk.image().leave_room(64 << 20);
+    let node = place.start(&[]);
+    let shards = usize::from(node.connect().hello().shard_count);
+    let mut wire = node.connect();
+    wire.put(b"small", b"value");
+    let taken = fill(&mut wire, KEYS);
+    assert!(taken > KEYS, "the disk was full from the start");
+    wait_until("status names the disk", || refusals(&node).len() == shards);
+    for refusal in refusals(&node) {
+        assert!(refusal.contains("disk full"), "{refusal}");
+    }
+    // Reads go on, of what was written last too, and other connections come.
+    assert_eq!(wire.get(b"small").as_deref(), Some(&b"value"[..]));
+    let newest = |wire: &mut Wire| -> Vec<u64> {
+        (0..KEYS)
+            .map(|number| described(&key(number), &wire.get(&key(number)).unwrap()))
+            .collect()
+    };
+    let before = newest(&mut node.connect());
+    // A delete is a record too: it is refused with the same reason and not half done.
+    let keyspace = wire.keyspace();
+    let victim = key(0);
+    let delete = plain_delete(&victim);
+    let id = wire.queue(&corduroy_proto_wire::Request::Delete { keyspace, delete });
+    let answer = wire.answer(id);
+    assert_eq!(answer.status, Status::ReadOnly, "{answer:?}");
+    assert!(wire.get(&victim).is_some());
+    // Somebody frees space.
+    disk.image().leave_room(256 << 20);
+    wait_until("writes are taken again", || {
+        let id = wire.queue_put(b"small", b"again");
+        wire.answer(id).status == Status::Ok
+    });
+    wait_until("status is content", || refusals(&node).is_empty());
+    assert_eq!(newest(&mut wire), before);
+    for number in 0..KEYS {
+        wire.put(
+            &key(number),
+            &describing(&key(number), 1_000_000, VALUE_LEN),
+        );
+    }
+    node.kill();
+    let node = place.start(&[]);
+    let mut wire = node.connect();
+    assert_eq!(wire.get(b"small").as_deref(), Some(&b"again"[..]));
+    assert!(
+        newest(&mut wire)
+            .iter()
+            .all(|sequence| *sequence == 1_000_000)
+    );
+}
+
+/// A crash while the disk was full leaves a segment that was not finished. The data must come back all the same, to be read.
+#[test]
+fn a_node_that_was_killed_on_a_full_disk_starts_there_and_serves_reads() {
+    let place = Place::new();
+    let data = place.data();
+    let Some(disk) = Disk::plug_in(&data) else {
+        return;
+    };
+    disk.image().leave_room(64 << 20);
+    let node = place.start(&[]);
+    let mut wire = node.connect();
+    fill(&mut wire, 10);
+    let count = node.client().default_keyspace().count().unwrap();
+    node.kill();
+    disk.image().leave_room(0);
+    let node = place.start(&[]);
+    let keyspace = node.client().default_keyspace();
+    assert_eq!(keyspace.count().unwrap(), count);
+    for entry in keyspace.scan("").with_values(true) {
+        let entry = entry.unwrap();
+        described(&entry.key, &entry.value.unwrap());
+    }
+    disk.image().leave_room(256 << 20);
+    let mut wire = node.connect();
+    wait_until("writes are taken", || {
+        let id = wire.queue_put(b"k", b"v");
+        wire.answer(id).status == Status::Ok
+    });
+}
+
+/// A first start on a full disk fails, says so, and leaves nothing that keeps the second from succeeding.
+#[test]
+fn a_first_start_on_a_full_disk_fails_with_a_sentence() {
+    let place = Place::new();
+    let data = place.data();
+    let Some(disk) = Disk::plug_in(&data) else {
+        return;
+    };
+    for room in [0, 4096, 5 << 20] {
+        disk.image().leave_room(room);
+        let Err(failed) = place.try_start(serve(&data, &[])) else {
+            panic!("it started on a full disk");
+        };
+        assert_eq!(failed.status.code(), Some(1), "{failed:?}");
+        for part in ["full", "--data"] {
+            assert!(failed.messages.contains(part), "{failed:?}");
+        }
+    }
+    disk.image().leave_room(256 << 20);
+    let node = place.start(&[]);
+    node.connect().put(b"k", b"v");
+}
