@@ -92,8 +92,9 @@ pub const BATCH_REPLIES_MAX: usize = 8192;
 pub const WAITING_BYTES_MAX: usize = 64 << 20;
 /// Most cold records that one scan page reads.
 pub const SCAN_COLD_READS_MAX: usize = 128;
-/// A scan page stops once its keys and values take this many bytes.
-pub const SCAN_PAGE_BYTES_MAX: usize = 1 << 20;
+/// A scan page stops once its keys and values take this many bytes; with one more key and value, and what the page says of
+/// each, it fits into the smallest largest frame.
+pub const SCAN_PAGE_BYTES_MAX: usize = 512 << 10;
 /// Most index entries that one step of a scan looks at.
 pub const SCAN_STEP_ENTRIES_MAX: usize = 1024;
 /// Most partitions that one scan page visits.
@@ -128,10 +129,12 @@ pub const OUTPUT_HIGH_WATER: usize = 1 << 20;
 pub const SEND_SLICE_BYTES: usize = 256 << 10;
 /// A client may take its patience again for each of this many bytes of a frame.
 pub const SLOW_UPLOAD_BYTES: u64 = 256 << 10;
-/// What the results of one batch may hold in values, in bytes; operations beyond it answer that they are outside the limit.
-pub const BATCH_REPLY_BYTES_MAX: usize = 24 << 20;
+/// What a batch's answer takes beside its values, in bytes.
+pub const BATCH_REPLY_SLACK: usize = 256 << 10;
 /// Multi-part requests that a shard coordinates at a time.
 pub const GATHERS_MAX: usize = 65_536;
+/// Frames of a connection whose keys are looked for in memory before the first of them is evaluated.
+pub const LOOK_AHEAD_FRAMES: usize = 16;
 /// How often connections are looked over for timeouts, in nanoseconds.
 pub const HOUSEKEEPING_NS: u64 = 500_000_000;
 /// Input that a connection may leave unread in memory beside one frame of the largest size.

@@ -6,5 +6,5 @@
 
 pub mod driver;
 pub mod glommio;
-pub mod recover;
+mod prefetch;
 pub mod sim;

@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use super::directory::DirectoryError;
 use crate::runtime::glommio::{ExecutorError, KernelError, ListenError, SegmentsError};
-use crate::runtime::recover::RecoverShardError;
+use crate::shard::recover::RecoverShardError;
 use crate::types::ShardId;
 
 /// Why a node did not start.

@@ -36,7 +36,7 @@ use crate::runtime::glommio::{
     Acceptor, Arrival, Executor, MeshEnds, Order, Pulse, Seats, Segments, Serving, ShardState,
     SystemClock, check_kernel, mesh, raise_open_files, start_watchdog,
 };
-use crate::runtime::recover::{StoredKeyspace, install_keyspaces, recover_shard};
+use crate::shard::recover::{StoredKeyspace, install_keyspaces, recover_shard};
 use crate::shard::{ShardConfig, SyncMode};
 use crate::storage::format::LogTag;
 use crate::storage::recovery::Identity;
@@ -351,7 +351,7 @@ impl ShardThread {
         if !is_new {
             let _ = self.first_segment.send(Ok(()));
         }
-        executor.run(Serving {
+        let ended = executor.run(Serving {
             driver: self.driver,
             shard,
             directory: self.directory,
@@ -364,6 +364,9 @@ impl ShardThread {
             pulses: self.pulses,
             first_segment: is_new.then_some(self.first_segment),
         });
+        if let Err(error) = ended {
+            tracing::error!(shard = %self.shard, %error, "can't start the thread that writes the log");
+        }
         tracing::error!(shard = %self.shard, "the executor has ended though nobody told it to; the process ends");
         process::abort();
     }
@@ -512,7 +515,7 @@ mod tests {
     /// A node that spun on cores that it shares would slow its neighbours down threefold: only a core that is listed counts.
     #[test]
     fn the_kernels_lists_of_cores() {
-        assert_eq!(cores_of_list(""), []);
+        assert!(cores_of_list("").is_empty());
         assert_eq!(cores_of_list("3"), [3]);
         assert_eq!(cores_of_list("2-3,6"), [2, 3, 6]);
     }

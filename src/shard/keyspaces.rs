@@ -13,10 +13,36 @@ use super::origin::{Origin, Replies, ShardCommand, ShardReply};
 use super::staging::{PendingBody, PendingReply, Previous};
 use super::statistics::Kind;
 use super::{Refusal, Shard};
+use crate::limits;
 use crate::storage::format::{Record, RecordKind};
 use crate::storage::hash::KeyHash;
 use crate::storage::index::PartitionIndex;
 use crate::types::{KeyspaceId, Now, PartitionId, Version};
+
+/// The keyspace that always exists.
+pub const DEFAULT_KEYSPACE: &str = "default";
+
+/// What the system keyspace's record of a keyspace holds: its number of partitions.
+#[must_use]
+pub fn encode_partitions(partitions: u16) -> [u8; 2] {
+    partitions.to_le_bytes()
+}
+
+/// Reads what [`encode_partitions`] wrote; `None` if it is not that.
+#[must_use]
+pub fn decode_partitions(value: &[u8]) -> Option<u16> {
+    Some(u16::from_le_bytes(value.try_into().ok()?))
+        .filter(|&partitions| (1..=limits::PARTITIONS_MAX).contains(&partitions))
+}
+
+/// A keyspace's number is one more than the version of the record that made it: the system partition's versions
+/// only grow, over deletes and restarts too, so no number is ever used again, and 1 stays for `default`.
+#[must_use]
+pub fn keyspace_of_version(version: u64) -> KeyspaceId {
+    KeyspaceId(
+        u32::try_from(version + 1).expect("four billion keyspaces are not made in a node's life"),
+    )
+}
 
 /// One partition of a keyspace on this shard.
 #[derive(Debug)]
@@ -264,6 +290,9 @@ impl Shard {
     /// Makes a keyspace exist on this shard; nothing happens if it does.
     pub fn install(&mut self, id: KeyspaceId, partitions: u16, name: &str) {
         assert!(partitions > 0, "a keyspace has partitions");
+        if self.removed_early.remove(&id) {
+            return;
+        }
         let identity = &self.config.identity;
         let at = match self.keyspaces.binary_search_by_key(&id, Keyspace::id) {
             Ok(at) if self.keyspaces[at].partitions > 0 => return,
@@ -301,6 +330,8 @@ impl Shard {
 
     fn remove(&mut self, id: KeyspaceId) {
         let Ok(at) = self.keyspaces.binary_search_by_key(&id, Keyspace::id) else {
+            // Two coordinators' words may cross: the one that made it is still to come. Numbers are never used again.
+            self.removed_early.insert(id);
             return;
         };
         let keyspace = self.keyspaces.remove(at);

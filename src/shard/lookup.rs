@@ -8,11 +8,24 @@ use super::staging::{OverlayKey, Pending, PendingPlace, Previous};
 use super::{Refusal, Shard, Stop};
 use crate::storage::format::{Record, RecordKind};
 use crate::storage::hash::KeyHash;
-use crate::types::{KeyspaceId, Now, PartitionId, Position, partition_of_key};
+use crate::types::{
+    KeyspaceId, Now, PartitionId, Position, ShardId, partition_of_key, shard_of_partition,
+};
 
-/// Where a key belongs.
+/// Which shard of the node a key lives on.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct KeyPlace {
+pub enum Whereabouts {
+    /// This one.
+    Here(KeyPlace),
+    /// Another one.
+    On(ShardId),
+    /// None: there is no such keyspace.
+    NoKeyspace,
+}
+
+/// Where in its shard a key belongs. Holds until the next [`Shard::command`].
+#[derive(Clone, Copy, Debug)]
+pub struct KeyPlace {
     pub(super) partition: PartitionId,
     /// Index into `Shard::keyspaces`.
     pub(super) keyspace: usize,
@@ -50,33 +63,66 @@ pub(super) struct Facts<'a> {
 }
 
 impl Shard {
-    /// Finds where a key of this shard belongs.
+    /// Where a key lives.
     #[inline]
-    pub(super) fn locate(&self, keyspace: KeyspaceId, key: &[u8]) -> Result<KeyPlace, Refusal> {
+    #[must_use]
+    pub fn whereabouts(&self, keyspace: KeyspaceId, key: &[u8]) -> Whereabouts {
         let Some(at) = self.keyspace_index(keyspace) else {
-            return Err(Refusal::new(
-                Status::UnknownKeyspace,
-                format!("there is no keyspace with the number {}", keyspace.0),
-            ));
+            return Whereabouts::NoKeyspace;
         };
-        let partitions = self.keyspaces[at].partitions();
-        let index = partition_of_key(key, partitions);
+        let index = partition_of_key(key, self.keyspaces[at].partitions());
         let shard_count = self.config.identity.shard_count;
-        if index % shard_count != self.config.identity.shard.0 {
-            return Err(Refusal::new(
-                Status::InvalidRequest,
-                format!(
-                    "the key is in partition {index}, which does not live on shard {}",
-                    self.config.identity.shard
-                ),
-            ));
+        let shard = shard_of_partition(index, shard_count);
+        if shard != self.config.identity.shard {
+            return Whereabouts::On(shard);
         }
-        Ok(KeyPlace {
+        Whereabouts::Here(KeyPlace {
             partition: PartitionId { keyspace, index },
             keyspace: at,
             local: usize::from(index / shard_count),
             hash: self.hasher.hash(key),
         })
+    }
+
+    /// The address of a key's entry in the index, to be prefetched.
+    #[inline]
+    #[must_use]
+    pub fn entry_address(&self, place: &KeyPlace) -> *const u8 {
+        self.keyspaces[place.keyspace]
+            .partition(place.local)
+            .index
+            .home(place.hash)
+    }
+
+    /// The address of a key's record, to be prefetched, if there may be one and it is in memory.
+    #[inline]
+    #[must_use]
+    pub fn record_address(&self, place: &KeyPlace) -> Option<*const u8> {
+        let index = &self.keyspaces[place.keyspace].partition(place.local).index;
+        let candidate = index.candidates(place.hash).next()?;
+        Some(self.log.bytes_at(candidate.address)?.as_ptr())
+    }
+
+    /// Finds where a key of this shard belongs.
+    #[inline]
+    pub(super) fn locate(&self, keyspace: KeyspaceId, key: &[u8]) -> Result<KeyPlace, Refusal> {
+        if let Some(place) = self.known_place.take() {
+            return Ok(place);
+        }
+        match self.whereabouts(keyspace, key) {
+            Whereabouts::Here(place) => Ok(place),
+            Whereabouts::NoKeyspace => Err(Refusal::new(
+                Status::UnknownKeyspace,
+                format!("there is no keyspace with the number {}", keyspace.0),
+            )),
+            Whereabouts::On(shard) => Err(Refusal::new(
+                Status::InvalidRequest,
+                format!(
+                    "the key lives on shard {shard}, not on shard {}",
+                    self.config.identity.shard
+                ),
+            )),
+        }
     }
 
     #[inline]

@@ -35,6 +35,7 @@ mod lookup;
 mod origin;
 mod pipeline;
 mod reads;
+pub mod recover;
 mod replay;
 mod scan;
 mod staging;
@@ -45,9 +46,15 @@ mod writes;
 #[cfg(test)]
 mod tests;
 
+use std::cell::Cell;
+use std::collections::BTreeSet;
+
 use corduroy_proto_wire::{Body, Request, Response, Status};
 
-pub use keyspaces::Keyspace;
+pub use keyspaces::{
+    DEFAULT_KEYSPACE, Keyspace, decode_partitions, encode_partitions, keyspace_of_version,
+};
+pub use lookup::{KeyPlace, Whereabouts};
 pub use origin::{GatherId, Origin, Replies, ShardCommand, ShardReply, Target};
 pub use replay::Earlier;
 pub use scan::{OwnedScanItem, ScanPage, ScanStep};
@@ -106,6 +113,8 @@ pub struct Shard {
     log: Log,
     /// Sorted by id.
     keyspaces: Vec<Keyspace>,
+    /// Keyspaces whose removal came before their installation.
+    removed_early: BTreeSet<KeyspaceId>,
     /// Dropped tables, freed a slice a turn.
     graveyard: keyspaces::Graveyard,
     expiry: ExpiryQueue,
@@ -114,6 +123,8 @@ pub struct Shard {
     pipeline: Pipeline,
     waiting: Waiting,
     statistics: Statistics,
+    /// Where the key of the request in hand is, if the caller has found that out.
+    known_place: Cell<Option<KeyPlace>>,
     /// During replay: records that expire by then are not kept.
     wall_floor: WallMillis,
 }
@@ -163,6 +174,7 @@ impl Shard {
             hasher: KeyHasher::new(&config.hash_secret),
             log: Log::new(config.identity, config.log_tag, config.segment_len),
             keyspaces: Vec::new(),
+            removed_early: BTreeSet::new(),
             graveyard: keyspaces::Graveyard::default(),
             expiry: ExpiryQueue::new(),
             batch: Batch::default(),
@@ -170,6 +182,7 @@ impl Shard {
             pipeline: Pipeline::default(),
             waiting: Waiting::default(),
             statistics: Statistics::new(),
+            known_place: Cell::new(None),
             wall_floor: WallMillis(0),
             config,
         }
@@ -212,6 +225,28 @@ impl Shard {
             Err(Stop::Refused(refusal)) => self.refuse(origin, &refusal, out),
             Err(stop) => self.wait(origin, request, stop),
         }
+    }
+
+    /// As [`Shard::execute`], of a request on one key whose place is known already: see [`Shard::whereabouts`].
+    #[inline]
+    pub fn execute_at(
+        &mut self,
+        now: Now,
+        origin: Origin,
+        place: KeyPlace,
+        request: &Request<'_>,
+        out: &mut impl Replies,
+    ) {
+        let known = self.keyspaces.get(place.keyspace);
+        assert!(
+            known.is_some_and(|known| known.id() == place.partition.keyspace),
+            "a place is used before the keyspaces change"
+        );
+        if self.waiting.is_idle() {
+            self.known_place.set(Some(place));
+        }
+        self.execute(now, origin, request, out);
+        self.known_place.set(None);
     }
 
     fn evaluate(

@@ -34,6 +34,8 @@ pub struct Origin {
     pub client: ConnectionId,
     /// Where the answer goes.
     pub target: Target,
+    /// It is a get: nothing depends on its answer arriving, so it may be refused late if there is no room for that.
+    pub get: bool,
 }
 
 impl Origin {

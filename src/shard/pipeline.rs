@@ -20,7 +20,7 @@ use corduroy_proto_wire::{Body, ItemResult, Response, Status};
 
 use super::origin::{Replies, ShardReply};
 use super::staging::{
-    Batch, OverlayKey, PendingBody, PendingItem, PendingPlace, PendingReply, Previous,
+    Batch, Effect, OverlayKey, PendingBody, PendingItem, PendingPlace, PendingReply, Previous,
 };
 use super::{Shard, SyncMode};
 use crate::limits;
@@ -287,6 +287,11 @@ impl Shard {
             self.answer_ready(now, out);
             return;
         }
+        if seal && self.pipeline.durable < self.log.end() {
+            // A seal says that everything before it is on disk: that must be so before it is written.
+            self.sync_now(disk);
+            return;
+        }
         let order = self.block_order();
         let entries = count_entries(&order, &self.batch);
         let len = BlockBuilder::block_len(entries, self.batch.arena.len());
@@ -347,9 +352,19 @@ impl Shard {
 
     /// The batch's effects, those of one partition together, each partition's in the order in which they were staged.
     fn block_order(&self) -> Vec<u32> {
-        let mut order: Vec<u32> = (0..self.batch.effects.len() as u32).collect();
-        order.sort_by_key(|&effect| self.batch.effects[effect as usize].partition);
-        order
+        // Keyspace, partition and number fit into one integer, and sorting integers needs no stability.
+        const _: () = assert!(limits::BATCH_EFFECTS_MAX + limits::BATCH_LEN_MAX <= 1 << 16);
+        let key = |(number, effect): (usize, &Effect)| {
+            let partition = effect.partition;
+            u64::from(partition.keyspace.0) << 32 | u64::from(partition.index) << 16 | number as u64
+        };
+        let mut keys: Vec<u64> = self.batch.effects.iter().enumerate().map(key).collect();
+        assert!(
+            keys.len() <= 1 << 16,
+            "a batch's effects are numbered in 16 bits"
+        );
+        keys.sort_unstable();
+        keys.into_iter().map(|key| (key & 0xffff) as u32).collect()
     }
 
     fn write_block(
@@ -451,10 +466,16 @@ impl Shard {
         for number in 0..batch.effects.len() {
             self.apply(number, &batch);
         }
-        for reply in batch.replies.drain(..) {
+        for group in batch
+            .replies
+            .chunk_by(|one, next| one.kind == next.kind && one.since == next.since)
+        {
+            let nanos = now.mono.0.saturating_sub(group[0].since.0);
             self.statistics
-                .finished(reply.kind, now.mono.0.saturating_sub(reply.since.0));
-            answer(&reply, out);
+                .finished_many(group[0].kind, nanos, group.len() as u64);
+        }
+        for reply in &batch.replies {
+            answer(reply, out);
         }
         batch.clear();
         self.pipeline.spare = Some(batch);

@@ -107,11 +107,17 @@ impl Statistics {
     }
 
     /// A request was answered that took this long.
-    #[inline]
     pub(super) fn finished(&mut self, kind: Kind, nanos: u64) {
+        self.finished_many(kind, nanos, 1);
+    }
+
+    /// So many requests of a kind were answered that took this long each.
+    #[inline]
+    pub(super) fn finished_many(&mut self, kind: Kind, nanos: u64, requests: u64) {
         let kind = &mut self.kinds[kind as usize];
-        kind.requests += 1;
-        kind.latency_us.saturating_record((nanos / 1000).max(1));
+        kind.requests += requests;
+        kind.latency_us
+            .saturating_record_n((nanos / 1000).max(1), requests);
     }
 
     /// The turn that began `nanos` ago ends: so long did its immediate answers take at most.

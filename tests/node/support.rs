@@ -138,10 +138,18 @@ impl Server {
         (status, log)
     }
 
-    /// Descriptors that the server holds.
-    pub(crate) fn descriptors(&self) -> usize {
-        std::fs::read_dir(format!("/proc/{}/fd", self.child.id()))
+    /// Sockets that the server holds.
+    pub(crate) fn sockets(&self) -> usize {
+        let directory = format!("/proc/{}/fd", self.child.id());
+        std::fs::read_dir(directory)
             .unwrap()
+            .filter_map(|entry| std::fs::read_link(entry.unwrap().path()).ok())
+            .filter(|target| {
+                target
+                    .as_os_str()
+                    .as_encoded_bytes()
+                    .starts_with(b"socket:")
+            })
             .count()
     }
 }
@@ -301,10 +309,11 @@ fn answer_of(frame: &[u8]) -> Answer {
 }
 
 /// Says that a test can't run here and why. Where everything is installed that is a failure.
+#[expect(clippy::print_stderr, reason = "a skipped test has to say so")]
 pub(crate) fn skip(reason: &str) {
     assert!(
         std::env::var("CORDUROY_TESTS").as_deref() != Ok("all"),
         "this test must run here, and can't: {reason}"
     );
-    println!("skipped: {reason}");
+    eprintln!("skipped: {reason}");
 }

@@ -11,7 +11,7 @@ use corduroy_proto_wire::{
 use crate::limits;
 use crate::ports::ConnectionId;
 use crate::shard::statistics::ShardStatus;
-use crate::shard::{OwnedScanItem, ShardReply};
+use crate::shard::{OwnedScanItem, ShardReply, keyspace_of_version};
 use crate::storage::index::HashCursor;
 use crate::types::KeyspaceId;
 
@@ -47,6 +47,8 @@ pub(super) enum Gathering {
     Batch {
         results: Vec<Option<OwnedItem>>,
         bytes: usize,
+        /// What the values may take together: the answer must fit into a frame.
+        bytes_max: usize,
     },
     Count {
         keys: u64,
@@ -90,7 +92,11 @@ impl Gather {
     pub(super) fn part(&mut self, part: u32, response: &Response<'_>) {
         self.remaining -= 1;
         match &mut self.gathering {
-            Gathering::Batch { results, bytes } => {
+            Gathering::Batch {
+                results,
+                bytes,
+                bytes_max,
+            } => {
                 let mut item = OwnedItem {
                     status: response.status,
                     version: response.version,
@@ -98,7 +104,7 @@ impl Gather {
                     value: None,
                 };
                 if let Body::Value(value) = response.body {
-                    if *bytes + value.len() > limits::BATCH_REPLY_BYTES_MAX {
+                    if *bytes + value.len() > *bytes_max {
                         item.status = over_limit(response.status);
                     } else {
                         *bytes += value.len();
@@ -140,6 +146,15 @@ impl Gather {
     pub(super) fn internal(&mut self, reply: ShardReply) {
         self.remaining -= 1;
         match (reply, &mut self.gathering) {
+            (ShardReply::Failed(status, reason), Gathering::Flush) => {
+                // Other shards may have dropped their keys already.
+                let status = if status == Status::ReadOnly {
+                    Status::OutcomeUnknown
+                } else {
+                    status
+                };
+                self.failure = Some((status, reason));
+            }
             (ShardReply::Failed(status, reason), _) => self.failure = Some((status, reason)),
             (ShardReply::Count(more), Gathering::Count { keys }) => *keys += more,
             (ShardReply::Status(status), Gathering::Status { shards }) => shards.push(*status),
@@ -179,14 +194,6 @@ fn reason(response: &Response<'_>) -> String {
         Body::Error(text) => text.to_owned(),
         _ => String::new(),
     }
-}
-
-/// A keyspace's number is one more than the version of the record that made it: the system partition's versions
-/// only grow, over deletes and restarts too, so no number is ever used again, and 1 stays for `default`.
-pub(in crate::runtime) fn keyspace_of_version(version: u64) -> KeyspaceId {
-    KeyspaceId(
-        u32::try_from(version + 1).expect("four billion keyspaces are not made in a node's life"),
-    )
 }
 
 impl ScanProgress {

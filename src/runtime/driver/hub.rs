@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 
-use corduroy_proto_wire::{Request, RequestId, Response};
+use corduroy_proto_wire::{Body, Request, RequestId, Response, Status};
 use slab::Slab;
 
 use super::connection::Connection;
@@ -29,11 +29,13 @@ pub(super) struct Hub {
     pub(super) dirty: VecDeque<ConnectionId>,
     /// The link to some shard is full: no more requests are taken until it is not, for the next one might go there.
     pub(super) congested: bool,
+    /// A connection with more unsent output than this is cut.
+    output_bytes_max: usize,
     generation_next: u32,
 }
 
 impl Hub {
-    pub(super) fn new(me: ShardId, shard_count: u16) -> Hub {
+    pub(super) fn new(me: ShardId, shard_count: u16, output_bytes_max: usize) -> Hub {
         Hub {
             me,
             connections: Slab::new(),
@@ -42,6 +44,7 @@ impl Hub {
             complete: Vec::new(),
             dirty: VecDeque::new(),
             congested: false,
+            output_bytes_max,
             generation_next: 0,
         }
     }
@@ -80,7 +83,11 @@ impl Hub {
     }
 
     /// Sends a frame that another shard encoded as an answer to a client of this one.
-    pub(super) fn answer_frame(&mut self, client: ConnectionId, frame: &[u8]) {
+    pub(super) fn answer_frame(&mut self, route: &Route, frame: &[u8]) {
+        let client = route.client;
+        if route.get && self.is_flooded(client, frame.len()) {
+            return self.refuse_flooded(client, frame);
+        }
         if let Some(connection) = self.connections.get_mut(client.slot as usize)
             && connection.generation == client.generation
         {
@@ -93,6 +100,32 @@ impl Hub {
                 self.dirty.push_back(client);
             }
         }
+    }
+
+    /// Whether an answer would leave a connection half as much unsent output as it may have. Requests of its own shard stop being evaluated
+    /// long before; but those that are on their way to other shards when the first large answers come back can't be stopped.
+    fn is_flooded(&self, client: ConnectionId, more: usize) -> bool {
+        let connection = self.connections.get(client.slot as usize);
+        connection
+            .is_some_and(|connection| connection.output.len() + more > self.output_bytes_max / 2)
+    }
+
+    /// Refuses a get whose answer has come and has no room: the client may ask again when it has read what it asked for before.
+    fn refuse_flooded(&mut self, client: ConnectionId, frame: &[u8]) {
+        let (request, _) =
+            Response::decode(frame).expect("a shard of this node encodes what decodes");
+        let reason = "the connection has too many answers to read: read them and ask again";
+        let body = Body::Error(reason);
+        self.answer(
+            client,
+            request,
+            &Response {
+                status: Status::Overloaded,
+                version: 0,
+                timestamp_ms: 0,
+                body,
+            },
+        );
     }
 
     pub(super) fn mark_dirty(&mut self, client: ConnectionId) {

@@ -42,8 +42,10 @@ impl MeshBatch {
     }
 }
 
-/// Bytes before each frame that travels: connection slot and generation, gather slot (all ones: none), generation and part.
-pub(super) const ROUTE_LEN: usize = 20;
+/// Bytes before each frame that travels: connection slot and generation, gather slot (all ones: none), generation and part, flags.
+pub(super) const ROUTE_LEN: usize = 24;
+/// The flag of a get.
+const FLAG_GET: u32 = 1;
 const NO_GATHER: u32 = u32::MAX;
 
 /// Where a frame that travels belongs.
@@ -51,6 +53,8 @@ const NO_GATHER: u32 = u32::MAX;
 pub(super) struct Route {
     pub(super) client: ConnectionId,
     pub(super) gather: Option<(GatherId, u32)>,
+    /// The request changes nothing, so its answer may be replaced by a refusal if there is no room for it.
+    pub(super) get: bool,
 }
 
 impl Route {
@@ -62,6 +66,7 @@ impl Route {
         Route {
             client: origin.client,
             gather,
+            get: origin.get,
         }
     }
 
@@ -74,6 +79,7 @@ impl Route {
             shard,
             client: self.client,
             target,
+            get: self.get,
         }
     }
 
@@ -92,6 +98,7 @@ impl Route {
             gather.slot,
             gather.generation,
             part,
+            if self.get { FLAG_GET } else { 0 },
         ]) {
             place.copy_from_slice(&number.to_le_bytes());
         }
@@ -116,6 +123,7 @@ impl Route {
                 generation: word(1),
             },
             gather,
+            get: word(5) & FLAG_GET != 0,
         }
     }
 }
@@ -207,6 +215,9 @@ impl Link {
         assert!(self.out.is_empty(), "a batch is given back at once");
         self.requests_sent -= batch.requests.len() as u64;
         self.replies_sent -= batch.replies.len() as u64;
+        // The peer was not told after all, and a batch may hold nothing but that.
+        self.told_requests = 0;
+        self.told_replies = 0;
         self.out = batch;
         self.blocked = true;
     }
@@ -215,6 +226,22 @@ impl Link {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A peer whose window is full sends nothing more until it hears of progress. Were that word lost because the channel was full
+    /// just then, both sides would wait for ever.
+    #[test]
+    fn progress_is_told_though_the_channel_was_full() {
+        let mut link = Link::default();
+        link.took_request(limits::MESH_WINDOW_BYTES);
+        let batch = link.take_batch().expect("there is progress to tell");
+        assert!(batch.is_empty(), "and nothing else");
+        link.give_back(batch);
+        assert!(link.take_batch().is_none(), "the channel is full");
+        link.blocked = false;
+        let told = link.take_batch().expect("the progress is still to be told");
+        assert_eq!(told.requests_done, limits::MESH_WINDOW_BYTES as u64);
+        assert!(link.take_batch().is_none(), "it is told once");
+    }
 
     /// A route that lost its gather would send a batch item's answer to the client as an answer of its own.
     #[test]
@@ -235,6 +262,7 @@ mod tests {
                     generation: u32::MAX,
                 },
                 gather,
+                get: true,
             };
             let mut bytes = Vec::new();
             route.encode(&mut bytes);

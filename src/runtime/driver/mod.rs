@@ -33,9 +33,7 @@ use corduroy_proto_wire::{
     Body, FrameError, HelloReply, KeyspaceInfo, LENGTH_LEN, Response, Status, split,
 };
 
-pub(in crate::runtime) use gather::keyspace_of_version;
 pub use link::MeshBatch;
-pub use multipart::{DEFAULT_KEYSPACE, decode_partitions};
 
 use crate::gateway::native::{self, Opening, OpeningError};
 use crate::limits;
@@ -45,6 +43,7 @@ use crate::types::{KeyspaceId, MonoNanos, Now, ShardId};
 use connection::{Connection, Phase};
 use hub::Hub;
 use link::split_routed;
+use requests::LookAhead;
 
 /// What a driver needs to know.
 #[derive(Clone, Debug)]
@@ -126,7 +125,7 @@ impl<P: Clock + Disk + Net + Mesh<MeshBatch>> Driver<P> {
     #[must_use]
     pub fn new(config: DriverConfig, shard: Shard, ports: P) -> Driver<P> {
         Driver {
-            hub: Hub::new(config.shard, config.shard_count),
+            hub: Hub::new(config.shard, config.shard_count, config.output_bytes_max),
             config,
             shard,
             ports,
@@ -240,7 +239,7 @@ impl<P: Clock + Disk + Net + Mesh<MeshBatch>> Driver<P> {
         while let Some((route, frame, taken)) = split_routed(replies) {
             replies = &replies[taken..];
             match route.gather {
-                None => self.hub.answer_frame(route.client, frame),
+                None => self.hub.answer_frame(&route, frame),
                 Some((id, part)) => {
                     let (_, response) =
                         Response::decode(frame).expect("a shard of this node encodes what decodes");
@@ -381,17 +380,26 @@ impl<P: Clock + Disk + Net + Mesh<MeshBatch>> Driver<P> {
             }
         }
         loop {
-            if !self.may_go_on(id) {
-                return self.keep_input(now, id, &bytes[at..], true);
-            }
-            match split(&bytes[at..], self.config.frame_len_max()) {
-                Ok(Some((frame, consumed))) => {
-                    at += consumed;
-                    self.hub.connections[id.slot as usize].frame_since = None;
-                    self.request(now, id, frame);
+            // One frame alone is not worth a look ahead.
+            let mut ahead = match split(&bytes[at..], self.config.frame_len_max()) {
+                Ok(Some((_, consumed))) if at + consumed < bytes.len() => {
+                    self.look_ahead(&bytes[at..])
                 }
-                Ok(None) => return self.keep_input(now, id, &bytes[at..], false),
-                Err(error) => return self.refuse_stream(id, &error),
+                _ => LookAhead::default(),
+            };
+            for place in &mut ahead.places {
+                if !self.may_go_on(id) {
+                    return self.keep_input(now, id, &bytes[at..], true);
+                }
+                match split(&bytes[at..], self.config.frame_len_max()) {
+                    Ok(Some((frame, consumed))) => {
+                        at += consumed;
+                        self.hub.connections[id.slot as usize].frame_since = None;
+                        self.request(now, id, frame, place.take());
+                    }
+                    Ok(None) => return self.keep_input(now, id, &bytes[at..], false),
+                    Err(error) => return self.refuse_stream(id, &error),
+                }
             }
         }
     }

@@ -8,23 +8,10 @@ use super::gather::{Gather, Gathering, ScanProgress, wire_results};
 use super::{Driver, MeshBatch};
 use crate::limits;
 use crate::ports::{Clock, ConnectionId, Disk, Mesh, Net};
-use crate::shard::{GatherId, Origin, ScanStep, ShardCommand, Target};
+use crate::shard::{
+    DEFAULT_KEYSPACE, GatherId, Origin, ScanStep, ShardCommand, Target, encode_partitions,
+};
 use crate::types::{KeyspaceId, Now, ShardId, partition_of_key, shard_of_partition};
-
-/// The keyspace that always exists.
-pub const DEFAULT_KEYSPACE: &str = "default";
-
-/// What the system keyspace's record of a keyspace holds: its number of partitions.
-fn encode_partitions(partitions: u16) -> [u8; 2] {
-    partitions.to_le_bytes()
-}
-
-/// Reads what [`encode_partitions`] wrote; `None` if it is not that.
-#[must_use]
-pub fn decode_partitions(value: &[u8]) -> Option<u16> {
-    Some(u16::from_le_bytes(value.try_into().ok()?))
-        .filter(|&partitions| (1..=limits::PARTITIONS_MAX).contains(&partitions))
-}
 
 impl<P: Clock + Disk + Net + Mesh<MeshBatch>> Driver<P> {
     pub(super) fn multipart(
@@ -48,6 +35,7 @@ impl<P: Clock + Disk + Net + Mesh<MeshBatch>> Driver<P> {
                     shard: self.config.shard,
                     client,
                     target: Target::Client(id),
+                    get: false,
                 };
                 if keyspace == KeyspaceId::SYSTEM.0 {
                     self.refuse(
@@ -158,6 +146,7 @@ impl<P: Clock + Disk + Net + Mesh<MeshBatch>> Driver<P> {
         let gathering = Gathering::Batch {
             results: vec![None; items.len()],
             bytes: 0,
+            bytes_max: self.config.frame_len_max() as usize - limits::BATCH_REPLY_SLACK,
         };
         let gather = self.hub.gather(client, id, items.len(), gathering);
         for (part, item) in items.iter().enumerate() {
@@ -390,6 +379,7 @@ impl<P: Clock + Disk + Net + Mesh<MeshBatch>> Driver<P> {
             shard: self.config.shard,
             client,
             target: Target::Gather(gather, part),
+            get: false,
         };
         if owner == self.config.shard {
             self.shard.execute(now, origin, request, &mut self.hub);
@@ -410,6 +400,7 @@ impl<P: Clock + Disk + Net + Mesh<MeshBatch>> Driver<P> {
             shard: self.config.shard,
             client,
             target: Target::Gather(gather, u32::from(owner.0)),
+            get: false,
         };
         if owner == self.config.shard {
             self.shard.command(now, origin, command, &mut self.hub);
@@ -492,7 +483,12 @@ impl<P: Clock + Disk + Net + Mesh<MeshBatch>> Driver<P> {
             ..
         } = gather;
         if let Some((status, reason)) = failure {
-            self.refuse(client, request, status, &reason);
+            // That a keyspace is not there is an answer, not an error: another client was quicker to drop it.
+            if status.is_error() {
+                self.refuse(client, request, status, &reason);
+            } else {
+                self.respond(client, request, status, Body::Empty);
+            }
             return;
         }
         let connections = self.connections();

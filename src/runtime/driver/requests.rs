@@ -1,52 +1,105 @@
 //! From a frame to whoever carries it out: this shard, the shard that owns the key, or several of them.
 
-use corduroy_proto_wire::{Body, KeyspaceInfo, Request, RequestId, Response, Status, key_of, peek};
+use corduroy_proto_wire::{
+    Body, KeyspaceInfo, Opcode, Request, RequestId, Response, Status, key_of, peek, split,
+};
 
 use super::link::Route;
 use super::{Driver, MeshBatch};
+use crate::limits;
 use crate::ports::{Clock, ConnectionId, Disk, Mesh, Net};
-use crate::shard::{Origin, Replies, Target};
-use crate::types::{KeyspaceId, Now, ShardId, partition_of_key, shard_of_partition};
+use crate::runtime::prefetch::prefetch;
+use crate::shard::{Origin, Replies, Target, Whereabouts};
+use crate::types::{KeyspaceId, Now, ShardId};
+
+/// Where the keys of the next frames live, as far as they have keys.
+#[derive(Debug, Default)]
+pub(super) struct LookAhead {
+    pub(super) places: [Option<Whereabouts>; limits::LOOK_AHEAD_FRAMES],
+}
 
 impl<P: Clock + Disk + Net + Mesh<MeshBatch>> Driver<P> {
     /// The shard on which a key lives; this one if there is no such keyspace (it then says so).
     #[inline]
     pub(super) fn owner(&self, keyspace: KeyspaceId, key: &[u8]) -> ShardId {
-        if self.config.shard_count == 1 {
-            return self.config.shard;
+        match self.shard.whereabouts(keyspace, key) {
+            Whereabouts::On(shard) => shard,
+            Whereabouts::Here(_) | Whereabouts::NoKeyspace => self.config.shard,
         }
-        match self.shard.partitions_of(keyspace) {
-            Some(partitions) => {
-                shard_of_partition(partition_of_key(key, partitions), self.config.shard_count)
+    }
+
+    /// Looks at the next frames of a connection's input: finds out where their keys live, and has the memory loaded that looking
+    /// them up will need. Answers for each whether that is here and where.
+    pub(super) fn look_ahead(&self, bytes: &[u8]) -> LookAhead {
+        let mut ahead = LookAhead::default();
+        let mut at = 0;
+        for place in &mut ahead.places {
+            let Ok(Some((frame, consumed))) = split(&bytes[at..], self.config.frame_len_max())
+            else {
+                break;
+            };
+            at += consumed;
+            if let Some(key) = key_of(frame)
+                && let Ok(head) = peek(frame)
+            {
+                let whereabouts = self.shard.whereabouts(KeyspaceId(head.keyspace), key);
+                if let Whereabouts::Here(here) = &whereabouts {
+                    prefetch(self.shard.entry_address(here));
+                }
+                *place = Some(whereabouts);
             }
-            None => self.config.shard,
         }
+        for place in &ahead.places {
+            if let Some(Whereabouts::Here(here)) = place
+                && let Some(record) = self.shard.record_address(here)
+            {
+                prefetch(record);
+            }
+        }
+        ahead
     }
 
     /// Takes one request of a connection of this shard.
     #[inline]
-    pub(super) fn request(&mut self, now: Now, client: ConnectionId, frame: &[u8]) {
+    pub(super) fn request(
+        &mut self,
+        now: Now,
+        client: ConnectionId,
+        frame: &[u8],
+        whereabouts: Option<Whereabouts>,
+    ) {
         self.hub.connections[client.slot as usize].in_flight += 1;
-        if let Some(key) = key_of(frame) {
-            let head = peek(frame).expect("a frame with a key has a header");
-            let keyspace = KeyspaceId(head.keyspace);
-            let owner = if keyspace == KeyspaceId::SYSTEM {
-                self.config.shard
-            } else {
-                self.owner(keyspace, key)
-            };
-            let origin = Origin {
-                shard: self.config.shard,
-                client,
-                target: Target::Client(head.id),
-            };
-            if owner == self.config.shard {
-                self.local_frame(now, origin, frame);
-            } else {
-                self.hub.forward_frame(owner, &origin, frame);
-            }
+        let (Some(key), Ok(head)) = (key_of(frame), peek(frame)) else {
+            self.keyless_frame(now, client, frame);
             return;
+        };
+        let keyspace = KeyspaceId(head.keyspace);
+        let whereabouts = whereabouts.unwrap_or_else(|| self.shard.whereabouts(keyspace, key));
+        let origin = Origin {
+            shard: self.config.shard,
+            client,
+            target: Target::Client(head.id),
+            get: head.opcode == Opcode::Get as u8,
+        };
+        match whereabouts {
+            Whereabouts::On(_) if keyspace == KeyspaceId::SYSTEM => {
+                self.local_frame(now, origin, frame);
+            }
+            Whereabouts::On(owner) => self.hub.forward_frame(owner, &origin, frame),
+            Whereabouts::Here(place) if keyspace != KeyspaceId::SYSTEM => {
+                match Request::decode(frame) {
+                    Ok((_, request)) => {
+                        self.shard
+                            .execute_at(now, origin, place, &request, &mut self.hub);
+                    }
+                    Err(_) => self.local_frame(now, origin, frame),
+                }
+            }
+            Whereabouts::Here(_) | Whereabouts::NoKeyspace => self.local_frame(now, origin, frame),
         }
+    }
+
+    fn keyless_frame(&mut self, now: Now, client: ConnectionId, frame: &[u8]) {
         match Request::decode(frame) {
             Ok((id, request)) => self.keyless_request(now, client, id, request),
             Err(error) => {

@@ -28,6 +28,7 @@ use rustix::net::{RecvFlags, SendFlags, Shutdown};
 use super::core::Core;
 use super::readiness::{Interest, Readiness};
 use super::seats::Seat;
+use super::turn::yield_once;
 use crate::limits;
 use crate::ports::ConnectionId;
 
@@ -149,16 +150,18 @@ impl Socket {
 /// Ends a connection that the driver has closed: shuts the sending side down and throws away what comes in until the client
 /// closes, too much has come, or the time is over.
 pub(super) async fn linger(core: Rc<Core>, socket: Rc<Socket>) {
+    // A spawned task runs at once, and the driver is in the middle of the turn that spawned this one.
+    yield_once().await;
     // It fails if the client has reset the connection, which is as good.
     let _ = rustix::net::shutdown(&*socket, Shutdown::Write);
     let Ok(duplicate) = socket.descriptor.try_clone() else {
         return;
     };
-    // SAFETY: the descriptor is a connected stream socket, and its ownership goes over to the stream.
     #[expect(
         unsafe_code,
         reason = "the only way to make glommio's stream of a socket"
     )]
+    // SAFETY: the descriptor is a connected stream socket, and its ownership goes over to the stream.
     let mut stream = unsafe { TcpStream::from_raw_fd(duplicate.into_raw_fd()) };
     let mut timer = pin!(Timer::new(Duration::from_nanos(limits::LINGER_NS)));
     let mut thrown_away = 0;

@@ -28,6 +28,7 @@ use super::readiness::{self, Readiness, Ready};
 use super::state::{Order, ShardState};
 use super::turn::{Alarm, Signal, yield_once};
 use super::watchdog::Pulse;
+use super::writer::{Completion, LogWriter};
 use crate::limits;
 use crate::ports::{Clock, ConnectionId, Disk, DiskOperation, DiskOutcome, DiskTicket, Mesh, Net};
 use crate::runtime::driver::{Driver, DriverConfig, Flow, MeshBatch};
@@ -42,6 +43,10 @@ pub(super) struct Core {
     turn: Signal,
     /// Something was delivered to the driver since the last turn ended.
     delivered: Cell<bool>,
+    /// What other shards have sent, and what the log writer has done: looked into whenever the executor looks for connections, because
+    /// glommio looks at wakes from other threads only when it has nothing else to run.
+    batches: Vec<(ShardId, Receiver<MeshBatch>)>,
+    completions: Receiver<Completion>,
     /// Which connections have bytes or room.
     readiness: Rc<RefCell<Readiness>>,
     /// What connections receive into.
@@ -80,7 +85,12 @@ pub struct Serving {
 }
 
 impl Core {
-    pub(super) fn new(serving: Serving, readiness: Readiness) -> (Rc<Core>, Inlets) {
+    pub(super) fn new(
+        serving: Serving,
+        readiness: Readiness,
+        writer: LogWriter,
+        completions: Receiver<Completion>,
+    ) -> (Rc<Core>, Inlets) {
         let readiness = Rc::new(RefCell::new(readiness));
         let Serving {
             driver,
@@ -95,8 +105,10 @@ impl Core {
             pulses,
             first_segment,
         } = serving;
+        let batches = mesh.take_receivers();
         let inlets = Inlets {
-            batches: mesh.take_receivers(),
+            batches: batches.clone(),
+            completions: completions.clone(),
             arrivals,
             orders,
         };
@@ -106,6 +118,7 @@ impl Core {
                 core: Weak::clone(core),
                 clock,
                 files: Rc::new(Files::new(directory)),
+                writer,
                 first_segment,
                 readiness: Rc::clone(&readiness),
                 sockets: Vec::new(),
@@ -117,9 +130,11 @@ impl Core {
                 driver: RefCell::new(Driver::new(driver, shard, ports)),
                 turn: Signal::default(),
                 readiness,
+                batches,
+                completions,
                 delivered: Cell::new(false),
                 scratch: RefCell::new(vec![0; limits::RECEIVE_SLICE_BYTES].into_boxed_slice()),
-                alarm: Alarm::default(),
+                alarm: Alarm::new(Arc::clone(&pulse)),
                 clock,
                 state,
                 pulse,
@@ -167,7 +182,7 @@ impl Core {
         driver.ports().attach(id, Rc::clone(&socket));
         if !arrival.received.is_empty() && driver.received(id, &arrival.received) == Flow::Pause {
             socket.ask(&self.readiness.borrow(), id, |interest| {
-                interest.read = false
+                interest.read = false;
             });
         }
         drop(driver);
@@ -179,6 +194,7 @@ impl Core {
     pub(super) async fn run_reader(&self) {
         let mut ready = Vec::new();
         loop {
+            self.take_from_threads();
             let looked = self.readiness.borrow_mut().look(&mut ready);
             if let Err(error) = looked {
                 tracing::error!(%error, "can't tell which connections are ready; the node ends");
@@ -203,6 +219,20 @@ impl Core {
         }
     }
 
+    /// Takes what other threads have sent and what is there already.
+    #[inline]
+    fn take_from_threads(&self) {
+        while let Ok((ticket, outcome)) = self.completions.try_recv() {
+            self.disk_completed(ticket, outcome);
+        }
+        for (from, batches) in &self.batches {
+            while let Ok(batch) = batches.try_recv() {
+                self.driver.borrow_mut().mesh_received(*from, batch);
+                self.delivered();
+            }
+        }
+    }
+
     #[inline]
     fn serve(&self, ready: Ready) {
         let id = ready.connection;
@@ -212,7 +242,7 @@ impl Core {
         };
         if ready.write {
             socket.ask(&self.readiness.borrow(), id, |interest| {
-                interest.write = false
+                interest.write = false;
             });
             driver.writable(id);
         }
@@ -227,7 +257,7 @@ impl Core {
             Received::Bytes(len) => {
                 if driver.received(id, &self.scratch.borrow()[..len]) == Flow::Pause {
                     socket.ask(&self.readiness.borrow(), id, |interest| {
-                        interest.read = false
+                        interest.read = false;
                     });
                 }
             }
@@ -243,26 +273,29 @@ impl Core {
     pub(super) async fn run_turns(&self) {
         loop {
             self.turn.taken().await;
-            let mut driver = self.driver.borrow_mut();
-            for to in driver.ports().mesh.take_full() {
-                driver.mesh_ready(to);
-            }
-            let end = driver.end_turn();
-            let mut deadline = end.deadline;
-            if driver.ports().mesh.is_full() {
-                let retry = MonoNanos(self.clock.now().mono.0 + limits::MESH_RETRY_NS);
-                deadline = Some(deadline.map_or(retry, |deadline| deadline.min(retry)));
-            }
-            self.state.turn_ended(&driver);
-            drop(driver);
-            self.alarm.set(deadline);
-            self.pulse
-                .turn_ended(self.delivered.replace(false), self.alarm.armed());
-            if end.again {
+            if self.end_turn() {
                 yield_once().await;
                 self.turn.give();
             }
         }
+    }
+
+    /// Ends a turn, and sees to the next. Answers whether that is due at once.
+    fn end_turn(&self) -> bool {
+        let mut driver = self.driver.borrow_mut();
+        for to in driver.ports().mesh.take_full() {
+            driver.mesh_ready(to);
+        }
+        let end = driver.end_turn();
+        let mut deadline = end.deadline;
+        if driver.ports().mesh.is_full() {
+            let retry = MonoNanos(self.clock.now().mono.0 + limits::MESH_RETRY_NS);
+            deadline = Some(deadline.map_or(retry, |deadline| deadline.min(retry)));
+        }
+        self.state.turn_ended(&driver);
+        self.alarm.set(deadline);
+        self.pulse.turn_ended(self.delivered.replace(false));
+        end.again
     }
 
     /// Ends a turn whenever its deadline has come.
@@ -294,6 +327,7 @@ impl Core {
 /// What comes to an executor from other threads.
 pub(super) struct Inlets {
     batches: Vec<(ShardId, Receiver<MeshBatch>)>,
+    completions: Receiver<Completion>,
     arrivals: Receiver<Arrival>,
     orders: Receiver<Order>,
 }
@@ -311,6 +345,14 @@ impl Inlets {
             })
             .detach();
         }
+        let completions = self.completions;
+        let to = Rc::clone(core);
+        glommio::spawn_local(async move {
+            while let Ok((ticket, outcome)) = completions.recv_async().await {
+                to.disk_completed(ticket, outcome);
+            }
+        })
+        .detach();
         let arrivals = self.arrivals;
         let to = Rc::clone(core);
         glommio::spawn_local(async move {
@@ -366,6 +408,7 @@ pub(super) struct GlommioPorts {
     core: Weak<Core>,
     clock: SystemClock,
     files: Rc<Files>,
+    writer: LogWriter,
     readiness: Rc<RefCell<Readiness>>,
     first_segment: Option<Sender<io::Result<()>>>,
     /// By the connection's slot.
@@ -425,6 +468,13 @@ impl Clock for GlommioPorts {
 
 impl Disk for GlommioPorts {
     fn submit(&mut self, ticket: DiskTicket, operation: DiskOperation) {
+        if matches!(
+            operation,
+            DiskOperation::Write { .. } | DiskOperation::Sync { .. }
+        ) {
+            self.writer.submit(ticket, operation);
+            return;
+        }
         let files = Rc::clone(&self.files);
         let core = self.core();
         let told = match operation {
@@ -432,6 +482,8 @@ impl Disk for GlommioPorts {
             _ => None,
         };
         glommio::spawn_local(async move {
+            // A spawned task runs at once, and this is the driver's call: it must be over before its completion can come.
+            yield_once().await;
             let outcome = files.carry_out(operation).await;
             if let Some(told) = told {
                 let outcome = match &outcome {
@@ -461,7 +513,7 @@ impl Net for GlommioPorts {
         let sent = socket.send(bytes)?;
         if sent < bytes.len() {
             socket.ask(&self.readiness.borrow(), id, |interest| {
-                interest.write = true
+                interest.write = true;
             });
         }
         Ok(sent)
@@ -470,7 +522,7 @@ impl Net for GlommioPorts {
     fn resume(&mut self, id: ConnectionId) {
         if let Some(socket) = self.socket(id) {
             socket.ask(&self.readiness.borrow(), id, |interest| {
-                interest.read = true
+                interest.read = true;
             });
         }
     }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use glommio::{LocalExecutor, LocalExecutorBuilder, Placement, PoolPlacement};
@@ -10,6 +11,7 @@ use thiserror::Error;
 use super::core::{Core, Serving};
 use super::files::io_error;
 use super::readiness::Readiness;
+use super::writer::LogWriter;
 
 /// After this long a running task lets the executor look at its rings and at wakes from other threads: glommio's own 100 ms
 /// would make a request that crosses cores wait that long behind a busy one.
@@ -57,9 +59,15 @@ impl Executor {
     }
 
     /// Serves a shard for as long as the process lives: only its end stops this.
-    pub fn run(self, serving: Serving) {
+    ///
+    /// # Errors
+    /// When the kernel gives no thread for the shard's log.
+    pub fn run(self, serving: Serving) -> io::Result<()> {
+        let shard = serving.driver.shard;
+        let pulse = Arc::clone(&serving.pulses[shard.index()]);
+        let (writer, completions) = LogWriter::start(shard, serving.directory.clone(), pulse)?;
         self.inner.run(async move {
-            let (core, inlets) = Core::new(serving, self.readiness);
+            let (core, inlets) = Core::new(serving, self.readiness, writer, completions);
             inlets.serve(&core);
             let reader = Rc::clone(&core);
             glommio::spawn_local(async move { reader.run_reader().await }).detach();
@@ -71,5 +79,6 @@ impl Executor {
             core.delivered();
             core.run_turns().await;
         });
+        Ok(())
     }
 }

@@ -1,8 +1,8 @@
 //! A shard's segment files on a running node: the disk port's operations over io_uring.
 //!
-//! Each operation is a task of its own, so that a read is not held up by a sync and none is ever polled twice (glommio counts a
-//! waker for each poll). Within an operation the order is kept by awaiting: io_uring doesn't order what is in flight, so a write
-//! has completed before its fdatasync is submitted.
+//! Reads of records, and segments that are made ready; the log itself is written by a thread (`writer`). Each operation is a task of its own,
+//! so that a read is not held up and none is ever polled twice (glommio counts a waker for each poll). Within an operation
+//! the order is kept by awaiting: io_uring doesn't order what is in flight, so a write has completed before its fdatasync is submitted.
 //!
 //! # Preparing a segment
 //!
@@ -58,24 +58,6 @@ impl Files {
                 len,
                 header,
             } => self.prepare(segment, len, header).await,
-            DiskOperation::Write {
-                segment,
-                offset,
-                bytes,
-                sync,
-            } => {
-                let file = self.file(segment).await?;
-                write_all(&file, bytes, offset).await?;
-                if sync {
-                    file.fdatasync().await.map_err(io_error)?;
-                }
-                Ok(Vec::new())
-            }
-            DiskOperation::Sync { segment } => {
-                let file = self.file(segment).await?;
-                file.fdatasync().await.map_err(io_error)?;
-                Ok(Vec::new())
-            }
             DiskOperation::Read {
                 segment,
                 offset,
@@ -84,6 +66,7 @@ impl Files {
                 let file = self.file(segment).await?;
                 read(&file, offset, len).await
             }
+            other => unreachable!("{other:?} is the log writer's"),
         }
     }
 

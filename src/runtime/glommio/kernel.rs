@@ -87,18 +87,18 @@ fn set_up_ring() -> io::Result<()> {
     // `struct io_uring_params` is 120 bytes, and all zeros ask for nothing special.
     let mut parameters = [0u64; 15];
     let entries: libc::c_uint = 4;
-    // SAFETY: the kernel reads and writes the 120 bytes that the pointer leads to, and nothing else.
     #[expect(
         unsafe_code,
         reason = "no library sets a ring up just to see whether it may"
     )]
+    // SAFETY: the kernel reads and writes the 120 bytes that the pointer leads to, and nothing else.
     let descriptor =
         unsafe { libc::syscall(libc::SYS_io_uring_setup, entries, parameters.as_mut_ptr()) };
     if descriptor < 0 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: the call has just made this descriptor, and nobody else knows it.
     #[expect(unsafe_code, reason = "as above")]
+    // SAFETY: the call has just made this descriptor, and nobody else knows it.
     drop(unsafe { OwnedFd::from_raw_fd(descriptor as i32) });
     Ok(())
 }

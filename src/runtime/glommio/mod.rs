@@ -5,7 +5,8 @@
 //! - The default task queue alone, and `watchdog` wakes an executor that sleeps though it has work: glommio (0.9) may park with
 //!   runnable tasks when it is preempted before it ran any.
 //! - A pending operation is polled by one task, once for each wake.
-//! - Nothing is borrowed across an await.
+//! - Nothing is borrowed across an await; and because a spawned task runs at once, inside the call that spawns it, a task that is
+//!   spawned by a port first lets the driver finish.
 //! - An executor that ends takes the process with it: no node runs on half its shards. A clean stop ends the process too, because
 //!   executors that wake each other can't be torn down one by one.
 //!
@@ -25,6 +26,7 @@ mod segments;
 mod state;
 mod turn;
 mod watchdog;
+mod writer;
 
 pub use acceptor::{Acceptor, ListenError};
 pub use connection::Arrival;

@@ -138,9 +138,9 @@ fn data(id: ConnectionId) -> EventData {
 
 /// Resolves when something in the set is ready. `set` is a duplicate of it, closed here.
 pub(super) async fn wait(set: OwnedFd) {
+    #[expect(unsafe_code, reason = "the only way to make glommio poll a descriptor")]
     // SAFETY: the descriptor is open and owned, and its ownership goes over to the stream. That it is no socket shows in the
     // error of a read, which is all that is asked of it.
-    #[expect(unsafe_code, reason = "the only way to make glommio poll a descriptor")]
     let mut stream = unsafe { TcpStream::from_raw_fd(set.into_raw_fd()) };
     let mut nothing = [0; 1];
     let _ = poll_fn(|context| Pin::new(&mut stream).poll_read(context, &mut nothing)).await;

@@ -81,13 +81,13 @@ impl Segments {
             };
             let path = entry.path();
             let file = File::open(&path).map_err(at("open", &path))?;
-            // SAFETY: the map is read only while the directory's lock is held and before this node writes to its files; whoever
-            // else changes a file meanwhile could equally have changed it before. Readers check every byte and never keep
-            // references into the map beyond `Segments`.
             #[expect(
                 unsafe_code,
                 reason = "mapping is what makes recovery fast, see the argument"
             )]
+            // SAFETY: the map is read only while the directory's lock is held and before this node writes to its files; whoever
+            // else changes a file meanwhile could equally have changed it before. Readers check every byte and never keep
+            // references into the map beyond `Segments`.
             let map = unsafe { Mmap::map(&file) }.map_err(at("map", &path))?;
             // A hint: recovery is right without it.
             let _ = map.advise(Advice::Sequential);

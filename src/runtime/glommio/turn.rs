@@ -11,11 +11,13 @@
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use glommio::timer::Timer;
 
+use super::watchdog::Pulse;
 use crate::types::MonoNanos;
 
 /// Wakes one task of the same executor, however often it is asked to, once.
@@ -72,15 +74,26 @@ pub(super) async fn yield_once() {
 }
 
 /// The time at which a turn is to end though nothing happens.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Alarm {
     deadline: Cell<Option<MonoNanos>>,
     /// When the timer fires: at the deadline, or before it.
     armed: Cell<Option<MonoNanos>>,
     nearer: Signal,
+    /// Shows the watchdog when the timer is to fire.
+    pulse: Arc<Pulse>,
 }
 
 impl Alarm {
+    pub(super) fn new(pulse: Arc<Pulse>) -> Alarm {
+        Alarm {
+            deadline: Cell::new(None),
+            armed: Cell::new(None),
+            nearer: Signal::default(),
+            pulse,
+        }
+    }
+
     /// Sets the deadline; the one before doesn't count any more.
     #[inline]
     pub(super) fn set(&self, deadline: Option<MonoNanos>) {
@@ -92,9 +105,9 @@ impl Alarm {
         }
     }
 
-    /// When the timer fires, if it is armed.
-    pub(super) fn armed(&self) -> Option<MonoNanos> {
-        self.armed.get()
+    fn arm(&self, at: Option<MonoNanos>) {
+        self.armed.set(at);
+        self.pulse.armed(at);
     }
 
     /// Waits until the deadline has come, and forgets it. `now` reads the clock.
@@ -105,25 +118,25 @@ impl Alarm {
             while self.nearer.poll_taken(context).is_ready() {}
             loop {
                 let Some(deadline) = self.deadline.get() else {
-                    self.armed.set(None);
+                    self.arm(None);
                     return Poll::Pending;
                 };
                 let now = now();
                 if deadline <= now {
                     self.deadline.set(None);
-                    self.armed.set(None);
+                    self.arm(None);
                     return Poll::Ready(());
                 }
                 let armed = self.armed.get();
                 if armed.is_none_or(|armed| armed > deadline || armed <= now) {
                     timer = Some(Timer::new(Duration::from_nanos(deadline.0 - now.0)));
-                    self.armed.set(Some(deadline));
+                    self.arm(Some(deadline));
                 }
                 let armed = timer.as_mut().expect("an armed alarm has its timer");
                 if Pin::new(armed).poll(context).is_pending() {
                     return Poll::Pending;
                 }
-                self.armed.set(None);
+                self.arm(None);
             }
         })
         .await;

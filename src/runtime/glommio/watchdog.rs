@@ -13,7 +13,7 @@
 //!
 //! - an executor that got stuck gets on after about as long as it had been quiet before, at least [`GAP_FIRST`];
 //! - one that is idle is poked a few times, and then left alone ([`GAP_LAST`]), and the watchdog sleeps when all are;
-//! - a busy one is never poked, and what it pays are three plain stores and a load a turn.
+//! - a busy one is never poked, and what it pays are a plain store and two loads a turn.
 //!
 //! The one gap: an executor that has been quiet for longer than that, and gets stuck on the first thing that comes over a socket, shows
 //! nothing. It has connections then, whose housekeeping timer wakes it within half a second; and if that timer is lost too,
@@ -98,14 +98,18 @@ impl Pulse {
 
     /// A turn has ended; `delivered` says whether anything but the alarm had asked for it.
     #[inline]
-    pub(super) fn turn_ended(&self, delivered: bool, armed: Option<MonoNanos>) {
-        let armed = armed.map_or(NOT_ARMED, |armed| armed.0);
-        self.armed.store(armed, Ordering::Relaxed);
+    pub(super) fn turn_ended(&self, delivered: bool) {
         if delivered {
             let turns = self.turns.load(Ordering::Relaxed);
             self.turns.store(turns + 1, Ordering::Relaxed);
             self.thread.wake();
         }
+    }
+
+    /// The executor's timer is to fire at this time; none: it has none.
+    pub(super) fn armed(&self, at: Option<MonoNanos>) {
+        let at = at.map_or(NOT_ARMED, |at| at.0);
+        self.armed.store(at, Ordering::Relaxed);
     }
 
     /// Another thread has sent something to the executor.
@@ -396,7 +400,7 @@ mod tests {
                         other.sent_to();
                     }
                     while let Ok(left) = inbox.recv_async().await {
-                        own.turn_ended(true, None);
+                        own.turn_ended(true);
                         let next = left - u64::from(me == 0);
                         if next == 0 {
                             break;

@@ -66,7 +66,6 @@ pub(super) enum Action {
     Create(String, u16),
     Drop(String),
     List,
-    Open(String),
 }
 
 /// The keys of a world: some alone, some in groups that share a partition, one in five a counter.
@@ -260,7 +259,6 @@ impl Action {
             .encode(id, out),
             Action::Drop(name) => Request::KeyspaceDrop { name }.encode(id, out),
             Action::List => Request::KeyspaceList.encode(id, out),
-            Action::Open(name) => Request::KeyspaceOpen { name }.encode(id, out),
         }
     }
 }

@@ -13,7 +13,7 @@ impl World {
     pub(super) fn answered(
         &mut self,
         client: usize,
-        pending: Pending,
+        pending: &Pending,
         response: &Response<'_>,
     ) -> Result<(), String> {
         if response.status == Status::Damaged && !self.may_read_damage() {
@@ -27,9 +27,9 @@ impl World {
                 Ok(())
             }
             Action::Batch(acts) | Action::Atomic(acts) => {
-                self.batch_answered(&pending, acts, response)
+                self.batch_answered(pending, acts, response)
             }
-            Action::Scan { .. } => self.page_answered(client, &pending, response),
+            Action::Scan { .. } => self.page_answered(client, pending, response),
             Action::Flush => {
                 let flush = pending.flush.expect("a flush is noted when it is asked");
                 let flush = &mut self.history.flushes[flush];
@@ -39,6 +39,14 @@ impl World {
                 }
                 Ok(())
             }
+            Action::Create(..) | Action::Drop(_) => self.keyspace_changed(pending, response),
+            Action::List => match &response.body {
+                Body::Keyspaces(listed) => {
+                    let listed = self.catalog.check(pending.invoked, self.now, listed);
+                    listed.map_err(|reason| format!("client {client}: {reason}"))
+                }
+                _ => Err(format!("a list of keyspaces came as {response:?}")),
+            },
             Action::Ping(len) => match response.body {
                 Body::Value(payload) if payload == vec![7; *len] => Ok(()),
                 _ => Err(format!("a ping of {len} bytes came back as {response:?}")),
@@ -47,6 +55,29 @@ impl World {
                 Err(format!("{:?} failed: {response:?}", pending.action))
             }
             _ => Ok(()),
+        }
+    }
+
+    fn keyspace_changed(
+        &mut self,
+        pending: &Pending,
+        response: &Response<'_>,
+    ) -> Result<(), String> {
+        let change = pending.change.expect("a change is noted when it is asked");
+        match (&pending.action, response.status, &response.body) {
+            (Action::Create(..), Status::Ok, Body::Keyspaces(made)) if made.len() == 1 => {
+                self.catalog.made(self.now, change, made[0].id)
+            }
+            (Action::Drop(_), Status::Ok, _) => {
+                self.catalog.dropped(self.now, change);
+                Ok(())
+            }
+            (_, Status::Ok, _) => Err(format!("{:?} came as {response:?}", pending.action)),
+            (_, Status::OutcomeUnknown, _) => Ok(()),
+            _ => {
+                self.catalog.refused(self.now, change);
+                Ok(())
+            }
         }
     }
 
@@ -149,9 +180,7 @@ impl World {
         };
         // A scan has no place in the order of a connection's requests.
         let aside = u32::MAX - client as u32;
-        let entry = self
-            .history
-            .ask(pending.invoked, 0, aside, place, Act::Missed);
+        let entry = self.history.ask(pending.invoked, aside, place, Act::Missed);
         let outcome = Outcome::Saw {
             version: item.version,
             timestamp_ms: item.timestamp_ms,
@@ -171,10 +200,10 @@ impl World {
                     keyspace: scan.keyspace,
                     key,
                 };
-                self.request_next += 1;
                 // Of no connection: it is a moment in a span, not a request.
-                let aside = u32::MAX / 2 + self.request_next;
-                let entry = self.history.ask(scan.began, 0, aside, place, Act::Missed);
+                self.moments += 1;
+                let aside = u32::MAX / 2 + self.moments;
+                let entry = self.history.ask(scan.began, aside, place, Act::Missed);
                 self.history.tell(self.now, entry, Outcome::Absent);
             }
         }

@@ -5,10 +5,14 @@ use std::collections::{BTreeMap, VecDeque};
 use corduroy_proto_wire::{Body, Cursor, ItemResult, Response, Status, Ttl};
 
 use super::action::{Act, Action, KeyNumber, Keys, When};
+use super::catalog::ChangeId;
 use super::habits::Habits;
 use super::history::{EntryId, History, Outcome, Place, Time};
 use super::random::Random;
 use super::value::{PIECE_LEN_MIN, Piece, Value};
+
+/// Less is little memory for a shard, in bytes.
+const LITTLE_MEMORY: u64 = 3 << 20;
 
 /// A request that was sent and not answered.
 #[derive(Debug)]
@@ -17,6 +21,8 @@ pub(super) struct Pending {
     /// One for each key that it names, in their order.
     pub(super) entries: Vec<EntryId>,
     pub(super) invoked: Time,
+    /// Which change of the keyspaces it is.
+    pub(super) change: Option<ChangeId>,
     /// Which flush of the history it is.
     pub(super) flush: Option<usize>,
 }
@@ -149,6 +155,14 @@ impl Client {
             Kind::Status => Action::Status,
             Kind::Ping => Action::Ping(self.random.skewed(2000) as usize),
             Kind::List => Action::List,
+            Kind::Keyspace => {
+                let name = ["a", "b"][self.random.index(2)].to_owned();
+                match self.random.below(4) {
+                    0 => Action::List,
+                    1 => Action::Drop(name),
+                    _ => Action::Create(name, self.random.between(0, 9) as u16),
+                }
+            }
         })
     }
 }
@@ -165,6 +179,7 @@ pub(super) enum Kind {
     Status,
     Ping,
     List,
+    Keyspace,
 }
 
 struct Chooser<'a> {
@@ -185,9 +200,14 @@ impl Chooser<'_> {
     fn piece(&mut self) -> Piece {
         let most = u64::from(self.habits.value_len_max) - u64::from(PIECE_LEN_MIN);
         *self.writer += 1;
+        // Where there is little memory, values are large, so that it is soon over and records are read from disk.
+        let len = match self.habits.memory_bytes {
+            ..LITTLE_MEMORY => self.random.below(most + 1),
+            _ => self.random.skewed(most + 1),
+        };
         Piece {
             writer: *self.writer,
-            len: PIECE_LEN_MIN + self.random.skewed(most + 1) as u32,
+            len: PIECE_LEN_MIN + len as u32,
         }
     }
 

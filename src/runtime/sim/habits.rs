@@ -75,7 +75,8 @@ impl Habits {
             (Kind::Flush, 1),
             (Kind::Status, 1),
             (Kind::Ping, 2),
-            (Kind::List, 1),
+            (Kind::List, 2),
+            (Kind::Keyspace, 4),
         ];
         for (kind, weight) in others {
             let percent = if kind == Kind::Flush { 25 } else { 60 };
@@ -93,7 +94,11 @@ impl Habits {
             memory_bytes: [1 << 20, 2 << 20, 64 << 20][random.index(3)],
             sync,
             rounds: random.between(1, 4) as u32,
-            round_ns_max: 1 << random.between(20, 25),
+            // Long enough for large values to leave memory.
+            round_ns_max: match value_len_max {
+                60_000 => 1 << random.between(24, 27),
+                _ => 1 << random.between(20, 25),
+            },
             think_ns_max: 1 << random.between(10, 19),
             conditional_percent: [0, 10, 50][random.index(3)],
             ttl_percent: [0, 0, 20, 60][random.index(4)],

@@ -54,8 +54,6 @@ pub(super) enum Outcome {
 /// One request on one key.
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
-    /// The request; parts of a batch share it.
-    pub(super) request: u32,
     /// The connection that it was sent over.
     pub(super) connection: u32,
     pub(super) invoked: Time,
@@ -144,17 +142,9 @@ impl History {
         }
     }
 
-    pub(super) fn ask(
-        &mut self,
-        now: Time,
-        request: u32,
-        connection: u32,
-        place: Place,
-        act: Act,
-    ) -> EntryId {
+    pub(super) fn ask(&mut self, now: Time, connection: u32, place: Place, act: Act) -> EntryId {
         let entries = self.keys.entry(place).or_default();
         entries.push(Entry {
-            request,
             connection,
             invoked: now,
             answered: Time::MAX,

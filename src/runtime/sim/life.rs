@@ -3,9 +3,10 @@
 use std::collections::VecDeque;
 
 use super::action::{Act, Action};
+use super::atomic::check_atomic;
 use super::check::check_key;
 use super::disk::Death;
-use super::history::{Outcome, Time};
+use super::history::{EntryId, Outcome, Time};
 use super::losses;
 use super::ports::SimPorts;
 use super::random::Random;
@@ -13,7 +14,7 @@ use super::traffic::KEYSPACE;
 use super::world::{Phase, World};
 use crate::limits::SEGMENT_LEN_MIN;
 use crate::runtime::driver::{Driver, DriverConfig};
-use crate::runtime::recover::{RecoveredShard, install_keyspaces, recover_shard};
+use crate::shard::recover::{RecoveredShard, install_keyspaces, recover_shard};
 use crate::shard::{Shard, ShardConfig, SyncMode};
 use crate::storage::format::LogTag;
 use crate::storage::recovery::{Identity, SegmentFile};
@@ -122,7 +123,8 @@ impl World {
                 self.note(|| format!("dies in repair: {death:?}"));
                 self.disks_die(death);
                 // What only the page cache held was read and not synced yet.
-                self.losses_due |= self.habits.sync != SyncMode::Always && death == Death::Power;
+                let losing = self.habits.sync != SyncMode::Always && death == Death::Power;
+                self.may_have_lost(losing);
                 return Ok(None);
             }
             self.shards[index].disk.sync_all();
@@ -202,7 +204,14 @@ impl World {
         let may_lose =
             self.habits.sync != SyncMode::Always && (death == Death::Power || self.has_failed());
         self.end_life(death);
-        self.losses_due = may_lose;
+        self.may_have_lost(may_lose);
+    }
+
+    fn may_have_lost(&mut self, losing: bool) {
+        self.losses_due |= losing;
+        if losing {
+            self.catalog.forget();
+        }
     }
 
     /// Whether some shard takes no writes.
@@ -267,7 +276,7 @@ impl World {
         let losing = !clean && self.habits.sync != SyncMode::Always;
         // What is on disk must be enough: the machine is switched off at once.
         self.end_life(Death::Power);
-        self.losses_due = losing;
+        self.may_have_lost(losing);
         Ok(clean)
     }
 
@@ -296,6 +305,7 @@ impl World {
         let began = self.now;
         let script: VecDeque<Action> = (0..self.keys.len() as u16)
             .map(|key| Action::One(key, Act::Get))
+            .chain([Action::List])
             .collect();
         self.clients[auditor].script = Some(script);
         self.clients[auditor].depth = 4;
@@ -332,6 +342,13 @@ impl World {
         }
         if std::mem::take(&mut self.losses_due) {
             losses::settle(self, began)?;
+        }
+        for batch in std::mem::take(&mut self.atomics) {
+            let unknown =
+                |id: &EntryId| self.history.keys[&id.place][id.index].outcome == Outcome::Unknown;
+            if batch.iter().all(unknown) {
+                check_atomic(&self.history, &batch, began)?;
+            }
         }
         let places: Vec<_> = self.history.keys.keys().copied().collect();
         for place in places {

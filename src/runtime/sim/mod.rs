@@ -11,7 +11,7 @@
 //! | `ports` | what the driver sees of the world |
 //! | `world`, `traffic`, `storage`, `life` | the events: rounds, connections, disks and channels, starts and deaths |
 //! | `client`, `action`, `answers`, `value` | what clients ask, and what the answers say |
-//! | `history`, `check`, `losses` | the model, and whether the history of each key adds up |
+//! | `history`, `check`, `atomic`, `catalog`, `losses` | the model, and whether the history of each key adds up |
 //!
 //! # Invariants
 //!
@@ -20,6 +20,8 @@
 
 mod action;
 mod answers;
+mod atomic;
+mod catalog;
 mod check;
 mod client;
 mod disk;

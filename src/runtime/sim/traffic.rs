@@ -4,7 +4,7 @@ use corduroy_proto_wire::{CONNECTION_REQUEST_ID, Hello, PREAMBLE, Request, Respo
 
 use super::action::Action;
 use super::client::Pending;
-use super::history::{Flush, Place, Time};
+use super::history::{EntryId, Flush, Place, Time};
 use super::ports::Socket;
 use super::world::{Event, Phase, World};
 use crate::ports::ConnectionId;
@@ -181,24 +181,25 @@ impl World {
         let pipe = self.clients[number]
             .pipe
             .expect("a client that asks has a connection");
-        self.request_next += 1;
         self.tally.requests += 1;
-        let request = self.request_next;
         let acts = match &action {
             Action::One(key, act) => vec![(*key, act.clone())],
             Action::Batch(acts) | Action::Atomic(acts) => acts.clone(),
             _ => Vec::new(),
         };
-        let entries = acts
+        let entries: Vec<EntryId> = acts
             .into_iter()
             .map(|(key, act)| {
                 let place = Place {
                     keyspace: KEYSPACE,
                     key,
                 };
-                self.history.ask(self.now, request, pipe, place, act)
+                self.history.ask(self.now, pipe, place, act)
             })
             .collect();
+        if matches!(action, Action::Atomic(_)) {
+            self.atomics.push(entries.clone());
+        }
         let flush = (action == Action::Flush).then(|| {
             self.history.flushes.push(Flush {
                 keyspace: KEYSPACE,
@@ -209,6 +210,11 @@ impl World {
             });
             self.history.flushes.len() - 1
         });
+        let change = match &action {
+            Action::Create(name, _) => Some(self.catalog.make(self.now, name)),
+            Action::Drop(name) => Some(self.catalog.drop(self.now, name)),
+            _ => None,
+        };
         let client = &mut self.clients[number];
         let id = client.request_next;
         client.request_next += 1;
@@ -227,6 +233,7 @@ impl World {
                 entries,
                 invoked: self.now,
                 flush,
+                change,
             },
         );
         self.deliver_to_server(pipe);
@@ -284,7 +291,7 @@ impl World {
         self.deliver_to_server(number);
     }
 
-    pub(super) fn to_server(&mut self, number: u32) {
+    pub(super) fn reach_server(&mut self, number: u32) {
         let most = if self.random.one_in(10) {
             8
         } else {
@@ -408,7 +415,7 @@ impl World {
         }
     }
 
-    pub(super) fn to_client(&mut self, number: u32) -> Result<(), String> {
+    pub(super) fn reach_client(&mut self, number: u32) -> Result<(), String> {
         let Some(pipe) = self.pipes.get_mut(&number) else {
             return Ok(());
         };
@@ -507,7 +514,7 @@ impl World {
                     response.status, response.version
                 )
             });
-            self.answered(number, pending, &response)?;
+            self.answered(number, &pending, &response)?;
         }
         self.clients[number].input = rest.to_vec();
         Ok(())

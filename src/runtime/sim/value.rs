@@ -107,7 +107,7 @@ mod tests {
     #[test]
     fn only_what_was_written_parses() {
         let value = Value::Pieces(vec![
-            Piece { writer: 5, len: 8 },
+            Piece { writer: 5, len: 40 },
             Piece {
                 writer: 70_000,
                 len: 1033,

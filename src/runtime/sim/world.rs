@@ -10,10 +10,11 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 
 use super::action::Keys;
+use super::catalog::Catalog;
 use super::client::Client;
 use super::disk::SimDisk;
 use super::habits::Habits;
-use super::history::{History, Place, Time};
+use super::history::{EntryId, History, Place, Time};
 use super::ports::{Effect, SimPorts};
 use super::random::{Random, spread};
 use super::storage::InFlight;
@@ -91,8 +92,9 @@ pub(super) struct World {
     pub(super) keys: Keys,
     pub(super) history: History,
     pub(super) phase: Phase,
-    /// Numbers the requests, and what they wrote.
-    pub(super) request_next: u32,
+    /// Numbers the keys that scans missed.
+    pub(super) moments: u32,
+    /// Numbers what is written.
     pub(super) writer: u32,
     /// When this life of the process began, and the one before.
     pub(super) life_began: Time,
@@ -100,6 +102,9 @@ pub(super) struct World {
     pub(super) died_at: Time,
     /// The last death may have cost acknowledged writes.
     pub(super) losses_due: bool,
+    /// Atomic batches that may have to be judged by the next audit.
+    pub(super) atomics: Vec<Vec<EntryId>>,
+    pub(super) catalog: Catalog,
     /// The key whose history does not add up.
     pub(super) suspect: Option<Place>,
     pub(super) tally: Tally,
@@ -208,12 +213,14 @@ impl World {
             clients,
             history: History::new(1_700_000_000_000),
             phase: Phase::Load,
-            request_next: 0,
+            moments: 0,
             writer: 0,
             life_began: 0,
             life_before: 0,
             died_at: 0,
             losses_due: false,
+            atomics: Vec::new(),
+            catalog: Catalog::default(),
             suspect: None,
             tally: Tally::default(),
             trace: Trace {
@@ -326,8 +333,8 @@ impl World {
         match event {
             Event::Turn(shard) => self.end_turn(shard),
             Event::Arrive(pipe) => self.arrive(pipe),
-            Event::ToServer(pipe) => self.to_server(pipe),
-            Event::ToClient(pipe) => return self.to_client(pipe),
+            Event::ToServer(pipe) => self.reach_server(pipe),
+            Event::ToClient(pipe) => return self.reach_client(pipe),
             Event::Hangup(pipe) => self.hang_up(pipe),
             Event::Disk(shard, ticket) => self.disk_step(shard, ticket),
             Event::Mesh(from, to) => self.mesh_arrives(from, to),

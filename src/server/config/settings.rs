@@ -116,8 +116,8 @@ settings! {
 
     /// Cores that run a shard each.
     /// `all` is what the process may run on by its CPU affinity (taskset, cpuset), not what the machine has; a number takes
-    /// the first of those; a list names them. Several nodes on one machine want lists that don't overlap. The data
-    /// directory may be opened with another number of cores later.
+    /// the first of those; a list names them. Several nodes on one machine want lists that don't overlap. A data
+    /// directory stays with the number of cores that it was first used with.
     cores "CORES": Cores = Cores { max: limits::SHARDS_MAX }, default "all",
         shown |config| cores_text(&config.cores);
 

@@ -2,6 +2,7 @@
 
 mod durability;
 mod semantics;
+mod waiting;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -130,7 +131,7 @@ impl World {
                 bytes: &self.files[id],
             })
             .collect();
-        let recovered = crate::runtime::recover::recover_shard(
+        let recovered = crate::shard::recover::recover_shard(
             &self.config,
             self.now,
             false,
@@ -191,6 +192,7 @@ impl World {
                 generation: 1,
             },
             target: Target::Client(number),
+            get: false,
         };
         self.shard
             .execute(self.now, origin, request, &mut self.inbox);
@@ -215,6 +217,7 @@ impl World {
                 },
                 0,
             ),
+            get: false,
         };
         self.shard
             .command(self.now, origin, command, &mut self.inbox);

@@ -300,3 +300,17 @@ fn what_is_outside_a_limit_names_it() {
     });
     assert_eq!(unknown.status, Status::UnknownKeyspace);
 }
+
+/// Two connections on two shards make and drop a keyspace; the word of the drop may overtake that of the making.
+#[test]
+fn a_removal_that_comes_first_wins() {
+    let mut world = World::new();
+    let keyspace = KeyspaceId(9);
+    world.command(ShardCommand::Remove { keyspace });
+    world.command(ShardCommand::Install {
+        keyspace,
+        partitions: 4,
+        name: "late".to_owned(),
+    });
+    assert!(world.shard.keyspaces().all(|known| known.id() != keyspace));
+}

@@ -128,24 +128,6 @@ impl Measured {
             start.elapsed(),
         );
 
-        let start = Instant::now();
-        let mut found = 0;
-        for batch in places.chunks(32) {
-            batch
-                .iter()
-                .for_each(|&(partition, hash)| self.partitions[partition].warm(hash));
-            found += batch
-                .iter()
-                .map(|&(partition, hash)| self.partitions[partition].candidates(hash).count())
-                .sum::<usize>();
-        }
-        report(
-            "the same in batches of 32, warmed",
-            LOOKUPS,
-            start.elapsed(),
-        );
-        assert!(found >= LOOKUPS as usize);
-
         let absent: Vec<(usize, KeyHash)> =
             (0..LOOKUPS).map(|n| self.place(self.keys + n)).collect();
         let start = Instant::now();

@@ -113,12 +113,12 @@ impl PartitionIndex {
             .any(|candidate| candidate.address == address)
     }
 
-    /// Loads the memory at which a search for this hash begins, without waiting for it.
-    ///
-    /// Called for all keys of a batch before the first of them is looked up, it lets the processor fetch many at once.
-    pub fn warm(&self, hash: KeyHash) {
+    /// The address at which a search for this hash begins. Only for prefetching: it may be that of anything by the time
+    /// that it is looked at.
+    #[must_use]
+    pub fn home(&self, hash: KeyHash) -> *const u8 {
         let hash = ShortHash::from(hash);
-        std::hint::black_box(self.root.table(hash).first_slot(hash));
+        self.root.table(hash).first_slot(hash)
     }
 
     /// A page of a scan: appends the entries at or after `from` in hash order to `out`, each with the cursor at which a

@@ -175,8 +175,8 @@ impl Table {
     }
 
     /// The slot at which a search for the hash begins.
-    pub(super) fn first_slot(&self, hash: ShortHash) -> Option<Entry> {
-        self.slots.get(self.home(hash)).copied()
+    pub(super) fn first_slot(&self, hash: ShortHash) -> *const u8 {
+        self.slots.as_ptr().wrapping_add(self.home(hash)).cast()
     }
 
     pub(super) fn len(&self) -> usize {

@@ -91,7 +91,11 @@ pub struct Log {
     segments: VecDeque<Segment>,
     /// Everything from here on is in memory.
     tail_start: Position,
+    /// The segment that begins there.
+    tail_first: usize,
     tail_bytes: u64,
+    /// The largest capacity of a segment in memory; never 0.
+    capacity_max: u64,
     live_bytes: u64,
     /// A segment on disk, zero-filled, waiting to be activated.
     prepared: Option<(SegmentId, u64)>,
@@ -112,7 +116,9 @@ impl Log {
             segment_len,
             segments: VecDeque::new(),
             tail_start: Position(0),
+            tail_first: 0,
             tail_bytes: 0,
+            capacity_max: 1,
             live_bytes: 0,
             prepared: None,
             header_due: None,
@@ -148,6 +154,7 @@ impl Log {
             });
         }
         log.tail_start = log.end();
+        log.tail_first = log.segments.len();
         log.prepared = prepared;
         log.sequence_next = sequence_next;
         log
@@ -174,7 +181,9 @@ impl Log {
         let mut memory = SegmentMemory::new(segment.capacity() as usize)?;
         memory.range_mut(0..content.len()).copy_from_slice(content);
         self.tail_start = segment.base;
+        self.tail_first -= 1;
         self.tail_bytes += memory.capacity() as u64;
+        self.capacity_max = self.capacity_max.max(memory.capacity() as u64);
         segment.memory = Some(memory);
         Ok(())
     }
@@ -237,6 +246,7 @@ impl Log {
         };
         self.prepared = None;
         self.header_due = Some(self.header(id, file_len, now, SegmentState::Active { base }));
+        self.capacity_max = self.capacity_max.max(memory.capacity() as u64);
         self.tail_bytes += memory.capacity() as u64;
         self.segments.push_back(Segment {
             id,
@@ -310,6 +320,7 @@ impl Log {
                 .expect("the segment was found by its memory");
             self.tail_bytes -= memory.capacity() as u64;
             self.tail_start = self.segments[oldest + 1].base;
+            self.tail_first = oldest + 1;
             if memory.capacity() as u64 == self.segment_len - SEGMENT_HEADER_LEN as u64 {
                 self.spare = Some(memory);
             }
@@ -339,10 +350,7 @@ impl Log {
         if position < self.tail_start {
             return None;
         }
-        let segment = match self.segments.back() {
-            Some(active) if position >= active.base => active,
-            _ => &self.segments[self.find(position)?],
-        };
+        let segment = &self.segments[self.find_in_tail(position)?];
         let memory = segment.memory.as_ref()?;
         let start = (position.0 - segment.base.0) as usize;
         let end = (segment.end.0 - segment.base.0) as usize;
@@ -411,6 +419,19 @@ impl Log {
             dead_bytes: total - self.live_bytes,
             tail_bytes: self.tail_bytes,
         }
+    }
+
+    /// The segment of a position in the tail. Segments are as long as their capacity but for what did not fit at their ends,
+    /// so counting capacities from the tail's start leads to it or just before it.
+    #[inline]
+    fn find_in_tail(&self, position: Position) -> Option<usize> {
+        let last = self.segments.len().checked_sub(1)?;
+        let steps = (position.0 - self.tail_start.0) / self.capacity_max;
+        let mut at = last.min(self.tail_first + steps as usize);
+        while at < last && position >= self.segments[at].end {
+            at += 1;
+        }
+        Some(at)
     }
 
     fn find(&self, position: Position) -> Option<usize> {

@@ -10,6 +10,8 @@
 
 mod check;
 mod layers;
+mod mutate;
+mod mutations;
 mod simulate;
 mod words;
 mod workspace;
@@ -52,6 +54,15 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
+    /// Break the code's rules one at a time, and see that the simulator notices.
+    Mutate {
+        /// Only the mutations whose name contains this.
+        #[arg(default_value = "")]
+        only: String,
+        /// Give up on a mutation after so many seeds.
+        #[arg(long, default_value_t = 5000)]
+        seeds: u64,
+    },
 }
 
 fn main() -> ExitCode {
@@ -70,6 +81,7 @@ fn run(task: Task) -> Result<(), TaskError> {
         Task::Check { only, skip } => check::run(&workspace, &Selection { only, skip }),
         Task::Layers => layers::run(&workspace),
         Task::Words => words::run(&workspace),
+        Task::Mutate { only, seeds } => mutate::run(&workspace, &only, seeds),
         Task::Simulate { arguments } => simulate::run(&workspace, &arguments),
     }
 }

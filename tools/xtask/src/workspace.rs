@@ -80,6 +80,11 @@ impl Workspace {
         })
     }
 
+    /// The root directory.
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
     /// Every file that is or could be committed, from the root, sorted.
     pub(crate) fn files(&self) -> Result<Vec<String>, TaskError> {
         let what = "git ls-files";

@@ -4,7 +4,7 @@
 //! earlier record holds, which replay asks to tell an overwrite from another key of the same hash: it is answered from the
 //! mapped files.
 
-use super::driver::{DEFAULT_KEYSPACE, decode_partitions, keyspace_of_version};
+use super::{DEFAULT_KEYSPACE, decode_partitions, keyspace_of_version};
 use crate::limits;
 use crate::shard::{Earlier, Shard, ShardConfig};
 use crate::storage::format::{

@@ -1,0 +1,310 @@
+//! The points of a key's history: who wrote which version, and what the key held from then on. Steps 1 and 2.
+
+use corduroy_proto_wire::Ttl;
+
+use super::super::action::{Act, When};
+use super::super::history::{Entry, Outcome, Time};
+use super::super::value::Value;
+use super::{Checker, Content, Point};
+
+impl Checker<'_> {
+    /// Step 1: who wrote which version.
+    pub(super) fn find_points(&mut self) -> Result<(), String> {
+        for (number, entry) in self.entries.iter().enumerate() {
+            match &entry.outcome {
+                Outcome::Wrote {
+                    version,
+                    timestamp_ms,
+                    ..
+                } => self
+                    .points
+                    .push(point(number, entry, *version, *timestamp_ms)),
+                Outcome::Unknown if entry.act.is_write() => self.open.push(number),
+                _ => {}
+            }
+        }
+        self.points.sort_by_key(|point| point.version);
+        if let Some(pair) = self
+            .points
+            .windows(2)
+            .find(|pair| pair[0].version == pair[1].version)
+        {
+            return Err(format!(
+                "two writes got version {}: {:?} and {:?}",
+                pair[0].version, self.entries[pair[0].entry], self.entries[pair[1].entry]
+            ));
+        }
+        // Versions with a value first, for the value names the writer.
+        for with_value in [true, false] {
+            for entry in self.entries {
+                if let Outcome::Saw {
+                    version,
+                    timestamp_ms,
+                    value,
+                    ..
+                } = &entry.outcome
+                    && value.is_some() == with_value
+                    && self.point_of(*version).is_none()
+                {
+                    let writer =
+                        self.writer_of(entry, *version, value.as_ref())
+                            .ok_or_else(|| {
+                                format!(
+                                    "nobody wrote version {version} of what was read: {entry:?}"
+                                )
+                            })?;
+                    self.open.retain(|number| *number != writer);
+                    let mut found = point(writer, &self.entries[writer], *version, *timestamp_ms);
+                    if let Some(value) = value {
+                        found.content = Content::Present(value.clone());
+                    }
+                    let at = self
+                        .points
+                        .partition_point(|point| point.version < *version);
+                    self.points.insert(at, found);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The request of unknown outcome that can have written what was read.
+    fn writer_of(&self, reader: &Entry, version: u64, value: Option<&Value>) -> Option<usize> {
+        let exact = |act: &Act| match (act, value) {
+            (Act::Put { value, .. }, Some(seen)) => value == seen,
+            (Act::Append(piece), Some(Value::Pieces(seen))) => seen.last() == Some(piece),
+            _ => false,
+        };
+        let possible = |act: &Act| {
+            matches!(
+                (act, value),
+                (Act::Touch(_) | Act::Persist, _)
+                    | (Act::Add(_), None | Some(Value::Counter(_)))
+                    | (Act::Put { .. } | Act::Append(_), None)
+            )
+        };
+        let in_time = |number: &&usize| {
+            let entry = &self.entries[**number];
+            entry.invoked < reader.answered
+                && version > self.floor(entry.invoked)
+                && version < self.ceiling(entry.closed)
+        };
+        let find = |matches: &dyn Fn(&Act) -> bool| {
+            self.open
+                .iter()
+                .rev()
+                .filter(in_time)
+                .find(|number| matches(&self.entries[**number].act))
+                .copied()
+        };
+        find(&exact).or_else(|| find(&possible))
+    }
+
+    pub(super) fn point_of(&self, version: u64) -> Option<&Point> {
+        let at = self.points.partition_point(|point| point.version < version);
+        self.points.get(at).filter(|point| point.version == version)
+    }
+
+    /// Whether something that nobody can place may have happened in a span of time.
+    fn is_open(&self, from: Time, to: Time) -> bool {
+        self.may_have_been_flushed(from, to)
+            || self
+                .open
+                .iter()
+                .map(|number| &self.entries[*number])
+                .any(|entry| entry.invoked < to && entry.closed >= from)
+    }
+
+    fn may_have_been_touched(&self) -> bool {
+        self.open
+            .iter()
+            .any(|number| matches!(self.entries[*number].act, Act::Touch(_) | Act::Persist))
+    }
+
+    pub(super) fn may_have_been_flushed(&self, from: Time, to: Time) -> bool {
+        self.flushes.iter().any(|flush| {
+            let end = if flush.is_certain {
+                flush.answered
+            } else {
+                flush.closed
+            };
+            flush.invoked < to && end >= from
+        })
+    }
+
+    /// Step 2: each write follows from the content before it.
+    pub(super) fn follow_points(&mut self) -> Result<(), String> {
+        let mut content = Content::Absent;
+        let mut expiry = Some(None);
+        let mut version = 0;
+        let mut from = 0;
+        for number in 0..self.points.len() {
+            let found = self.points[number].clone();
+            let entry = &self.entries[found.entry];
+            if self.is_open(from, found.answered.min(entry.closed)) {
+                content = Content::Open;
+                expiry = None;
+            }
+            let before = self.as_of(&content, expiry, &found);
+            match before {
+                Content::Absent => expiry = Some(None),
+                Content::Open => expiry = None,
+                Content::Present(_) => {}
+            }
+            follows(entry, &before, version).map_err(|reason| {
+                format!(
+                    "{reason}: {entry:?} came after version {version}, when the key held {before:?}"
+                )
+            })?;
+            let after = content_after(entry, &before);
+            // What was read tells more than a guess who wrote it.
+            let after = match (&found.content, entry.outcome == Outcome::Unknown) {
+                (Content::Present(seen), true) => Content::Present(seen.clone()),
+                // Nobody saw its value, so any other may have written it.
+                (_, true) => Content::Open,
+                _ => after,
+            };
+            // What has this value may have been written by the put itself, or by a touch of unknown outcome after it.
+            let is_guess = entry.outcome == Outcome::Unknown
+                && (!matches!(entry.act, Act::Put { .. })
+                    || found.content == Content::Open
+                    || self.may_have_been_touched());
+            expiry = match is_guess {
+                true => None,
+                false => expiry_after(entry, found.timestamp_ms, expiry),
+            };
+            content = after.clone();
+            version = found.version;
+            from = found.invoked;
+            let point = &mut self.points[number];
+            point.content = after;
+            point.expiry = expiry;
+        }
+        Ok(())
+    }
+
+    /// A content as a write sees it that was decided at a moment: expired keys are not there.
+    fn as_of(&self, content: &Content, expiry: Option<Option<u64>>, point: &Point) -> Content {
+        let end = point.answered.min(self.entries[point.entry].closed);
+        match (content, expiry) {
+            (Content::Present(_), None) => Content::Open,
+            (Content::Present(_), Some(Some(at))) if at <= point.timestamp_ms => Content::Absent,
+            // The clock went back: the key may have been taken away before.
+            (Content::Present(_), Some(Some(at))) if at <= self.wall.span(0, end).1 => {
+                Content::Open
+            }
+            _ => content.clone(),
+        }
+    }
+}
+
+fn point(number: usize, entry: &Entry, version: u64, timestamp_ms: u64) -> Point {
+    Point {
+        version,
+        invoked: entry.invoked,
+        answered: entry.answered,
+        timestamp_ms,
+        entry: number,
+        content: Content::Open,
+        expiry: None,
+    }
+}
+
+/// Whether a write that was done could be done on this content.
+fn follows(entry: &Entry, before: &Content, version: u64) -> Result<(), String> {
+    let (old, number) = match &entry.outcome {
+        Outcome::Wrote { old, number, .. } => (old.as_ref(), *number),
+        // It was found by what it wrote alone.
+        _ => (None, None),
+    };
+    let current = match before {
+        Content::Open => return Ok(()),
+        Content::Absent => None,
+        Content::Present(value) => Some(value),
+    };
+    let told = matches!(entry.outcome, Outcome::Wrote { .. });
+    let (holds, wants_old) = match &entry.act {
+        Act::Put {
+            when, return_value, ..
+        } => (held(when, current, version), *return_value),
+        Act::Delete { when, return_value } => (
+            current.is_some() && held(when, current, version),
+            *return_value,
+        ),
+        Act::Touch(_) | Act::Persist => (current.is_some(), false),
+        _ => (true, false),
+    };
+    if !holds {
+        return Err("the write's condition did not hold".to_owned());
+    }
+    if told && wants_old && old != current {
+        return Err("the old value is another".to_owned());
+    }
+    let expected = match (&entry.act, current) {
+        (Act::Add(delta), None) => Some(*delta),
+        (Act::Add(delta), Some(Value::Counter(count))) => Some(count + delta),
+        (Act::Append(piece), current) => {
+            Some(i64::from(piece.len) + current.map_or(0, Value::len) as i64)
+        }
+        _ => None,
+    };
+    if told && expected.is_some() && number != expected {
+        return Err(format!("the result must be {expected:?}"));
+    }
+    Ok(())
+}
+
+fn held(when: &When, current: Option<&Value>, version: u64) -> bool {
+    match when {
+        When::Always => true,
+        When::IfAbsent => current.is_none(),
+        When::IfPresent => current.is_some(),
+        When::IfVersion(wanted) => current.is_some() && *wanted == version,
+        When::IfValue(wanted) => current == Some(wanted),
+    }
+}
+
+fn content_after(entry: &Entry, before: &Content) -> Content {
+    match (&entry.act, before) {
+        (Act::Put { value, .. }, _) => Content::Present(value.clone()),
+        (Act::Delete { .. }, _) => Content::Absent,
+        (Act::Add(delta), before) => match (&entry.outcome, before) {
+            (
+                Outcome::Wrote {
+                    number: Some(sum), ..
+                },
+                _,
+            ) => Content::Present(Value::Counter(*sum)),
+            (_, Content::Absent) => Content::Present(Value::Counter(*delta)),
+            (_, Content::Present(Value::Counter(count))) => {
+                Content::Present(Value::Counter(count + delta))
+            }
+            _ => Content::Open,
+        },
+        (Act::Append(piece), Content::Absent) => Content::Present(Value::Pieces(vec![*piece])),
+        (Act::Append(piece), Content::Present(Value::Pieces(pieces))) => {
+            let mut pieces = pieces.clone();
+            pieces.push(*piece);
+            Content::Present(Value::Pieces(pieces))
+        }
+        (Act::Append(_), _) => Content::Open,
+        (_, before) => before.clone(),
+    }
+}
+
+fn expiry_after(
+    entry: &Entry,
+    timestamp_ms: u64,
+    before: Option<Option<u64>>,
+) -> Option<Option<u64>> {
+    match &entry.act {
+        Act::Put { ttl, .. } => match ttl {
+            Ttl::None => Some(None),
+            Ttl::Keep => before,
+            Ttl::Millis(ttl_ms) => Some(Some(timestamp_ms + ttl_ms)),
+        },
+        Act::Touch(ttl_ms) => Some(Some(timestamp_ms + ttl_ms)),
+        Act::Persist | Act::Delete { .. } => Some(None),
+        _ => before,
+    }
+}

@@ -1,0 +1,240 @@
+//! A checker that explains everything away finds nothing: each test here plants one broken promise that must be found, beside the
+//! same history with the promise kept.
+
+use corduroy_proto_wire::Ttl;
+
+use super::super::action::{Act, When};
+use super::super::history::{EntryId, Flush, History, Outcome, Place, Time};
+use super::super::value::{Piece, Value};
+use super::check_key;
+
+const PLACE: Place = Place {
+    keyspace: 1,
+    key: 1,
+};
+const MS: Time = 1_000_000;
+const START: u64 = 1_700_000_000_000;
+
+fn value(writer: u32) -> Value {
+    Value::Pieces(vec![Piece { writer, len: 20 }])
+}
+
+fn put(writer: u32) -> Act {
+    conditional(writer, When::Always)
+}
+
+fn conditional(writer: u32, when: When) -> Act {
+    Act::Put {
+        value: value(writer),
+        ttl: Ttl::None,
+        when,
+        return_value: false,
+    }
+}
+
+const DELETE: Act = Act::Delete {
+    when: When::Always,
+    return_value: false,
+};
+
+/// A history of one key, told in milliseconds.
+struct Story(History);
+
+impl Story {
+    fn new() -> Story {
+        Story(History::new(START))
+    }
+
+    fn ask(&mut self, at: Time, connection: u32, act: Act) -> EntryId {
+        self.0.ask(at * MS, connection, PLACE, act)
+    }
+
+    fn tell(mut self, from: Time, to: Time, connection: u32, act: Act, outcome: Outcome) -> Story {
+        let entry = self.ask(from, connection, act);
+        self.0.tell(to * MS, entry, outcome);
+        self
+    }
+
+    fn wrote(self, from: Time, to: Time, connection: u32, act: Act, version: u64) -> Story {
+        let outcome = Outcome::Wrote {
+            version,
+            timestamp_ms: START + from,
+            old: None,
+            number: None,
+        };
+        self.tell(from, to, connection, act, outcome)
+    }
+
+    fn added(self, from: Time, to: Time, delta: i64, sum: i64, version: u64) -> Story {
+        let outcome = Outcome::Wrote {
+            version,
+            timestamp_ms: START + from,
+            old: None,
+            number: Some(sum),
+        };
+        self.tell(from, to, 9, Act::Add(delta), outcome)
+    }
+
+    fn saw(self, from: Time, to: Time, connection: u32, version: u64, writer: u32) -> Story {
+        let outcome = Outcome::Saw {
+            version,
+            timestamp_ms: START,
+            value: Some(value(writer)),
+            ttl_ms: None,
+            expires_at_ms: None,
+        };
+        self.tell(from, to, connection, Act::Get, outcome)
+    }
+
+    fn absent(self, from: Time, to: Time, connection: u32) -> Story {
+        self.tell(from, to, connection, Act::Get, Outcome::Absent)
+    }
+
+    fn unknown(mut self, from: Time, act: Act) -> Story {
+        self.ask(from, 50, act);
+        self
+    }
+
+    #[track_caller]
+    fn good(&self) {
+        assert_eq!(check_key(&self.0, PLACE), Ok(()));
+    }
+
+    #[track_caller]
+    fn bad(&self, reason: &str) {
+        let error = check_key(&self.0, PLACE).expect_err("the promise is broken");
+        assert!(error.contains(reason), "found, but as: {error}");
+    }
+}
+
+#[test]
+fn an_acknowledged_write_must_not_be_lost() {
+    let story = || {
+        Story::new()
+            .wrote(1, 2, 1, put(1), 4)
+            .wrote(3, 4, 1, put(2), 5)
+    };
+    story().saw(5, 6, 2, 5, 2).good();
+    story().saw(5, 6, 2, 4, 1).bad("version 5 was told before");
+    story().absent(5, 6, 2).bad("the key is not there");
+    // The second write was under way: either may be read.
+    story().saw(3, 6, 2, 4, 1).good();
+}
+
+#[test]
+fn bytes_must_be_those_of_the_version() {
+    let story = || Story::new().wrote(1, 2, 1, put(1), 4);
+    story().saw(3, 4, 2, 4, 7).bad("wrong bytes");
+    story().saw(3, 4, 2, 5, 7).bad("nobody wrote version 5");
+    story().unknown(2, put(7)).saw(3, 4, 2, 5, 7).good();
+    story()
+        .unknown(5, put(7))
+        .saw(3, 4, 2, 5, 7)
+        .bad("nobody wrote version 5");
+}
+
+#[test]
+fn versions_must_grow_over_deletes_too() {
+    let story = || {
+        Story::new()
+            .wrote(1, 2, 1, put(1), 4)
+            .wrote(3, 4, 1, DELETE, 5)
+    };
+    story().wrote(5, 6, 2, put(2), 6).good();
+    story()
+        .wrote(5, 6, 2, put(2), 3)
+        .bad("version 3 was given though 5");
+    story()
+        .wrote(5, 6, 2, put(2), 4)
+        .bad("two writes got version 4");
+}
+
+#[test]
+fn a_deleted_key_must_stay_away() {
+    let story = || {
+        Story::new()
+            .wrote(1, 2, 1, put(1), 4)
+            .wrote(3, 4, 1, DELETE, 5)
+    };
+    story().absent(5, 6, 2).good();
+    story().saw(5, 6, 2, 4, 1).bad("version 5 was told before");
+}
+
+#[test]
+fn one_connection_must_see_its_own_order() {
+    // Both in flight at once, the read answered first: only the connection's order says that it must see the write.
+    let story = || {
+        Story::new()
+            .wrote(1, 2, 1, put(1), 4)
+            .wrote(3, 9, 1, put(2), 5)
+    };
+    story().saw(4, 5, 1, 5, 2).good();
+    story().saw(4, 5, 2, 4, 1).good();
+    story().saw(4, 5, 1, 4, 1).bad("out of order");
+}
+
+#[test]
+fn a_condition_must_hold_where_it_wrote_and_fail_where_it_did_not() {
+    let story = || Story::new().wrote(1, 2, 1, put(1), 4);
+    story()
+        .wrote(3, 4, 2, conditional(2, When::IfVersion(4)), 5)
+        .good();
+    story()
+        .wrote(3, 4, 2, conditional(2, When::IfAbsent), 5)
+        .bad("condition did not hold");
+    let refused = Outcome::Saw {
+        version: 4,
+        timestamp_ms: START,
+        value: None,
+        ttl_ms: None,
+        expires_at_ms: None,
+    };
+    let failed = |when| story().tell(3, 4, 2, conditional(2, when), refused.clone());
+    failed(When::IfVersion(3)).good();
+    failed(When::IfVersion(4)).bad("the condition held");
+}
+
+#[test]
+fn no_sum_may_be_lost() {
+    let story = || Story::new().added(1, 2, 5, 5, 4);
+    story().added(3, 4, 2, 7, 5).good();
+    story()
+        .added(3, 4, 2, 2, 5)
+        .bad("the result must be Some(7)");
+    // An addition of unknown outcome may lie between.
+    story().unknown(2, Act::Add(1)).added(3, 4, 2, 8, 5).good();
+}
+
+#[test]
+fn keys_must_live_exactly_as_long_as_they_may() {
+    let story = || {
+        let act = Act::Put {
+            value: value(1),
+            ttl: Ttl::Millis(50),
+            when: When::Always,
+            return_value: false,
+        };
+        Story::new().wrote(10, 11, 1, act, 4)
+    };
+    story().saw(20, 21, 2, 4, 1).good();
+    story().absent(70, 71, 2).good();
+    story().saw(70, 71, 2, 4, 1).bad("it expired");
+    story().absent(20, 21, 2).bad("the key is not there");
+}
+
+#[test]
+fn what_was_flushed_must_stay_away() {
+    let story = || {
+        let mut story = Story::new().wrote(1, 2, 1, put(1), 4);
+        story.0.flushes.push(Flush {
+            keyspace: 1,
+            invoked: 3 * MS,
+            answered: 4 * MS,
+            closed: Time::MAX,
+            is_certain: true,
+        });
+        story
+    };
+    story().absent(5, 6, 2).good();
+    story().saw(5, 6, 2, 4, 1).bad("it was flushed");
+}

@@ -1,0 +1,152 @@
+//! Requests that wait, and what may not happen meanwhile. The simulator found each of these first.
+
+use corduroy_proto_wire::{BatchItem, Condition, Put, Request, Status, Ttl};
+
+use super::{KEYSPACE, World, config, get, put, put_if};
+use crate::ports::DiskOperation;
+use crate::shard::{ShardCommand, ShardConfig, SyncMode};
+use crate::types::KeyspaceId;
+
+/// A world in which the record of `cold` is on disk alone.
+fn with_cold_record(value: &[u8]) -> World {
+    let mut world = World::with(ShardConfig {
+        memory_bytes: 1 << 20,
+        ..config()
+    });
+    world.put(b"{tag}cold", value);
+    for number in 0..60 {
+        world.put(format!("filler {number}").as_bytes(), &[7; 50_000]);
+    }
+    world
+}
+
+/// A put that fails because of another's uncommitted write tells its client of that write; if the client's next read then showed what
+/// was before, time would run backwards on one connection.
+#[test]
+fn a_failed_condition_is_not_followed_by_an_older_read() {
+    let mut world = World::new();
+    world.put(b"k", b"old");
+    world.send_as(1, &put(b"k", b"new"));
+    let condition = Condition::IfValue(b"old");
+    let failed = world.send_as(2, &put_if(b"k", b"other", condition));
+    let read = world.send_as(2, &get(b"k"));
+    assert!(
+        !world.inbox.answers.contains_key(&read),
+        "the read waits for what its connection was told of"
+    );
+    world.settle();
+    assert_eq!(world.inbox.answers[&failed].status, Status::ConditionFailed);
+    assert_eq!(
+        world.inbox.answers[&read].value.as_deref(),
+        Some(&b"new"[..])
+    );
+}
+
+/// An atomic batch that waits for one cold key must not be overtaken on its other keys: the later put would be overwritten by the
+/// earlier batch.
+#[test]
+fn an_atomic_batch_keeps_its_place_on_all_its_keys() {
+    let mut world = with_cold_record(b"cold");
+    let write = |key, value, condition| {
+        BatchItem::Put(Put {
+            key,
+            value,
+            ttl: Ttl::None,
+            condition,
+            return_value: false,
+        })
+    };
+    let batch = world.send(&Request::AtomicBatch {
+        keyspace: KEYSPACE,
+        items: vec![
+            write(b"{tag}cold", b"1", Condition::IfValue(b"cold")),
+            write(b"{tag}warm", b"1", Condition::Always),
+        ],
+    });
+    let later = world.send(&put(b"{tag}warm", b"2"));
+    world.settle();
+    assert_eq!(world.inbox.answers[&batch].status, Status::Ok);
+    assert_eq!(world.inbox.answers[&later].status, Status::Ok);
+    assert_eq!(world.get(b"{tag}warm").value.as_deref(), Some(&b"2"[..]));
+}
+
+/// A touch logs the whole value again. A few hundred of them, all waiting for one cold record, must become as many blocks as they need,
+/// not one that fits no segment.
+#[test]
+fn what_waits_for_one_record_does_not_become_one_block() {
+    let mut world = with_cold_record(&[5; 90_000]);
+    let touches: Vec<u32> = (0..100)
+        .map(|_| {
+            world.send(&Request::Touch {
+                keyspace: KEYSPACE,
+                key: b"{tag}cold",
+                ttl_ms: 1_000_000,
+            })
+        })
+        .collect();
+    world.settle();
+    for number in touches {
+        assert_eq!(world.inbox.answers[&number].status, Status::Ok);
+    }
+}
+
+/// A read behind a flush waits for the flush to commit. If the disk is full the flush is refused, and the read must be answered though
+/// nothing will ever commit.
+#[test]
+fn who_waits_for_a_flush_is_answered_when_the_disk_is_full() {
+    let is_prepare = |operation: &DiskOperation| matches!(operation, DiskOperation::Prepare { .. });
+    let mut world = World::new();
+    let large = vec![b'x'; 90_000];
+    world.put(b"k", b"v");
+    while world.shard.writes_refused().is_none() {
+        world.send(&put(b"filler", &large));
+        world.end_turn();
+        while !world.queue.is_empty() {
+            if is_prepare(&world.queue[0].1) {
+                world.fail(is_prepare, libc::ENOSPC);
+            } else {
+                world.step();
+            }
+            world.end_turn();
+        }
+    }
+    // The next attempt fails too; between it and the next turn writes are taken again.
+    world.now.mono.0 += 2_000_000_000;
+    world.end_turn();
+    world.fail(is_prepare, libc::ENOSPC);
+    let refused = world.send(&put(b"filler", &large));
+    world.command(ShardCommand::Flush {
+        keyspace: KeyspaceId::DEFAULT,
+    });
+    let read = world.send(&get(b"k"));
+    assert!(
+        !world.inbox.answers.contains_key(&read),
+        "it waits for the flush"
+    );
+    world.end_turn();
+    assert_eq!(world.inbox.answers[&refused].status, Status::ReadOnly);
+    assert_eq!(world.inbox.answers[&read].value.as_deref(), Some(&b"v"[..]));
+}
+
+/// With `interval` a sync may fail while a block is being written. When that block's write then succeeds, nobody waits for it
+/// any more: it must neither end the process nor be acknowledged.
+#[test]
+fn a_sync_may_fail_while_a_block_is_being_written() {
+    let mut world = World::with(ShardConfig {
+        sync: SyncMode::Interval { nanos: 1_000_000 },
+        ..config()
+    });
+    world.put(b"k", b"old");
+    world.now.mono.0 += 2_000_000;
+    world.end_turn();
+    let number = world.send(&put(b"k", b"new"));
+    world.end_turn();
+    world.fail(
+        |operation| matches!(operation, DiskOperation::Sync { .. }),
+        libc::EIO,
+    );
+    assert_eq!(world.inbox.answers[&number].status, Status::OutcomeUnknown);
+    world.settle();
+    assert_eq!(world.get(b"k").value.as_deref(), Some(&b"old"[..]));
+    assert_eq!(world.put(b"k", b"newer").status, Status::ReadOnly);
+}

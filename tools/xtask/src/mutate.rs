@@ -1,0 +1,166 @@
+//! `cargo xtask mutate`: shows that the simulator finds what it is for.
+//!
+//! A simulator that finds nothing is either run on good code or blind. So this breaks the code's rules one at a time, in a copy
+//! of the tree, and runs seeds until one fails. A mutation that survives is a rule that nothing checks. The code itself knows
+//! nothing of this: there is no hook in it that a release build would have to leave out.
+//!
+//! The mutations stand in `mutations.rs`, each as the text to find and the text to put in its place. A text that is not found
+//! exactly once is an error, so that a mutation can't quietly stop being one when the code changes.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::mutations::{MUTATIONS, Mutation};
+use crate::workspace::{TaskError, Workspace};
+
+/// What of the workspace the simulator is built from.
+const SOURCES: [&str; 9] = [
+    "src",
+    "examples",
+    "proto-wire",
+    "client",
+    "tools",
+    "benches",
+    "Cargo.toml",
+    "Cargo.lock",
+    "clippy.toml",
+];
+
+/// What became of a mutation.
+enum Verdict {
+    /// This is the first line of what the simulator said.
+    Caught(String),
+    Survived,
+}
+
+/// Tries the mutations whose name contains `only`, each on at most `seeds` seeds.
+pub(crate) fn run(workspace: &Workspace, only: &str, seeds: u64) -> Result<(), TaskError> {
+    let copy = workspace.root().join("target/mutants/tree");
+    let mut survived = 0;
+    for mutation in MUTATIONS.iter().filter(|each| each.name.contains(only)) {
+        copy_sources(workspace.root(), &copy)?;
+        mutate(&copy, mutation)?;
+        match try_seeds(&copy, seeds)? {
+            Verdict::Caught(said) => println!("caught    {}: {said}", mutation.name),
+            Verdict::Survived => {
+                survived += 1;
+                println!("SURVIVED  {}", mutation.name);
+            }
+        }
+    }
+    if survived > 0 {
+        return Err(TaskError::Findings {
+            count: survived,
+            check: "mutate",
+        });
+    }
+    Ok(())
+}
+
+fn mutate(copy: &Path, mutation: &Mutation) -> Result<(), TaskError> {
+    let path = copy.join(mutation.file);
+    let text = fs::read_to_string(&path).map_err(|source| io_error(&path, source))?;
+    let found = text.matches(mutation.find).count();
+    if found != 1 {
+        return Err(TaskError::Malformed {
+            what: format!("mutation {:?}", mutation.name),
+            why: format!("its text is {found} times in {}", mutation.file),
+        });
+    }
+    let text = text.replace(mutation.find, mutation.replace);
+    fs::write(&path, text).map_err(|source| io_error(&path, source))
+}
+
+fn try_seeds(copy: &Path, seeds: u64) -> Result<Verdict, TaskError> {
+    let what = "the simulator of a mutated tree";
+    let output = Command::new("cargo")
+        .args([
+            "run",
+            "--quiet",
+            "--package",
+            "corduroy",
+            "--example",
+            "simulate",
+            "--",
+        ])
+        .args(["--seeds", &seeds.to_string()])
+        .current_dir(copy)
+        .env("CARGO_TARGET_DIR", copy.join("../target"))
+        .env("RUST_BACKTRACE", "0")
+        .output()
+        .map_err(|source| TaskError::Io {
+            what: what.to_owned(),
+            source,
+        })?;
+    if output.status.success() {
+        return Ok(Verdict::Survived);
+    }
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said);
+    let lines = said.lines().collect::<Vec<_>>();
+    if lines.iter().any(|line| line.starts_with("error")) {
+        return Err(TaskError::Malformed {
+            what: what.to_owned(),
+            why: said.into_owned(),
+        });
+    }
+    let failure = lines.iter().position(|line| line.contains(" fails"));
+    let shown = failure.map_or(String::new(), |at| {
+        // An assertion's own words come two lines later.
+        let words = lines[at..].iter().take(4).copied().collect::<Vec<_>>();
+        let text = match lines[at].contains("assertion") {
+            true => words.join(" "),
+            false => lines[at].to_owned(),
+        };
+        text.chars().take(160).collect()
+    });
+    Ok(Verdict::Caught(shown))
+}
+
+/// Copies what differs, so that cargo builds only what a mutation touches.
+fn copy_sources(from: &Path, to: &Path) -> Result<(), TaskError> {
+    for name in SOURCES {
+        copy_changed(&from.join(name), &to.join(name))?;
+    }
+    Ok(())
+}
+
+fn copy_changed(from: &Path, to: &Path) -> Result<(), TaskError> {
+    if from.is_dir() {
+        fs::create_dir_all(to).map_err(|source| io_error(to, source))?;
+        for path in entries(to)? {
+            let name = path
+                .file_name()
+                .expect("an entry of a directory has a name");
+            if !from.join(name).exists() && !path.is_dir() {
+                fs::remove_file(&path).map_err(|source| io_error(&path, source))?;
+            }
+        }
+        for path in entries(from)? {
+            let name = path
+                .file_name()
+                .expect("an entry of a directory has a name");
+            copy_changed(&path, &to.join(name))?;
+        }
+        return Ok(());
+    }
+    let bytes = fs::read(from).map_err(|source| io_error(from, source))?;
+    if fs::read(to).is_ok_and(|there| there == bytes) {
+        return Ok(());
+    }
+    fs::write(to, bytes).map_err(|source| io_error(to, source))
+}
+
+fn entries(directory: &Path) -> Result<Vec<PathBuf>, TaskError> {
+    let read = fs::read_dir(directory).map_err(|source| io_error(directory, source))?;
+    read.map(|entry| Ok(entry.map_err(|source| io_error(directory, source))?.path()))
+        .collect()
+}
+
+fn io_error(path: &Path, source: std::io::Error) -> TaskError {
+    TaskError::Io {
+        what: path.display().to_string(),
+        source,
+    }
+}

@@ -1,0 +1,192 @@
+//! The rules that `mutate` breaks, one at a time.
+
+/// One way to break a rule.
+#[derive(Debug)]
+pub(crate) struct Mutation {
+    /// What the broken code does.
+    pub(crate) name: &'static str,
+    /// Which file is changed.
+    pub(crate) file: &'static str,
+    /// A text that is in it once.
+    pub(crate) find: &'static str,
+    /// What takes its place.
+    pub(crate) replace: &'static str,
+}
+
+/// All of them.
+pub(crate) const MUTATIONS: &[Mutation] = &[
+    Mutation {
+        name: "acknowledge a write before its fdatasync",
+        file: "src/shard/pipeline.rs",
+        find: "                bytes: plan.bytes,\n                sync,",
+        replace: "                bytes: plan.bytes,\n                sync: false,",
+    },
+    Mutation {
+        name: "begin a segment before the one before is synced",
+        file: "src/shard/pipeline.rs",
+        find: "if self.pipeline.durable < self.log.end() {\n            self.sync_now(disk);\n            return false;",
+        replace: "if self.pipeline.durable < Position(0) {\n            self.sync_now(disk);\n            return false;",
+    },
+    Mutation {
+        name: "acknowledge a write that failed",
+        file: "src/shard/pipeline.rs",
+        find: "(Operation::Block { .. }, Err(error)) => self.fail(now, \"write\", &error, out),",
+        replace: "(Operation::Block { .. }, Err(_)) => self.commit(now, out),",
+    },
+    Mutation {
+        name: "go on after a failed fdatasync",
+        file: "src/shard/pipeline.rs",
+        find: "                self.fail(now, \"fdatasync\", &error, out);",
+        replace: "                let _ = error;",
+    },
+    Mutation {
+        name: "forget what was known synced",
+        file: "src/shard/pipeline.rs",
+        find: "        let durable = self.pipeline.durable;\n        let kind",
+        replace: "        let durable = Position(0);\n        let kind",
+    },
+    Mutation {
+        name: "evaluate without what is not committed yet",
+        file: "src/shard/lookup.rs",
+        find: "        if self.overlay.is_empty() {",
+        replace: "        if !self.overlay.is_empty() || self.overlay.is_empty() {",
+    },
+    Mutation {
+        name: "show a connection the state before its own write",
+        file: "src/shard/lookup.rs",
+        find: "(pending.shared || pending.writer.same_client(origin))",
+        replace: "pending.shared",
+    },
+    Mutation {
+        name: "let a read go back behind what a failed condition told",
+        file: "src/shard/writes.rs",
+        find: "            self.told_of(place);\n            self.reply_after_commit",
+        replace: "            self.reply_after_commit",
+    },
+    Mutation {
+        name: "show expired keys",
+        file: "src/shard/lookup.rs",
+        find: "record.expiry.is_some_and(|expiry| expiry <= now.wall)",
+        replace: "record.expiry.is_some_and(|expiry| expiry.0 + 3 <= now.wall.0)",
+    },
+    Mutation {
+        name: "take keys away before their time",
+        file: "src/shard/expire.rs",
+        find: "self.expiry.pop_due(by, ",
+        replace: "self.expiry.pop_due(WallMillis(by.0 + 3), ",
+    },
+    Mutation {
+        name: "bring keys back when the clock is set back",
+        file: "src/shard/replay.rs",
+        find: "        self.expire_all(proven);",
+        replace: "        let _ = proven;",
+    },
+    Mutation {
+        name: "count versions from one again after a restart",
+        file: "src/shard/replay.rs",
+        find: "partition.version_next = partition.version_next.max(Version(record.version.0 + 1));",
+        replace: "partition.version_next = Version(1).max(partition.version_next);",
+    },
+    Mutation {
+        name: "count versions by live records alone after a restart",
+        file: "src/shard/replay.rs",
+        find: "partition.version_next = partition.version_next.max(Version(record.version.0 + 1));",
+        replace: "if record.kind == RecordKind::Set {\n            partition.version_next = partition.version_next.max(Version(record.version.0 + 1));\n        }",
+    },
+    Mutation {
+        name: "replay the first record of an entry alone",
+        file: "src/storage/recovery/chain.rs",
+        find: "for record in entry.records().flatten() {\n                self.timestamp_max",
+        replace: "for record in entry.records().flatten().take(1) {\n                self.timestamp_max",
+    },
+    Mutation {
+        name: "take damage for a torn write",
+        file: "src/storage/recovery/tear.rs",
+        find: "        false => Verdict::Damaged(Proof::Sectors),",
+        replace: "        false => Verdict::Torn { used },",
+    },
+    Mutation {
+        name: "ignore later blocks' testimony",
+        file: "src/storage/recovery/tear.rs",
+        find: "    if let Some(witness) = witness(span, log, at, used) {",
+        replace: "    if let Some(witness) = witness(span, log, at, used).filter(|_| used == 0) {",
+    },
+    Mutation {
+        name: "leave torn remains on the disk",
+        file: "src/storage/recovery/chain.rs",
+        find: "                        len: (used - at) as u64,",
+        replace: "                        len: (used - at).min(1) as u64,",
+    },
+    Mutation {
+        name: "skip the check of a block's payload",
+        file: "src/storage/recovery/chain.rs",
+        find: "            if stored != computed {",
+        replace: "            if stored != computed && header.payload_len == 1 {",
+    },
+    Mutation {
+        name: "skip the check of a record that is read from disk",
+        file: "src/shard/waiting.rs",
+        find: "Record::check(&bytes, position)",
+        replace: "Record::parse(&bytes)",
+    },
+    Mutation {
+        name: "carry out an atomic batch whose conditions hold in part",
+        file: "src/shard/writes.rs",
+        find: "            .zip(items)\n            .all(|(decision, item)| match item {",
+        replace: "            .zip(items)\n            .any(|(decision, item)| match item {",
+    },
+    Mutation {
+        name: "let others overtake an atomic batch that waits",
+        file: "src/shard/waiting.rs",
+        find: "        queues.dedup();",
+        replace: "        queues.dedup();\n        queues.truncate(1);",
+    },
+    Mutation {
+        name: "forget who waits when a batch is refused",
+        file: "src/shard/pipeline.rs",
+        find: "                self.pipeline.full = Some(reason);\n                self.resume_waiting(now, out);",
+        replace: "                self.pipeline.full = Some(reason);",
+    },
+    Mutation {
+        name: "commit a block after a sync failed",
+        file: "src/shard/pipeline.rs",
+        find: "            (Operation::Block { .. }, Ok(_)) if self.pipeline.failed.is_some() => {}\n",
+        replace: "",
+    },
+    Mutation {
+        name: "let requests through while a flush commits",
+        file: "src/shard/keyspaces.rs",
+        find: "            partition.clearing = true;",
+        replace: "            partition.clearing = false;",
+    },
+    Mutation {
+        name: "drop what a full channel gave back",
+        file: "src/runtime/driver/link.rs",
+        find: "        self.out = batch;\n        self.blocked = true;",
+        replace: "        self.blocked = true;",
+    },
+    Mutation {
+        name: "answer a request of a batch twice",
+        file: "src/runtime/driver/hub.rs",
+        find: "            out.extend_from_slice(&(frame.len() as u32).to_le_bytes());\n            out.extend_from_slice(frame);\n            connection.in_flight -= 1;",
+        replace: "            out.extend_from_slice(&(frame.len() as u32).to_le_bytes());\n            out.extend_from_slice(frame);\n            out.extend_from_slice(&(frame.len() as u32).to_le_bytes());\n            out.extend_from_slice(frame);\n            connection.in_flight -= 1;",
+    },
+    Mutation {
+        name: "resume a scan one entry too far",
+        file: "src/shard/scan.rs",
+        find: "                page.next = Some(entries[number - 1].0);\n                page.entries",
+        replace: "                page.next = Some(entries[number].0);\n                page.entries",
+    },
+    Mutation {
+        name: "leave keys of a partition's end out of a scan",
+        file: "src/runtime/driver/gather.rs",
+        find: "                        scan.partition += 1;",
+        replace: "                        scan.partition += 2;",
+    },
+    Mutation {
+        name: "never resume a connection that waited for room",
+        file: "src/runtime/driver/mod.rs",
+        find: "                self.ports.resume(id);",
+        replace: "                let _ = id;",
+    },
+];
