@@ -1,8 +1,9 @@
 //! The node's status for people.
 //!
 //! What a status holds is the server's business and grows with it; this page knows only JSON. Single values become rows of
-//! name and value, with a dot between the names of nested ones; a list of objects becomes a table with a row each and a column for each
-//! name that any of them has. So a new figure of the server is shown by an old client.
+//! name and value, with a dot between the names of nested ones; a list of objects becomes a table with a column each and a row for each name
+//! that any of them has, because a shard has many figures and a node few shards. Lists inside go on in the same way, each object under the
+//! text that names it; those that are all zeros are left out. So a new figure of the server is shown by an old client.
 
 use super::table;
 use super::{Output, OutputFormat};
@@ -61,34 +62,62 @@ fn flatten<'a>(
 }
 
 fn list_text(items: &[Value]) -> String {
-    let rows: Vec<Vec<(String, String)>> = items
-        .iter()
-        .map(|item| {
-            let (mut singles, mut lists) = (Vec::new(), Vec::new());
-            flatten("", item, &mut singles, &mut lists);
-            singles.extend(
-                lists
-                    .into_iter()
-                    .map(|(name, items)| (name, format!("({} items)", items.len()))),
-            );
-            singles
-        })
-        .collect();
+    let columns: Vec<Vec<(String, String)>> = items.iter().map(figures).collect();
     let mut names: Vec<&String> = Vec::new();
-    for (name, _) in rows.iter().flatten() {
+    for (name, _) in columns.iter().flatten() {
         if !names.contains(&name) {
             names.push(name);
         }
     }
-    let mut table = table::with_header(names.clone());
-    for row in &rows {
-        table.add_row(names.iter().map(|name| {
-            row.iter()
-                .find(|(own, _)| own == *name)
-                .map_or("", |(_, value)| value)
-        }));
+    let mut table = table::new_table();
+    for name in names {
+        let figure = |column: &Vec<(String, String)>| {
+            let found = column.iter().find(|(own, _)| own == name);
+            found.map_or(String::new(), |(_, value)| value.clone())
+        };
+        table.add_row(std::iter::once(name.clone()).chain(columns.iter().map(figure)));
     }
     table::render(&table)
+}
+
+/// The figures of one object, those of the lists in it included.
+fn figures(item: &Value) -> Vec<(String, String)> {
+    let (mut singles, mut lists) = (Vec::new(), Vec::new());
+    flatten("", item, &mut singles, &mut lists);
+    for (name, items) in lists {
+        for (number, item) in items
+            .iter()
+            .enumerate()
+            .filter(|(_, item)| !is_all_zeros(item))
+        {
+            let label = label_of(item).map_or_else(
+                || number.to_string(),
+                |label| escape::printable(label.as_bytes()),
+            );
+            let under = dotted(&name, &label);
+            let inner = figures(item).into_iter();
+            singles.extend(inner.map(|(name, value)| (dotted(&under, &name), value)));
+        }
+    }
+    singles
+}
+
+/// What names an object: the first text in it.
+fn label_of(item: &Value) -> Option<&str> {
+    item.as_object()?.values().find_map(Value::as_str)
+}
+
+/// Whether an object's numbers are all zeros: nothing has happened there.
+fn is_all_zeros(item: &Value) -> bool {
+    let numbers = item
+        .as_object()
+        .into_iter()
+        .flat_map(|members| members.values())
+        .filter_map(Value::as_f64);
+    numbers
+        .map(|number| number == 0.0)
+        .reduce(|all, zero| all && zero)
+        .unwrap_or(false)
 }
 
 fn dotted(name: &str, member: &str) -> String {
@@ -114,7 +143,8 @@ mod tests {
     use super::*;
 
     const STATUS: &str = r#"{"server":"corduroy/0.1.0","disk":{"free_bytes":12},
-        "shards":[{"shard":0,"keys":5,"latency":{"get_us":{"p50":1}}},{"shard":1,"keys":6,"odd":"x\u001b"}]}"#;
+        "shards":[{"shard":0,"keys":5,"latency":{"get_us":{"p50":1}}},{"shard":1,"keys":6,"odd":"x\u001b",
+        "requests":[{"kind":"get","count":3},{"kind":"put","count":0}]}]}"#;
 
     /// An operator of a newer server must see its new figures, whatever they are called, and its tables stay tables.
     #[test]
@@ -128,15 +158,18 @@ mod tests {
             &["disk.free_bytes", "12"][..],
             &["server", "corduroy/0.1.0"],
             &["shards"],
-            &["keys", "latency.get_us.p50", "shard", "odd"],
-            &["5", "1", "0"],
-            &["6", "1", "x\\x1b"],
+            &["keys", "5", "6"],
+            &["latency.get_us.p50", "1"],
+            &["shard", "0", "1"],
+            &["odd", "x\\x1b"],
+            &["requests.get.count", "3"],
         ] {
             assert!(
                 words.iter().any(|line| line == expected),
                 "{expected:?} is missing in\n{text}"
             );
         }
+        assert!(!text.contains("put"), "nothing was put\n{text}");
     }
 
     /// A status that is no JSON would be a fault of the server; hiding what it said would not help to find it.
