@@ -270,7 +270,7 @@ fn batches_with_absurd_counts_are_refused() {
 fn clients_that_never_read_cost_bounded_memory_and_are_cut() {
     const CLIENTS: usize = 20;
     let place = Place::new();
-    let node = place.start(&["--stall-timeout", "1500ms"]);
+    let node = place.start(&["--stall-timeout", "1500ms", "--output-bytes-max", "4MiB"]);
     let mut wire = node.connect();
     for number in 0..8 {
         let key = format!("large:{number}").into_bytes();
@@ -298,7 +298,7 @@ fn clients_that_never_read_cost_bounded_memory_and_are_cut() {
             "{CLIENTS} clients that never read: {} KiB more",
             grown >> 10
         );
-        // High water, one answer above it, and what a growing buffer takes while it moves.
+        // The limit, one answer above it, and what a growing buffer takes while it moves.
         assert!(grown < CLIENTS as u64 * (8 << 20), "{grown} bytes more");
         // Nobody reads before they are cut: that would be taken for a change of mind.
         wait_until("they are cut", || node.sockets() <= sockets);
@@ -306,6 +306,31 @@ fn clients_that_never_read_cost_bounded_memory_and_are_cut() {
             until_closed(wire.stream());
         }
     });
+}
+
+/// A client that asks for much and reads late is not hostile: the answers fill its socket, the node waits, and nothing is lost. Half
+/// of what it asks for is another core's.
+#[test]
+fn a_client_that_reads_late_gets_everything() {
+    const REQUESTS: usize = 500;
+    let place = Place::new();
+    let node = place.start(&[]);
+    let mut wire = node.connect_narrow();
+    for number in 0..8 {
+        let key = format!("large:{number}").into_bytes();
+        wire.put(&key, &describing(&key, 1, 1 << 20));
+    }
+    for number in 0..REQUESTS {
+        wire.queue_get(format!("large:{}", number % 8).as_bytes());
+    }
+    wire.flush().unwrap();
+    // Until its socket is full, and some more.
+    thread::sleep(Duration::from_millis(500));
+    for _ in 0..REQUESTS {
+        let answer = wire.receive().unwrap();
+        assert_eq!(answer.status, Status::Ok, "{answer:?}");
+        assert_eq!(answer.value.unwrap().len(), 1 << 20);
+    }
 }
 
 /// A slow line brings a frame byte by byte. It is served, and costs the others nothing.
