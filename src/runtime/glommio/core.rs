@@ -13,12 +13,15 @@
 //! | orders | the node's word to stop | `drain`, `seal` |
 
 use std::cell::{Cell, RefCell};
+use std::future::{Future, poll_fn};
 use std::io;
+use std::pin::pin;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use flume::{Receiver, Sender};
+use flume::{Receiver, RecvError, Sender, TryRecvError};
 use glommio::timer::Timer;
 
 use super::connection::{self, Arrival, Received, Socket};
@@ -338,7 +341,7 @@ impl Inlets {
         for (from, batches) in self.batches {
             let core = Rc::clone(core);
             glommio::spawn_local(async move {
-                while let Ok(batch) = batches.recv_async().await {
+                while let Ok(batch) = receive(&batches).await {
                     core.driver.borrow_mut().mesh_received(from, batch);
                     core.delivered();
                 }
@@ -348,7 +351,7 @@ impl Inlets {
         let completions = self.completions;
         let to = Rc::clone(core);
         glommio::spawn_local(async move {
-            while let Ok((ticket, outcome)) = completions.recv_async().await {
+            while let Ok((ticket, outcome)) = receive(&completions).await {
                 to.disk_completed(ticket, outcome);
             }
         })
@@ -370,6 +373,21 @@ impl Inlets {
         })
         .detach();
     }
+}
+
+/// Receives from a channel into which the reader looks, too. flume puts a task whose message was taken by another receiver back into line, but looks
+/// at the channel only before that: a message that comes in between wakes nobody. So it is looked at once more after it.
+async fn receive<T>(receiver: &Receiver<T>) -> Result<T, RecvError> {
+    let mut next = pin!(receiver.recv_async());
+    poll_fn(|context| match next.as_mut().poll(context) {
+        Poll::Ready(received) => Poll::Ready(received),
+        Poll::Pending => match receiver.try_recv() {
+            Ok(message) => Poll::Ready(Ok(message)),
+            Err(TryRecvError::Disconnected) => Poll::Ready(Err(RecvError::Disconnected)),
+            Err(TryRecvError::Empty) => Poll::Pending,
+        },
+    })
+    .await
 }
 
 /// The clocks of the machine. All shards of a node read the same one.
