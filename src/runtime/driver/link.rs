@@ -19,7 +19,7 @@ use crate::types::ShardId;
 /// What one shard has for another after a turn.
 #[derive(Debug, Default)]
 pub struct MeshBatch {
-    /// Requests: [`ROUTE_LEN`] bytes of route and a frame with its length field, one after the other.
+    /// Requests: 24 bytes of route and a frame with its length field, one after the other.
     pub requests: Vec<u8>,
     /// Answers, in the same form.
     pub replies: Vec<u8>,
