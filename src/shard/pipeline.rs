@@ -287,11 +287,6 @@ impl Shard {
             self.answer_ready(now, out);
             return;
         }
-        if seal && self.pipeline.durable < self.log.end() {
-            // A seal says that everything before it is on disk: that must be so before it is written.
-            self.sync_now(disk);
-            return;
-        }
         let order = self.block_order();
         let entries = count_entries(&order, &self.batch);
         let len = BlockBuilder::block_len(entries, self.batch.arena.len());

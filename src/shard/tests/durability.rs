@@ -258,23 +258,3 @@ fn a_clean_stop_seals_the_log() {
         Status::Ok
     );
 }
-
-/// A seal says that everything before it was synced. Written in one sync with blocks that were not, a power cut in the middle of
-/// that would make a torn block look like damage.
-#[test]
-fn a_seal_is_written_only_when_everything_before_it_is_synced() {
-    let mut world = World::with(ShardConfig {
-        sync: SyncMode::Never,
-        ..config()
-    });
-    world.put(b"k", b"v");
-    world.shard.stop();
-    world.end_turn();
-    let asked: Vec<&DiskOperation> = world.queue.iter().map(|(_, operation)| operation).collect();
-    assert!(
-        matches!(asked[..], [DiskOperation::Sync { .. }]),
-        "a sync and no seal yet: {asked:?}"
-    );
-    world.settle();
-    assert!(world.shard.is_stopped());
-}
