@@ -160,7 +160,7 @@ fn too_little_locked_memory_is_refused() {
 }
 
 /// An executor that loses its core at a bad moment of its first pass sleeps with all its tasks: the node then never says that
-/// it listens, or says so and answers nobody. It takes a crowd to see that.
+/// it listens, or says so and answers nobody. It takes a crowd to see that, and even then it is one start in hundreds.
 #[test]
 fn nodes_that_start_in_a_crowd_all_serve() {
     thread::scope(|scope| {
