@@ -19,8 +19,8 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -33,8 +33,8 @@ use crate::limits;
 use crate::ports::Clock;
 use crate::runtime::driver::DriverConfig;
 use crate::runtime::glommio::{
-    Acceptor, Arrival, Executor, MeshEnds, Order, Pulse, Seats, Segments, Serving, ShardState,
-    SystemClock, check_kernel, mesh, raise_open_files, start_watchdog,
+    Acceptor, Arrival, Executor, ExecutorError, MeshEnds, Order, Pulse, Seats, Segments, Serving,
+    ShardState, SystemClock, check_kernel, mesh, raise_open_files, start_watchdog,
 };
 use crate::shard::recover::{StoredKeyspace, install_keyspaces, recover_shard};
 use crate::shard::{ShardConfig, SyncMode};
@@ -44,6 +44,10 @@ use crate::types::ShardId;
 
 /// How often the progress of a long recovery is told.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
+/// How long an executor may take to run its first task, and how many are made for one shard: the patience of all of them
+/// together is that with a machine that is very busy.
+const EXECUTOR_PATIENCE: Duration = Duration::from_millis(500);
+const EXECUTOR_ATTEMPTS: u32 = 60;
 /// How often the node looks how far its shards are with stopping.
 const STOP_POLL: Duration = Duration::from_millis(1);
 /// How long shards that were cut off may take to finish what they had begun, and how long sealing may take.
@@ -236,10 +240,7 @@ impl Starting {
             starting.states.push(state);
             starting.installs.push(install_to);
             starting.first_segments.push(first_segment);
-            thread::Builder::new()
-                .name(format!("shard-{number}"))
-                .spawn(move || thread.run())
-                .map_err(StartError::Thread)?;
+            thread.start()?;
         }
         Ok(starting)
     }
@@ -331,9 +332,46 @@ struct ShardThread {
 }
 
 impl ShardThread {
-    fn run(self) {
-        // Made first: it pins the thread, so the index is built on the core, and in the memory, that it is used on.
-        let executor = match Executor::new(self.core, self.spin) {
+    /// Starts the thread, with an executor that is proven to run. One that isn't in time is given up with its thread; should it
+    /// wake after all, it finds the shard taken.
+    fn start(self) -> Result<(), StartError> {
+        let (shard, core, spin) = (self.shard, self.core, self.spin);
+        let pulse = Arc::clone(&self.pulses[shard.index()]);
+        let unclaimed = Arc::new(Mutex::new(Some(self)));
+        let (proven_to, proven) = flume::unbounded();
+        for _ in 0..EXECUTOR_ATTEMPTS {
+            let pulse = Arc::clone(&pulse);
+            let unclaimed = Arc::clone(&unclaimed);
+            let proven_to = proven_to.clone();
+            thread::Builder::new()
+                .name(format!("shard-{shard}"))
+                .spawn(move || {
+                    // Made first: it pins the thread, so the index is built on the core, and in the memory, that it is used on.
+                    let mut executor = Executor::new(core, spin);
+                    if let Ok(executor) = &mut executor {
+                        executor.prove(pulse);
+                    }
+                    let claimed = unclaimed
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .take();
+                    if let Some(thread) = claimed {
+                        // The starter waits for it.
+                        let _ = proven_to.send(());
+                        thread.run(executor);
+                    }
+                })
+                .map_err(StartError::Thread)?;
+            if proven.recv_timeout(EXECUTOR_PATIENCE).is_ok() {
+                return Ok(());
+            }
+            tracing::warn!(%shard, "the executor does not run; another one is made");
+        }
+        Err(StartError::Ended { shard })
+    }
+
+    fn run(self, executor: Result<Executor, ExecutorError>) {
+        let executor = match executor {
             Ok(executor) => executor,
             Err(error) => return self.tell(Err(error.into())),
         };

@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread;
 
 use crate::support::needs::{cores, is_root, program, skip};
 use crate::support::node::{Failed, PROGRAM, Place, serve, serve_by, without_settings};
@@ -156,4 +157,26 @@ fn too_little_locked_memory_is_refused() {
     let failed = refused(&place, as_nobody(command));
     expect(&failed, &["65536 bytes", "ulimit -l", "LimitMEMLOCK"]);
     assert!(!place.data().exists(), "it fails before it makes anything");
+}
+
+/// An executor that loses its core at a bad moment of its first pass sleeps with all its tasks: the node then never says that
+/// it listens, or says so and answers nobody. It takes a crowd to see that, and even then it is one start in hundreds.
+#[test]
+fn nodes_that_start_in_a_crowd_all_serve() {
+    thread::scope(|scope| {
+        for _ in 0..6 {
+            scope.spawn(|| {
+                let place = Place::new();
+                for round in 0..8 {
+                    let node = place.start(&[]);
+                    let client = node.client().default_keyspace();
+                    for number in 0..20 {
+                        client.put(format!("{round}:{number}"), "v").unwrap();
+                    }
+                    assert_eq!(client.count().unwrap(), 20 * (round + 1));
+                    node.kill();
+                }
+            });
+        }
+    });
 }

@@ -309,11 +309,6 @@ impl Core {
         }
     }
 
-    /// Answers the watchdog.
-    pub(super) async fn run_pulse(&self) {
-        self.pulse.answer().await;
-    }
-
     fn ordered(&self, order: Order) {
         let mut driver = self.driver.borrow_mut();
         match order {

@@ -1,8 +1,10 @@
 //! One pinned glommio executor: how it is made, and the life of a shard on it.
 
+use std::cell::RefCell;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Waker;
 use std::time::Duration;
 
 use glommio::{LocalExecutor, LocalExecutorBuilder, Placement, PoolPlacement};
@@ -11,6 +13,8 @@ use thiserror::Error;
 use super::core::{Core, Serving};
 use super::files::io_error;
 use super::readiness::Readiness;
+use super::turn::yield_once;
+use super::watchdog::Pulse;
 use super::writer::LogWriter;
 
 /// After this long a running task lets the executor look at its rings and at wakes from other threads: glommio's own 100 ms
@@ -34,6 +38,8 @@ pub struct ExecutorError {
 pub struct Executor {
     inner: LocalExecutor,
     readiness: Readiness,
+    /// Wakes the task that the watchdog pokes, once the executor is proven.
+    poked_by: Option<Waker>,
 }
 
 impl Executor {
@@ -55,7 +61,32 @@ impl Executor {
             source: io_error(error),
         })?;
         let readiness = Readiness::new().map_err(|source| ExecutorError { core, source })?;
-        Ok(Executor { inner, readiness })
+        Ok(Executor {
+            inner,
+            readiness,
+            poked_by: None,
+        })
+    }
+
+    /// Runs the executor once, with nothing to lose, and leaves behind the task by which the watchdog wakes it from then on.
+    ///
+    /// It may never return: an executor that loses its core for a millisecond at a bad moment parks before it has run its
+    /// first task (`watchdog`), and nobody knows a way to wake it. Whoever waits for it gives it up then, thread and all, and makes
+    /// another.
+    pub fn prove(&mut self, pulse: Arc<Pulse>) {
+        let shown = Rc::<RefCell<Option<Waker>>>::default();
+        let seen = Rc::clone(&shown);
+        self.poked_by = self.inner.run(async move {
+            let answering = async move {
+                let show = |waker: &Waker| *shown.borrow_mut() = Some(waker.clone());
+                pulse.answer(show).await;
+            };
+            glommio::spawn_local(answering).detach();
+            while seen.borrow().is_none() {
+                yield_once().await;
+            }
+            seen.take()
+        });
     }
 
     /// Serves a shard for as long as the process lives: only its end stops this.
@@ -65,6 +96,10 @@ impl Executor {
     pub fn run(self, serving: Serving) -> io::Result<()> {
         let shard = serving.driver.shard;
         let pulse = Arc::clone(&serving.pulses[shard.index()]);
+        // Not before: of the executors that were proven for a shard only one serves it.
+        if let Some(waker) = self.poked_by {
+            pulse.poked_by(waker);
+        }
         let (writer, completions) = LogWriter::start(shard, serving.directory.clone(), pulse)?;
         self.inner.run(async move {
             let (core, inlets) = Core::new(serving, self.readiness, writer, completions);
@@ -73,8 +108,6 @@ impl Executor {
             glommio::spawn_local(async move { reader.run_reader().await }).detach();
             let alarm = Rc::clone(&core);
             glommio::spawn_local(async move { alarm.run_alarm().await }).detach();
-            let pulse = Rc::clone(&core);
-            glommio::spawn_local(async move { pulse.run_pulse().await }).detach();
             // A first turn, for the first segment.
             core.delivered();
             core.run_turns().await;

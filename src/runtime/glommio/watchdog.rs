@@ -15,6 +15,10 @@
 //! - one that is idle is poked a few times, and then left alone ([`GAP_LAST`]), and the watchdog sleeps when all are;
 //! - a busy one is never poked, and what it pays are a plain store and two loads a turn.
 //!
+//! An executor may also park before it has run anything at all, and then there is nothing that could be poked. So it is proven
+//! before it gets work ([`Executor::prove`](super::executor::Executor::prove)), which leaves the task that is poked behind, and it is
+//! poked from the start.
+//!
 //! The one gap: an executor that has been quiet for longer than that, and gets stuck on the first thing that comes over a socket, shows
 //! nothing. It has connections then, whose housekeeping timer wakes it within half a second; and if that timer is lost too,
 //! the watchdog finds it overdue when it looks, which it does every [`BACKSTOP`] even in its sleep.
@@ -119,14 +123,17 @@ impl Pulse {
         self.thread.wake();
     }
 
-    /// The task that is poked: counts each time, and never ends.
-    pub(super) async fn answer(&self) {
+    /// This wakes the task that is to be poked.
+    pub(super) fn poked_by(&self, waker: Waker) {
+        let mut poked = self.poked.lock().unwrap_or_else(PoisonError::into_inner);
+        *poked = Some(waker);
+    }
+
+    /// The task that is poked: counts each time, shows how it is woken, and never ends.
+    pub(super) async fn answer(&self, show: impl Fn(&Waker)) {
         poll_fn(|context| {
             self.answered.fetch_add(1, Ordering::Relaxed);
-            let mut poked = self.poked.lock().unwrap_or_else(PoisonError::into_inner);
-            if poked.is_none() {
-                *poked = Some(context.waker().clone());
-            }
+            show(context.waker());
             Poll::<()>::Pending
         })
         .await;
@@ -181,6 +188,14 @@ impl Vigil {
             poke_at: None,
             unanswered: None,
             pokes: 0,
+        }
+    }
+
+    /// Of an executor that is about to run: its first tasks may be what it parks with.
+    fn of_start(now: MonoNanos) -> Vigil {
+        Vigil {
+            poke_at: Some(now),
+            ..Vigil::new()
         }
     }
 
@@ -248,7 +263,8 @@ fn watch(pulses: &[Arc<Pulse>], clock: SystemClock) {
     if this.thread.set(thread::current()).is_err() {
         return;
     }
-    let mut vigils: Vec<Vigil> = pulses.iter().map(|_| Vigil::new()).collect();
+    let began = clock.now().mono;
+    let mut vigils: Vec<Vigil> = pulses.iter().map(|_| Vigil::of_start(began)).collect();
     loop {
         let now = clock.now().mono;
         for (pulse, vigil) in pulses.iter().zip(&mut vigils) {
@@ -394,7 +410,12 @@ mod tests {
                     let own = Arc::clone(&pulses[me]);
                     let other = Arc::clone(&pulses[1 - me]);
                     let answering = Arc::clone(&own);
-                    glommio::spawn_local(async move { answering.answer().await }).detach();
+                    glommio::spawn_local(async move {
+                        answering
+                            .answer(|waker| answering.poked_by(waker.clone()))
+                            .await;
+                    })
+                    .detach();
                     if me == 0 {
                         peer.send(round_trips).unwrap();
                         other.sent_to();
