@@ -21,7 +21,7 @@ use std::path::Path;
 pub(crate) enum Format {
     /// A JSON object a line; keeps times to live
     Jsonl,
-    /// key<TAB>value, with the escapes \t \n \r \\
+    /// `key<TAB>value`, with the escapes \t \n \r \\
     Tsv,
 }
 
