@@ -5,10 +5,6 @@
 //! whatever happens. A test that needs more than Rust and a C compiler is skipped with a word that says what is missing;
 //! with `CORDUROY_TESTS=all` that is a failure.
 
-#![expect(
-    clippy::print_stderr,
-    reason = "what a test has to say beside its outcome goes to whoever runs it"
-)]
 #![expect(clippy::unwrap_used, reason = "a failure here is the test's")]
 #![expect(
     clippy::print_stderr,
