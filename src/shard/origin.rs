@@ -39,6 +39,16 @@ pub struct Origin {
 }
 
 impl Origin {
+    /// The number under which a frame about it travels: the client's, or 0 where a gather's part says where it belongs.
+    #[must_use]
+    #[inline]
+    pub fn request(&self) -> RequestId {
+        match self.target {
+            Target::Client(request) => request,
+            Target::Gather(..) => 0,
+        }
+    }
+
     /// Whether two requests came over the same connection.
     #[must_use]
     #[inline]

@@ -401,7 +401,9 @@ impl Shard {
     }
 }
 
-fn item_key<'a>(item: &BatchItem<'a>) -> &'a [u8] {
+/// The key of one operation of a batch.
+#[must_use]
+pub fn item_key<'a>(item: &BatchItem<'a>) -> &'a [u8] {
     match *item {
         BatchItem::Get { key } => key,
         BatchItem::Put(put) => put.key,

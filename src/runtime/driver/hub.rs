@@ -200,7 +200,7 @@ impl Hub {
     pub(super) fn forward(&mut self, owner: ShardId, origin: &Origin, request: &Request<'_>) {
         let out = &mut self.links[owner.index()].out.requests;
         Route::of(origin).encode(out);
-        request.encode(0, out);
+        request.encode(origin.request(), out);
         self.note_congestion(owner);
     }
 
@@ -239,13 +239,9 @@ impl Replies for Hub {
             }
             return;
         }
-        let request = match origin.target {
-            Target::Client(request) => request,
-            Target::Gather(..) => 0,
-        };
         let out = &mut self.links[origin.shard.index()].out.replies;
         Route::of(&origin).encode(out);
-        response.encode(request, out);
+        response.encode(origin.request(), out);
     }
 
     fn internal(&mut self, origin: Origin, reply: ShardReply) {

@@ -29,9 +29,7 @@ mod requests;
 
 use std::collections::VecDeque;
 
-use corduroy_proto_wire::{
-    Body, FrameError, HelloReply, KeyspaceInfo, LENGTH_LEN, Response, Status, split,
-};
+use corduroy_proto_wire::{Body, FrameError, HelloReply, KeyspaceInfo, Response, Status, split};
 
 pub use link::MeshBatch;
 
@@ -721,10 +719,4 @@ impl<P: Clock + Disk + Net + Mesh<MeshBatch>> Driver<P> {
             .find(|keyspace| keyspace.id() == id)
             .map(|keyspace| (id, keyspace.partitions()))
     }
-}
-
-/// The whole of a frame as it travels, for tests and drivers that make frames.
-#[must_use]
-pub fn frame_body(frame: &[u8]) -> &[u8] {
-    &frame[LENGTH_LEN..]
 }

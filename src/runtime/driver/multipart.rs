@@ -9,7 +9,7 @@ use super::{Driver, MeshBatch};
 use crate::limits;
 use crate::ports::{Clock, ConnectionId, Disk, Mesh, Net};
 use crate::shard::{
-    DEFAULT_KEYSPACE, GatherId, Origin, ScanStep, ShardCommand, Target, encode_partitions,
+    DEFAULT_KEYSPACE, GatherId, Origin, ScanStep, ShardCommand, Target, encode_partitions, item_key,
 };
 use crate::types::{KeyspaceId, Now, ShardId, partition_of_key, shard_of_partition};
 
@@ -49,10 +49,7 @@ impl<P: Clock + Disk + Net + Mesh<MeshBatch>> Driver<P> {
                 } else if owner == self.config.shard {
                     self.shard.execute(now, origin, &request, &mut self.hub);
                 } else {
-                    let mut frame = Vec::with_capacity(request.encoded_len());
-                    request.encode(id, &mut frame);
-                    self.hub
-                        .forward_frame(owner, &origin, super::frame_body(&frame));
+                    self.hub.forward(owner, &origin, &request);
                 }
             }
             Request::Scan {
@@ -541,12 +538,4 @@ fn whole_tag(prefix: &[u8]) -> bool {
         .iter()
         .position(|&byte| byte == b'}')
         .is_some_and(|len| len > 0)
-}
-
-pub(super) fn item_key<'a>(item: &BatchItem<'a>) -> &'a [u8] {
-    match *item {
-        BatchItem::Get { key } => key,
-        BatchItem::Put(put) => put.key,
-        BatchItem::Delete(delete) => delete.key,
-    }
 }
