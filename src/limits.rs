@@ -1,6 +1,9 @@
 //! Every bound in one place, and the relations between them, asserted at compile time.
 
-pub use corduroy_proto_wire::{BATCH_LEN_MAX, KEY_LEN_MAX, PARTITIONS_MAX};
+pub use corduroy_proto_wire::{
+    APPEND_LEN_MAX, ATOMIC_LEN_MAX, BATCH_BYTES_MAX, BATCH_LEN_MAX, COMPARE_LEN_MAX, KEY_LEN_MAX,
+    PARTITIONS_MAX,
+};
 
 /// Shortest key, in bytes.
 pub const KEY_LEN_MIN: usize = 1;
@@ -90,6 +93,14 @@ pub const BATCH_ARENA_KEEP: usize = 2 << 20;
 pub const BATCH_REPLIES_MAX: usize = 8192;
 /// Requests that wait for cold records in a shard, in bytes of requests and of records asked for.
 pub const WAITING_BYTES_MAX: usize = 64 << 20;
+/// Frames, and values in them, that are longer than this are kept where they were received and never copied: copying 16 MiB would hold a
+/// core up for many milliseconds.
+pub const LARGE_LEN: usize = 256 << 10;
+/// Memory for large frames that are coming in on a shard's connections, in bytes: while more is asked for, those connections wait. One
+/// frame of the largest size is always let in.
+pub const LARGE_INPUT_BYTES_MAX: usize = 64 << 20;
+/// Bytes of a large record whose checksum one turn goes over.
+pub const CHECK_SLICE_BYTES: usize = 1 << 20;
 /// Most cold records that one scan page reads.
 pub const SCAN_COLD_READS_MAX: usize = 128;
 /// A scan page stops once its keys and values take this many bytes; with one more key and value, and what the page says of

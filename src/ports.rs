@@ -9,6 +9,9 @@
 
 use std::io;
 
+use bytes::Bytes;
+
+use crate::storage::log::OutgoingBlock;
 use crate::types::{Now, SegmentId, ShardId};
 
 /// One connection of one shard: a slot and how often the slot was used before, so that a late answer to a connection that is
@@ -38,14 +41,14 @@ pub enum DiskOperation {
         /// Its first bytes.
         header: Vec<u8>,
     },
-    /// Writes all of `bytes` at `offset`; then, if `sync`, waits for an fdatasync.
+    /// Writes all of `block` at `offset`; then, if `sync`, waits for an fdatasync.
     Write {
         /// The segment.
         segment: SegmentId,
         /// In bytes from the start of the file.
         offset: u64,
-        /// What to write.
-        bytes: Vec<u8>,
+        /// What to write; to be sealed first.
+        block: OutgoingBlock,
         /// Whether to sync the file before the operation completes.
         sync: bool,
     },
@@ -65,8 +68,33 @@ pub enum DiskOperation {
     },
 }
 
-/// How a disk operation ended: the bytes of a read (empty for the rest), or the error.
-pub type DiskOutcome = Result<Vec<u8>, io::Error>;
+/// What a disk operation that succeeded gives back.
+#[derive(Debug, PartialEq, Eq)]
+pub enum DiskDone {
+    /// A segment is prepared, or synced.
+    Done,
+    /// The block that was written, sealed.
+    Written(OutgoingBlock),
+    /// What was read.
+    Read(Bytes),
+}
+
+impl DiskDone {
+    /// What a read brought.
+    ///
+    /// # Panics
+    /// If it was no read: the port mixed up its operations.
+    #[must_use]
+    pub fn into_bytes(self) -> Bytes {
+        match self {
+            DiskDone::Read(bytes) => bytes,
+            other => unreachable!("a read does not end with {other:?}"),
+        }
+    }
+}
+
+/// How a disk operation ended.
+pub type DiskOutcome = Result<DiskDone, io::Error>;
 
 /// Time.
 pub trait Clock {

@@ -75,6 +75,14 @@ pub const KEY_LEN_MAX: usize = 65_535;
 pub const TTL_MS_MAX: u64 = 100 * 365 * 24 * 3600 * 1000;
 /// Most operations in a batch, and most keys in a scan page. A server may announce less.
 pub const BATCH_LEN_MAX: usize = 4096;
+/// Most operations in an atomic batch: all of them are carried out in one go.
+pub const ATOMIC_LEN_MAX: usize = 1024;
+/// Longest frame of a batch, and most bytes of values in its answer: larger values are put and got on their own.
+pub const BATCH_BYTES_MAX: usize = 1 << 20;
+/// Longest value that a condition compares with; longer ones have a version to go by.
+pub const COMPARE_LEN_MAX: usize = 1 << 20;
+/// Longest value that an `append` makes: all of it is written anew each time.
+pub const APPEND_LEN_MAX: usize = 1 << 20;
 /// Longest keyspace, client or server name, in bytes.
 pub const NAME_LEN_MAX: usize = 255;
 /// Longest payload of a ping, in bytes.

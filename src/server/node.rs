@@ -520,6 +520,7 @@ fn shard_config(config: &Config, directory: &DataDirectory, shard: ShardId) -> S
             SyncPolicy::Never => SyncMode::Never,
         },
         value_len_max: config.value_len_max,
+        large_len: limits::LARGE_LEN,
         memory_bytes: share.saturating_sub(limits::SHARD_MEMORY_BASE).max(1),
         segment_len: config.segment_len,
         hash_secret: manifest.hash_secret,
@@ -531,6 +532,7 @@ fn driver_config(config: &Config, shard: ShardId, connections_max: usize) -> Dri
         shard,
         shard_count: config.shard_count(),
         value_len_max: config.value_len_max,
+        large_len: limits::LARGE_LEN,
         // Of the node: clients that know the layout may all want the same shard.
         connections_max,
         in_flight_max: config.in_flight_max,

@@ -384,7 +384,7 @@ impl Shard {
                 expiry: None,
             };
             self.batch
-                .push(partition_id, KeyHash(0), &record, Previous::Nothing);
+                .push(partition_id, KeyHash(0), &record, None, Previous::Nothing);
         }
         self.reply_after_commit(PendingReply {
             origin,

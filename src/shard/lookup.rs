@@ -1,5 +1,8 @@
 //! From a key to its record: committed, uncommitted, or on disk.
 
+use std::ops::Deref;
+
+use bytes::Bytes;
 use corduroy_proto_wire::Status;
 
 use super::keyspaces::Keyspace;
@@ -43,11 +46,45 @@ impl KeyPlace {
     }
 }
 
+/// A record, and the handle through which its value can be kept without copying it, if there is one.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Held<'a> {
+    record: Record<'a>,
+    /// What holds a large value: at least all of it.
+    owner: Option<&'a Bytes>,
+}
+
+impl<'a> Held<'a> {
+    fn new((record, owner): (Record<'a>, Option<&'a Bytes>)) -> Held<'a> {
+        Held { record, owner }
+    }
+
+    /// The value, if it is one that must not be copied.
+    #[inline]
+    pub(super) fn large_value(&self) -> Option<Bytes> {
+        self.owner.map(|owner| owner.slice_ref(self.record.value))
+    }
+
+    /// The value, to be kept.
+    pub(super) fn value(&self) -> Bytes {
+        self.large_value()
+            .unwrap_or_else(|| Bytes::copy_from_slice(self.record.value))
+    }
+}
+
+impl<'a> Deref for Held<'a> {
+    type Target = Record<'a>;
+
+    fn deref(&self) -> &Record<'a> {
+        &self.record
+    }
+}
+
 /// A record and where it is.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Located<'a> {
     pub(super) position: Position,
-    pub(super) record: Record<'a>,
+    pub(super) record: Held<'a>,
     pub(super) len: u32,
 }
 
@@ -55,7 +92,7 @@ pub(super) struct Located<'a> {
 #[derive(Debug)]
 pub(super) struct Facts<'a> {
     /// The live record, uncommitted ones included; `None` if the key is absent or expired.
-    pub(super) current: Option<Record<'a>>,
+    pub(super) current: Option<Held<'a>>,
     /// What a new effect on the key takes the place of.
     pub(super) previous: Previous,
     /// What the facts rest on is not committed yet.
@@ -100,7 +137,7 @@ impl Shard {
     pub fn record_address(&self, place: &KeyPlace) -> Option<*const u8> {
         let index = &self.keyspaces[place.keyspace].partition(place.local).index;
         let candidate = index.candidates(place.hash).next()?;
-        Some(self.log.bytes_at(candidate.address)?.as_ptr())
+        self.log.address_of(candidate.address)
     }
 
     /// Finds where a key of this shard belongs.
@@ -137,18 +174,18 @@ impl Shard {
     }
 
     /// The record at a committed address: in the tail, or read from disk for a waiting request. `Ok(None)`: not in memory.
-    pub(super) fn record_at(&self, position: Position) -> Result<Option<Record<'_>>, Refusal> {
-        if let Some(bytes) = self.log.bytes_at(position) {
-            return Ok(Some(
-                Record::parse(bytes)
-                    .expect("what this process wrote or checked into memory parses"),
-            ));
+    pub(super) fn record_at(&self, position: Position) -> Result<Option<Held<'_>>, Refusal> {
+        if let Some(found) = self.log.record_at(position) {
+            return Ok(Some(Held::new(found)));
         }
         match self.waiting.warm(position) {
             None => Ok(None),
-            Some(Ok(bytes)) => Ok(Some(
-                Record::parse(bytes).expect("what was checked when it was read parses"),
-            )),
+            Some(Ok(bytes)) => {
+                let record =
+                    Record::parse(bytes).expect("what was checked when it was read parses");
+                let is_large = record.value.len() > self.config.large_len;
+                Ok(Some(Held::new((record, is_large.then_some(bytes)))))
+            }
             Some(Err(reason)) => Err(Refusal::new(Status::Damaged, reason)),
         }
     }
@@ -189,21 +226,20 @@ impl Shard {
         &self,
         place: &KeyPlace,
         key: &[u8],
-    ) -> Result<Option<(Pending, Record<'_>)>, Stop> {
+    ) -> Result<Option<(Pending, Held<'_>)>, Stop> {
         if self.overlay.is_empty() {
             return Ok(None);
         }
         let Some(pending) = self.overlay.get(&place.overlay_key()) else {
             return Ok(None);
         };
-        let bytes = match pending.place {
-            PendingPlace::Batch(effect) => self.batch.record_bytes(effect),
+        let record = Held::new(match pending.place {
+            PendingPlace::Batch(effect) => self.batch.record(effect),
             PendingPlace::Flight(position) => self
                 .log
-                .bytes_at(position)
+                .record_at(position)
                 .expect("a block in flight is in the tail's memory"),
-        };
-        let record = Record::parse(bytes).expect("what this process encoded parses");
+        });
         if record.key != key {
             // Another key with the same 64-bit hash is being written. That is rare beyond measuring, and waiting is correct.
             return Err(Stop::Commit);
@@ -257,7 +293,7 @@ impl Shard {
         origin: &Origin,
         place: &KeyPlace,
         key: &[u8],
-    ) -> Result<(Option<Record<'_>>, bool), Stop> {
+    ) -> Result<(Option<Held<'_>>, bool), Stop> {
         if self.keyspaces[place.keyspace]
             .partition(place.local)
             .clearing

@@ -49,6 +49,7 @@ mod tests;
 use std::cell::Cell;
 use std::collections::BTreeSet;
 
+use bytes::Bytes;
 use corduroy_proto_wire::{Body, Request, Response, Status};
 
 pub use keyspaces::{
@@ -98,6 +99,8 @@ pub struct ShardConfig {
     pub sync: SyncMode,
     /// Largest value, in bytes.
     pub value_len_max: usize,
+    /// Values over this many bytes are kept apart and never copied.
+    pub large_len: usize,
     /// This shard's share of `--memory`, in bytes.
     pub memory_bytes: u64,
     /// Length of new segment files, in bytes.
@@ -126,6 +129,8 @@ pub struct Shard {
     statistics: Statistics,
     /// Where the key of the request in hand is, if the caller has found that out.
     known_place: Cell<Option<KeyPlace>>,
+    /// The frame of the request in hand, if that is a large one: its value is shared, not copied.
+    frame: Option<Bytes>,
     /// During replay: records that expire by then are not kept.
     wall_floor: WallMillis,
 }
@@ -184,6 +189,7 @@ impl Shard {
             waiting: Waiting::default(),
             statistics: Statistics::new(),
             known_place: Cell::new(None),
+            frame: None,
             wall_floor: WallMillis(0),
             config,
         }
@@ -201,7 +207,7 @@ impl Shard {
 
     /// Whether the batch has as many effects as one block shall hold.
     fn batch_is_full(&self) -> bool {
-        self.batch.arena.len() >= self.arena_max()
+        self.batch.records_len >= self.arena_max()
             || self.batch.effects.len() >= limits::BATCH_EFFECTS_MAX
     }
 
@@ -248,6 +254,20 @@ impl Shard {
         }
         self.execute(now, origin, request, out);
         self.known_place.set(None);
+    }
+
+    /// As [`Shard::execute`], of a request whose frame (without its length field) is a large one: what the shard keeps of it, it shares.
+    pub fn execute_large(
+        &mut self,
+        now: Now,
+        origin: Origin,
+        frame: &Bytes,
+        request: &Request<'_>,
+        out: &mut impl Replies,
+    ) {
+        self.frame = Some(frame.clone());
+        self.execute(now, origin, request, out);
+        self.frame = None;
     }
 
     fn evaluate(
@@ -331,7 +351,7 @@ impl Shard {
     /// Whether there is slice work left for the next turn.
     #[must_use]
     pub fn has_slices(&self) -> bool {
-        !self.graveyard.is_empty()
+        !self.graveyard.is_empty() || self.waiting.has_slices()
     }
 
     /// Why writes are refused, if they are.

@@ -1,5 +1,6 @@
 //! Who asked, and what goes back to them.
 
+use bytes::Bytes;
 use corduroy_proto_wire::{RequestId, Response};
 
 use super::scan::{ScanPage, ScanStep};
@@ -109,6 +110,9 @@ pub enum ShardReply {
 pub trait Replies {
     /// The answer to a client's request.
     fn reply(&mut self, origin: Origin, response: &Response<'_>);
+
+    /// As [`Replies::reply`], where the answer's body is a large value: `value`, which must not be copied.
+    fn reply_large(&mut self, origin: Origin, response: &Response<'_>, value: Bytes);
 
     /// The answer to a [`ShardCommand`].
     fn internal(&mut self, origin: Origin, reply: ShardReply);

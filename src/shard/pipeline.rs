@@ -24,9 +24,9 @@ use super::staging::{
 };
 use super::{Shard, SyncMode};
 use crate::limits;
-use crate::ports::{DiskOperation, DiskOutcome, DiskTicket};
+use crate::ports::{DiskDone, DiskOperation, DiskOutcome, DiskTicket};
 use crate::storage::format::{BlockKind, RecordKind};
-use crate::storage::log::{BlockBuilder, BlockStamp};
+use crate::storage::log::{BlockBuilder, BlockStamp, OutgoingBlock};
 use crate::types::{MonoNanos, Now, Position, SegmentId};
 
 /// What a ticket stands for.
@@ -59,6 +59,8 @@ pub(super) struct Pipeline {
     flight: Option<Batch>,
     /// An emptied batch, kept for its memory.
     spare: Option<Batch>,
+    /// A block that was written, kept for its memory.
+    spare_block: OutgoingBlock,
     /// Every byte of the log below this is on disk.
     durable: Position,
     /// Every byte of the log below this is with the kernel.
@@ -142,7 +144,7 @@ impl Shard {
 
     pub(super) fn reply_now(&mut self, reply: &PendingReply, out: &mut impl Replies) {
         self.statistics.finished(reply.kind, 0);
-        answer(reply, out);
+        answer(reply, self.config.large_len, out);
     }
 
     /// Ends a turn: appends what was staged if the disk is free, and adds the disk operations that this asks for.
@@ -156,6 +158,7 @@ impl Shard {
     ) {
         self.expire(now);
         self.graveyard.free_slice(limits::FREE_SLICE_BYTES);
+        self.check_slice(now, out);
         self.submit_reads(disk);
         self.prepare_segment(now, disk);
         if self.pipeline.failed.is_none() {
@@ -186,7 +189,12 @@ impl Shard {
         match (operation, outcome) {
             // A sync failed while the block was being written: who waited for the block was told so already.
             (Operation::Block { .. }, Ok(_)) if self.pipeline.failed.is_some() => {}
-            (Operation::Block { end, synced }, Ok(_)) => {
+            (Operation::Block { end, synced }, Ok(done)) => {
+                let DiskDone::Written(block) = done else {
+                    unreachable!("a block's write does not end with {done:?}")
+                };
+                self.log.written(end, &block);
+                self.pipeline.spare_block = block.emptied();
                 self.pipeline.written = end;
                 if synced {
                     self.pipeline.unsynced_since = None;
@@ -289,7 +297,7 @@ impl Shard {
         }
         let order = self.block_order();
         let entries = count_entries(&order, &self.batch);
-        let len = BlockBuilder::block_len(entries, self.batch.arena.len());
+        let len = BlockBuilder::block_len(entries, self.batch.records_len);
         let fits = if seal {
             self.log.fits_as_last(len)
         } else {
@@ -381,11 +389,11 @@ impl Shard {
             BlockKind::Data
         };
         let keyspaces = &mut self.keyspaces;
-        let (plan, ()) = self.log.append(len, |mut block, sequence| {
+        let spare = std::mem::take(&mut self.pipeline.spare_block);
+        let plan = self.log.append(len, spare, |mut block, sequence| {
             let mut entry = None;
             for &number in order {
-                let Batch { arena, effects, .. } = &mut batch;
-                let effect = &mut effects[number as usize];
+                let effect = batch.effects[number as usize];
                 if entry != Some(effect.partition) {
                     entry = Some(effect.partition);
                     let index = keyspaces
@@ -394,18 +402,21 @@ impl Shard {
                         .map_or(0, |keyspace| keyspace.next_entry(effect.partition.index));
                     block.begin_entry(effect.partition, 0, index);
                 }
-                effect.position =
-                    block.push(&arena[effect.at as usize..(effect.at + effect.len) as usize]);
+                let position = match batch.encoded(&effect) {
+                    (record, None) => block.push(record),
+                    (head, Some(value)) => {
+                        let padding = effect.len as usize - head.len() - value.len();
+                        block.push_large(head, value, padding)
+                    }
+                };
+                batch.effects[number as usize].position = position;
             }
-            (
-                block.finish(BlockStamp {
-                    sequence,
-                    durable,
-                    written: now.wall,
-                    kind,
-                }),
-                (),
-            )
+            block.finish(BlockStamp {
+                sequence,
+                durable,
+                written: now.wall,
+                kind,
+            })
         });
         self.place_in_flight(&mut batch);
         self.pipeline.flight = Some(batch);
@@ -423,7 +434,7 @@ impl Shard {
             DiskOperation::Write {
                 segment: plan.segment,
                 offset: plan.offset,
-                bytes: plan.bytes,
+                block: plan.block,
                 sync,
             },
             disk,
@@ -470,7 +481,7 @@ impl Shard {
                 .finished_many(group[0].kind, nanos, group.len() as u64);
         }
         for reply in &batch.replies {
-            answer(reply, out);
+            answer(reply, self.config.large_len, out);
         }
         batch.clear();
         self.pipeline.spare = Some(batch);
@@ -553,7 +564,7 @@ impl Shard {
         for reply in &replies {
             self.statistics
                 .finished(reply.kind, now.mono.0.saturating_sub(reply.since.0));
-            answer(reply, out);
+            answer(reply, self.config.large_len, out);
         }
     }
 
@@ -673,7 +684,7 @@ fn refuse(reply: &PendingReply, status: Status, reason: &str, out: &mut impl Rep
     }
 }
 
-fn answer(reply: &PendingReply, out: &mut impl Replies) {
+fn answer(reply: &PendingReply, large_len: usize, out: &mut impl Replies) {
     let items: Vec<ItemResult<'_>>;
     let body = match &reply.body {
         PendingBody::Done => {
@@ -693,15 +704,18 @@ fn answer(reply: &PendingReply, out: &mut impl Replies) {
             Body::Batch(items)
         }
     };
-    out.reply(
-        reply.origin,
-        &Response {
-            status: reply.status,
-            version: reply.version.0,
-            timestamp_ms: reply.timestamp.0,
-            body,
-        },
-    );
+    let response = Response {
+        status: reply.status,
+        version: reply.version.0,
+        timestamp_ms: reply.timestamp.0,
+        body,
+    };
+    match &reply.body {
+        PendingBody::Value(value) if value.len() > large_len => {
+            out.reply_large(reply.origin, &response, value.clone());
+        }
+        _ => out.reply(reply.origin, &response),
+    }
 }
 
 fn item(result: &PendingItem) -> ItemResult<'_> {

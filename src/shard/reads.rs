@@ -84,7 +84,13 @@ impl Shard {
         if !pending {
             match &record {
                 None => out.reply(origin, &ABSENT),
-                Some(record) => out.reply(origin, &found(record, body(record))),
+                Some(record) => {
+                    let response = found(record, body(record));
+                    match (&response.body, record.large_value()) {
+                        (Body::Value(_), Some(value)) => out.reply_large(origin, &response, value),
+                        _ => out.reply(origin, &response),
+                    }
+                }
             }
             self.kind_done(kind);
             return Ok(());
@@ -100,7 +106,11 @@ impl Shard {
                 Status::Ok,
                 record.version,
                 record.timestamp,
-                PendingBody::from(&body(record)),
+                match body(record) {
+                    Body::Value(_) => PendingBody::Value(record.value()),
+                    Body::Ttl(ttl) => PendingBody::Ttl(ttl),
+                    _ => PendingBody::Empty,
+                },
             ),
         };
         let (status, version, timestamp, body) = reply;
@@ -123,15 +133,5 @@ fn found<'a>(record: &Record<'a>, body: Body<'a>) -> Response<'a> {
         version: record.version.0,
         timestamp_ms: record.timestamp.0,
         body,
-    }
-}
-
-impl From<&Body<'_>> for PendingBody {
-    fn from(body: &Body<'_>) -> PendingBody {
-        match body {
-            Body::Value(value) => PendingBody::Value(value.to_vec()),
-            Body::Ttl(ttl) => PendingBody::Ttl(*ttl),
-            _ => PendingBody::Empty,
-        }
     }
 }

@@ -115,7 +115,7 @@ pub fn recover_shard(
         let end = start + (segment.end.0 - segment.base.0) as usize;
         shard
             .log_mut()
-            .load(segment.id, &file.bytes[start..end])
+            .load(segment.id, &file.bytes[start..end], config.large_len)
             .map_err(RecoverShardError::Memory)?;
     }
     Ok(RecoveredShard {

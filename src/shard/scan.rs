@@ -5,6 +5,7 @@
 //! by the entries that it looks at, the bytes that it gathers and the cold records that it reads; the driver strings
 //! steps together into a page.
 
+use bytes::Bytes;
 use corduroy_proto_wire::Status;
 
 use super::lookup::is_expired;
@@ -40,7 +41,7 @@ pub struct OwnedScanItem {
     /// The key.
     pub key: Vec<u8>,
     /// Its value, if asked for.
-    pub value: Option<Vec<u8>>,
+    pub value: Option<Bytes>,
     /// Its version.
     pub version: u64,
     /// When it was written.
@@ -136,7 +137,12 @@ impl Shard {
             page.next = Some(entries[taken - 1].0);
         }
         for (number, (_, candidate)) in entries[..taken].iter().enumerate() {
-            let full = page.items.len() >= step.limit || page.bytes >= step.bytes_max;
+            let large_last = page.items.last().is_some_and(|item| {
+                item.value
+                    .as_ref()
+                    .is_some_and(|value| value.len() > self.config.large_len)
+            });
+            let full = page.items.len() >= step.limit || page.bytes >= step.bytes_max || large_last;
             if full && may_stop(step, &entries, number) {
                 page.next = Some(entries[number - 1].0);
                 page.entries = number;
@@ -159,7 +165,7 @@ impl Shard {
                 };
             page.items.push(OwnedScanItem {
                 key: record.key.to_vec(),
-                value: step.with_values.then(|| record.value.to_vec()),
+                value: step.with_values.then(|| record.value()),
                 version: record.version.0,
                 timestamp_ms: record.timestamp.0,
                 expires_at_ms: record.expiry.map(|expiry| expiry.0),

@@ -8,6 +8,8 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
+use bytes::Bytes;
+
 use super::origin::Origin;
 use super::statistics::Kind;
 use crate::storage::format::{Record, RecordKind};
@@ -31,7 +33,12 @@ pub(super) struct Effect {
     pub(super) partition: PartitionId,
     pub(super) hash: KeyHash,
     pub(super) kind: RecordKind,
+    /// Where in the arena, and how many bytes there: the whole record, or what comes before a value that is kept apart.
     pub(super) at: u32,
+    pub(super) arena_len: u32,
+    /// Which of the batch's large values is its own.
+    pub(super) large: Option<u32>,
+    /// The record's length in the log.
     pub(super) len: u32,
     pub(super) version: Version,
     pub(super) expiry: Option<WallMillis>,
@@ -44,7 +51,7 @@ pub(super) struct Effect {
 #[derive(Debug)]
 pub(super) enum PendingBody {
     Empty,
-    Value(Vec<u8>),
+    Value(Bytes),
     Counter(i64),
     Number(u64),
     Ttl(Option<u64>),
@@ -59,7 +66,7 @@ pub(super) struct PendingItem {
     pub(super) status: corduroy_proto_wire::Status,
     pub(super) version: u64,
     pub(super) timestamp_ms: u64,
-    pub(super) value: Option<Vec<u8>>,
+    pub(super) value: Option<Bytes>,
 }
 
 /// A reply that may be given only once everything up to here is committed.
@@ -77,7 +84,11 @@ pub(super) struct PendingReply {
 /// What gathers until the disk is free.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
-    pub(super) arena: Vec<u8>,
+    arena: Vec<u8>,
+    /// Values that are kept apart from the arena.
+    large: Vec<Bytes>,
+    /// Length of all records in the log.
+    pub(super) records_len: usize,
     pub(super) effects: Vec<Effect>,
     pub(super) replies: Vec<PendingReply>,
 }
@@ -87,23 +98,37 @@ impl Batch {
         self.effects.is_empty() && self.replies.is_empty()
     }
 
-    /// Encodes a record and notes its effect; answers the effect's number.
+    /// Encodes a record and notes its effect; answers the effect's number. `shared` is given if the record's value is to be kept apart.
     pub(super) fn push(
         &mut self,
         partition: PartitionId,
         hash: KeyHash,
         record: &Record<'_>,
+        shared: Option<Bytes>,
         previous: Previous,
     ) -> u32 {
         let at = self.arena.len();
-        record.encode(&mut self.arena);
+        let large = shared.map(|value| {
+            debug_assert_eq!(value.len(), record.value.len());
+            self.large.push(value);
+            self.large.len() as u32 - 1
+        });
+        if large.is_some() {
+            record.encode_head(&mut self.arena);
+        } else {
+            record.encode(&mut self.arena);
+        }
         let number = self.effects.len() as u32;
+        let len = record.encoded_len();
+        self.records_len += len;
         self.effects.push(Effect {
             partition,
             hash,
             kind: record.kind,
             at: at as u32,
-            len: (self.arena.len() - at) as u32,
+            arena_len: (self.arena.len() - at) as u32,
+            large,
+            len: len as u32,
             version: record.version,
             expiry: record.expiry,
             previous,
@@ -112,13 +137,26 @@ impl Batch {
         number
     }
 
-    pub(super) fn record_bytes(&self, effect: u32) -> &[u8] {
-        let effect = &self.effects[effect as usize];
-        &self.arena[effect.at as usize..(effect.at + effect.len) as usize]
+    /// The bytes of an effect's record, or what comes before its value and the value.
+    #[inline]
+    pub(super) fn encoded(&self, effect: &Effect) -> (&[u8], Option<&Bytes>) {
+        let bytes = &self.arena[effect.at as usize..(effect.at + effect.arena_len) as usize];
+        (bytes, effect.large.map(|large| &self.large[large as usize]))
+    }
+
+    pub(super) fn record(&self, effect: u32) -> (Record<'_>, Option<&Bytes>) {
+        let (bytes, large) = self.encoded(&self.effects[effect as usize]);
+        let record = match large {
+            None => Record::parse(bytes),
+            Some(value) => Record::parse_apart(bytes, value),
+        };
+        (record.expect("what this process encoded parses"), large)
     }
 
     pub(super) fn clear(&mut self) {
         self.arena.clear();
+        self.large.clear();
+        self.records_len = 0;
         self.effects.clear();
         self.replies.clear();
         // One oversized turn shall not hold its memory for ever.

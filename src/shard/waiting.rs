@@ -13,14 +13,16 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use bytes::Bytes;
 use corduroy_proto_wire::{BatchItem, LENGTH_LEN, Request, key_of};
 
 use super::origin::{Origin, Replies};
 use super::scan::ScanStep;
 use super::staging::OverlayKey;
 use super::{Refusal, Shard, Stop};
+use crate::limits;
 use crate::ports::{DiskOperation, DiskOutcome, DiskTicket};
-use crate::storage::format::Record;
+use crate::storage::format::RecordCheck;
 use crate::types::{KeyspaceId, Now, Position};
 
 /// What waits in one line.
@@ -33,8 +35,8 @@ enum QueueId {
 
 #[derive(Debug)]
 enum Task {
-    /// An encoded request, its length field included.
-    Request(Vec<u8>),
+    /// A request's frame without its length field.
+    Request(Bytes),
     Scan(ScanStep),
 }
 
@@ -74,9 +76,29 @@ struct Read {
     waiters: Vec<WaiterId>,
 }
 
+/// A large record that was read and is checked a slice at a time.
+#[derive(Debug)]
+struct Checking {
+    position: Position,
+    bytes: Bytes,
+    check: RecordCheck,
+}
+
+impl Checking {
+    fn advance(&mut self, len: usize) {
+        self.check.advance(&self.bytes, len);
+    }
+
+    /// The record's bytes, if they are right.
+    fn finish(self) -> Result<Bytes, String> {
+        let len = self.check.finish().map_err(|error| error.to_string())?;
+        Ok(self.bytes.slice(..len))
+    }
+}
+
 #[derive(Debug)]
 struct Warm {
-    record: Result<Vec<u8>, String>,
+    record: Result<Bytes, String>,
     pins: usize,
 }
 
@@ -88,6 +110,7 @@ pub(super) struct Waiting {
     reads: HashMap<Position, Read>,
     warm: HashMap<Position, Warm>,
     to_submit: Vec<Position>,
+    checking: VecDeque<Checking>,
     for_commit: Vec<WaiterId>,
     waiter_next: u64,
     bytes: usize,
@@ -109,15 +132,20 @@ impl Waiting {
         self.waiters.len()
     }
 
+    /// Whether there is a slice of work for the next turn.
+    pub(super) fn has_slices(&self) -> bool {
+        !self.checking.is_empty()
+    }
+
     pub(super) fn cold_reads(&self) -> u64 {
         self.cold_reads
     }
 
     /// A record that was read for a waiting request.
-    pub(super) fn warm(&self, position: Position) -> Option<Result<&[u8], &str>> {
+    pub(super) fn warm(&self, position: Position) -> Option<Result<&Bytes, &str>> {
         self.warm
             .get(&position)
-            .map(|warm| warm.record.as_deref().map_err(String::as_str))
+            .map(|warm| warm.record.as_ref().map_err(String::as_str))
     }
 
     fn unpin(&mut self, positions: Vec<Position>) {
@@ -237,8 +265,8 @@ impl Shard {
         if !queues.iter().any(is_busy) {
             return false;
         }
-        self.waiting
-            .enter(queues, origin, Task::Request(encode(request)));
+        let task = Task::Request(self.frame_of(request));
+        self.waiting.enter(queues, origin, task);
         true
     }
 
@@ -246,10 +274,14 @@ impl Shard {
     pub(super) fn wait(&mut self, origin: Origin, request: &Request<'_>, stop: Stop) {
         let queues = self.queues_of(request);
         assert!(!queues.is_empty(), "a request that waits is about a key");
-        let id = self
-            .waiting
-            .enter(queues, origin, Task::Request(encode(request)));
+        let task = Task::Request(self.frame_of(request));
+        let id = self.waiting.enter(queues, origin, task);
         self.waiting.need(id, stop);
+    }
+
+    /// The frame of the request in hand, to be kept.
+    fn frame_of(&self, request: &Request<'_>) -> Bytes {
+        self.frame.clone().unwrap_or_else(|| encode(request))
     }
 
     /// Puts a scan's step into line.
@@ -299,12 +331,58 @@ impl Shard {
         }
     }
 
-    /// A read has come back: check it, and go on with whoever waited for it.
+    /// A read has come back: check it, and go on with whoever waited for it. A large record is checked a slice a turn.
     pub(super) fn cold_read_done(
         &mut self,
         now: Now,
         position: Position,
         outcome: DiskOutcome,
+        out: &mut impl Replies,
+    ) {
+        let begun = outcome.map_err(|error| error.to_string()).and_then(|done| {
+            let bytes = done.into_bytes();
+            let check = RecordCheck::begin(&bytes, position).map_err(|error| error.to_string())?;
+            Ok(Checking {
+                position,
+                bytes,
+                check,
+            })
+        });
+        match begun {
+            Ok(mut checking) => {
+                checking.advance(self.config.large_len);
+                if checking.check.is_done() {
+                    self.read_checked(now, position, checking.finish(), out);
+                } else {
+                    self.waiting.checking.push_back(checking);
+                }
+            }
+            Err(error) => self.read_checked(now, position, Err(error), out),
+        }
+    }
+
+    /// Goes on with checking large records, one slice.
+    pub(super) fn check_slice(&mut self, now: Now, out: &mut impl Replies) {
+        let Some(checking) = self.waiting.checking.front_mut() else {
+            return;
+        };
+        checking.advance(limits::CHECK_SLICE_BYTES);
+        if checking.check.is_done() {
+            let checking = self
+                .waiting
+                .checking
+                .pop_front()
+                .expect("it was there just now");
+            self.read_checked(now, checking.position, checking.finish(), out);
+        }
+    }
+
+    /// What a read brought is known to be right or wrong.
+    fn read_checked(
+        &mut self,
+        now: Now,
+        position: Position,
+        record: Result<Bytes, String>,
         out: &mut impl Replies,
     ) {
         let read = self
@@ -313,15 +391,6 @@ impl Shard {
             .remove(&position)
             .expect("a read that completes was asked for");
         self.waiting.bytes -= read.len as usize;
-        let record = outcome
-            .map_err(|error| error.to_string())
-            .and_then(|mut bytes| {
-                let len = Record::check(&bytes, position)
-                    .map_err(|error| error.to_string())?
-                    .encoded_len();
-                bytes.truncate(len);
-                Ok(bytes)
-            });
         let record = record.map_err(|error| {
             self.statistics.damaged_reads += 1;
             let place = self.log.place_of(position).map(|place| (place.segment.to_string(), place.offset));
@@ -331,7 +400,7 @@ impl Shard {
                 self.config.identity.shard
             )
         });
-        self.waiting.bytes += record.as_ref().map_or(0, Vec::len);
+        self.waiting.bytes += record.as_ref().map_or(0, Bytes::len);
         let mut ready = VecDeque::new();
         let mut pins = 0;
         for id in read.waiters {
@@ -365,12 +434,15 @@ impl Shard {
             let waiter = self.waiting.waiter(id);
             let origin = waiter.origin;
             // Out of its place while it is evaluated.
-            let task = std::mem::replace(&mut waiter.task, Task::Request(Vec::new()));
+            let task = std::mem::replace(&mut waiter.task, Task::Request(Bytes::new()));
             let result = match &task {
                 Task::Request(frame) => {
-                    let (_, request) = Request::decode(&frame[LENGTH_LEN..])
-                        .expect("what was encoded here decodes");
-                    self.evaluate(now, origin, &request, out)
+                    let (_, request) =
+                        Request::decode(frame).expect("what was decoded before decodes");
+                    self.frame = (frame.len() > self.config.large_len).then(|| frame.clone());
+                    let result = self.evaluate(now, origin, &request, out);
+                    self.frame = None;
+                    result
                 }
                 Task::Scan(step) => self.try_scan(now, origin, step, out),
             };
@@ -411,11 +483,11 @@ pub fn item_key<'a>(item: &BatchItem<'a>) -> &'a [u8] {
     }
 }
 
-fn encode(request: &Request<'_>) -> Vec<u8> {
+fn encode(request: &Request<'_>) -> Bytes {
     let mut frame = Vec::with_capacity(request.encoded_len());
     request.encode(0, &mut frame);
     debug_assert!(
         key_of(&frame[LENGTH_LEN..]).is_some() || matches!(request, Request::AtomicBatch { .. })
     );
-    frame
+    Bytes::from(frame).slice(LENGTH_LEN..)
 }

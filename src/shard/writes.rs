@@ -1,14 +1,15 @@
 //! Requests that change keys: conditions are checked here, and effects staged.
 
+use bytes::Bytes;
 use corduroy_proto_wire::{BatchItem, Body, Condition, Delete, Put, Response, Status, Ttl};
 
-use super::lookup::{Facts, KeyPlace};
+use super::lookup::{Facts, Held, KeyPlace};
 use super::origin::{Origin, Replies};
-use super::staging::{
-    Batch, Pending, PendingBody, PendingItem, PendingPlace, PendingReply, Previous,
-};
+use super::staging::{Pending, PendingBody, PendingItem, PendingPlace, PendingReply, Previous};
 use super::statistics::Kind;
 use super::{Refusal, Shard, Stop};
+use crate::limits;
+use crate::storage::buffer::share_part;
 use crate::storage::format::{Record, RecordKind};
 use crate::types::{KeyspaceId, Now, Version, WallMillis};
 
@@ -24,7 +25,7 @@ struct Decision {
     /// The decision rests on an uncommitted effect.
     pending: bool,
     /// The old or current value, if it was asked for.
-    value: Option<Vec<u8>>,
+    value: Option<Bytes>,
 }
 
 impl Decision {
@@ -38,7 +39,7 @@ impl Decision {
             previous: facts.previous,
             pending: facts.pending,
             value: if return_value {
-                current.map(|record| record.value.to_vec())
+                current.map(Held::value)
             } else {
                 None
             },
@@ -46,7 +47,7 @@ impl Decision {
     }
 }
 
-fn holds(condition: &Condition<'_>, current: Option<&Record<'_>>) -> bool {
+fn holds(condition: &Condition<'_>, current: Option<&Held<'_>>) -> bool {
     match (condition, current) {
         (Condition::Always, _) | (Condition::IfAbsent, None) | (Condition::IfPresent, Some(_)) => {
             true
@@ -55,6 +56,21 @@ fn holds(condition: &Condition<'_>, current: Option<&Record<'_>>) -> bool {
         (Condition::IfValue(value), Some(record)) => record.value == *value,
         (Condition::IfAbsent, Some(_))
         | (Condition::IfPresent | Condition::IfVersion(_) | Condition::IfValue(_), None) => false,
+    }
+}
+
+/// Comparing with a long value would hold the core up.
+fn check_compared(condition: &Condition<'_>) -> Result<(), Refusal> {
+    match condition {
+        Condition::IfValue(value) if value.len() > limits::COMPARE_LEN_MAX => Err(Refusal::new(
+            Status::LimitExceeded,
+            format!(
+                "a condition on a value of {} bytes is over compare_len_max, {} bytes: go by its version",
+                value.len(),
+                limits::COMPARE_LEN_MAX
+            ),
+        )),
+        _ => Ok(()),
     }
 }
 
@@ -76,7 +92,7 @@ fn decide_delete(facts: &Facts<'_>, delete: &Delete<'_>) -> Decision {
     Decision::new(facts, status, delete.return_value)
 }
 
-fn body_of(value: Option<Vec<u8>>) -> PendingBody {
+fn body_of(value: Option<Bytes>) -> PendingBody {
     value.map_or(PendingBody::Empty, PendingBody::Value)
 }
 
@@ -90,6 +106,7 @@ impl Shard {
         out: &mut impl Replies,
     ) -> Result<(), Stop> {
         self.check_value_len(put.value.len())?;
+        check_compared(&put.condition)?;
         let place = self.writable(keyspace, put.key)?;
         let decision = decide_put(&self.facts(now, &place, put.key)?, put);
         if decision.status != Status::Ok {
@@ -109,6 +126,7 @@ impl Shard {
         delete: &Delete<'_>,
         out: &mut impl Replies,
     ) -> Result<(), Stop> {
+        check_compared(&delete.condition)?;
         let place = self.writable(keyspace, delete.key)?;
         let decision = decide_delete(&self.facts(now, &place, delete.key)?, delete);
         if decision.status != Status::Ok {
@@ -142,10 +160,11 @@ impl Shard {
             self.answer_unchanged(now, origin, kind, &place, decision, out);
             return Ok(());
         };
-        let value = current.value.to_vec();
+        let value = current.value();
+        let shared = current.large_value();
         let previous = facts.previous;
         let expiry = ttl_ms.map(|ttl| expiry_at(now, ttl));
-        let version = self.stage_set(now, origin, &place, key, &value, expiry, previous);
+        let version = self.stage_set(now, origin, &place, key, (&value, shared), expiry, previous);
         self.done_after_commit(now, origin, kind, version, PendingBody::Empty);
         Ok(())
     }
@@ -177,7 +196,7 @@ impl Shard {
             origin,
             &place,
             key,
-            sum.to_string().as_bytes(),
+            (sum.to_string().as_bytes(), None),
             expiry,
             previous,
         );
@@ -197,12 +216,20 @@ impl Shard {
         let place = self.writable(keyspace, key)?;
         let facts = self.facts(now, &place, key)?;
         let current = facts.current.as_ref();
-        self.check_value_len(current.map_or(0, |record| record.value.len()) + suffix.len())?;
+        let len = current.map_or(0, |record| record.value.len()) + suffix.len();
+        self.check_value_len(len)?;
+        if len > limits::APPEND_LEN_MAX {
+            let reason = format!(
+                "an append that makes a value of {len} bytes is over append_len_max, {} bytes: put it whole",
+                limits::APPEND_LEN_MAX
+            );
+            return Err(Refusal::new(Status::LimitExceeded, reason).into());
+        }
         let mut value = current.map_or_else(Vec::new, |record| record.value.to_vec());
         value.extend_from_slice(suffix);
         let expiry = current.and_then(|record| record.expiry);
         let previous = facts.previous;
-        let version = self.stage_set(now, origin, &place, key, &value, expiry, previous);
+        let version = self.stage_set(now, origin, &place, key, (&value, None), expiry, previous);
         self.done_after_commit(
             now,
             origin,
@@ -390,12 +417,13 @@ impl Shard {
             Ttl::Keep => decision.expiry,
             Ttl::Millis(ttl) => Some(expiry_at(now, ttl)),
         };
+        let shared = self.share(put.value);
         self.stage_set(
             now,
             origin,
             place,
             put.key,
-            put.value,
+            (put.value, shared),
             expiry,
             decision.previous,
         )
@@ -412,7 +440,7 @@ impl Shard {
         origin: Origin,
         place: &KeyPlace,
         key: &[u8],
-        value: &[u8],
+        (value, shared): (&[u8], Option<Bytes>),
         expiry: Option<WallMillis>,
         previous: Previous,
     ) -> Version {
@@ -424,7 +452,18 @@ impl Shard {
             timestamp: now.wall,
             expiry,
         };
-        self.stage(origin, place, &record, previous)
+        self.stage(origin, place, &record, shared, previous)
+    }
+
+    /// The handle on a value of the request in hand, if it is one that is not to be copied.
+    #[inline]
+    fn share(&self, value: &[u8]) -> Option<Bytes> {
+        let frame = self.frame.as_ref()?;
+        if value.len() > self.config.large_len {
+            share_part(frame, value)
+        } else {
+            None
+        }
     }
 
     fn stage_delete(
@@ -443,7 +482,7 @@ impl Shard {
             timestamp: now.wall,
             expiry: None,
         };
-        self.stage(origin, place, &record, previous)
+        self.stage(origin, place, &record, None, previous)
     }
 
     fn next_version(&mut self, place: &KeyPlace) -> Version {
@@ -459,16 +498,16 @@ impl Shard {
         origin: Origin,
         place: &KeyPlace,
         record: &Record<'_>,
+        shared: Option<Bytes>,
         previous: Previous,
     ) -> Version {
-        let Batch { arena, .. } = &self.batch;
         debug_assert!(
-            arena.len() <= u32::MAX as usize / 2,
+            self.batch.records_len <= u32::MAX as usize / 2,
             "a batch stays far below what an offset can name"
         );
         let effect = self
             .batch
-            .push(place.partition, place.hash, record, previous);
+            .push(place.partition, place.hash, record, shared, previous);
         let len = self.batch.effects[effect as usize].len;
         self.overlay
             .entry(place.overlay_key())
@@ -548,7 +587,12 @@ impl Shard {
             timestamp_ms: decision.timestamp.0,
             body,
         };
-        out.reply(origin, &response);
+        match &decision.value {
+            Some(value) if value.len() > self.config.large_len => {
+                out.reply_large(origin, &response, value.clone());
+            }
+            _ => out.reply(origin, &response),
+        }
         self.kind_done(kind);
     }
 }

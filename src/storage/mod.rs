@@ -1,4 +1,5 @@
 //! A shard's log and index, without I/O.
+pub mod buffer;
 pub mod expiry;
 pub mod format;
 pub mod hash;

@@ -7,8 +7,8 @@ use super::write::{decode_delete, decode_put, refuse_reserved};
 use super::{HELLO_NAMES_SHARD, SCAN_WITH_VALUES, validate_batch_len};
 use crate::reader::{Reader, utf8};
 use crate::{
-    BatchItem, Condition, Cursor, DecodeError, Hello, Opcode, Put, REQUEST_HEADER_LEN, Request,
-    RequestHead, RequestId, Ttl, peek,
+    ATOMIC_LEN_MAX, BATCH_LEN_MAX, BatchItem, Condition, Cursor, DecodeError, Hello, Opcode, Put,
+    REQUEST_HEADER_LEN, Request, RequestHead, RequestId, Ttl, peek,
 };
 
 const GET: u8 = Opcode::Get as u8;
@@ -111,11 +111,11 @@ fn decode_any(head: RequestHead, rest: &[u8]) -> Result<Request<'_>, DecodeError
         },
         Opcode::Batch => Request::Batch {
             keyspace,
-            items: decode_items(&mut reader)?,
+            items: decode_items(&mut reader, BATCH_LEN_MAX)?,
         },
         Opcode::AtomicBatch => Request::AtomicBatch {
             keyspace,
-            items: decode_items(&mut reader)?,
+            items: decode_items(&mut reader, ATOMIC_LEN_MAX)?,
         },
         Opcode::Scan => Request::Scan {
             keyspace,
@@ -200,9 +200,12 @@ fn decode_hello<'a>(
     })
 }
 
-fn decode_items<'a>(reader: &mut Reader<'a>) -> Result<Vec<BatchItem<'a>>, DecodeError> {
+fn decode_items<'a>(
+    reader: &mut Reader<'a>,
+    len_max: usize,
+) -> Result<Vec<BatchItem<'a>>, DecodeError> {
     let count = reader.u32("batch length")?;
-    validate_batch_len(count as usize)?;
+    validate_batch_len(count as usize, len_max)?;
     let mut items = Vec::with_capacity(reader.reserve_for(count, ITEM_LEN_MIN));
     for _ in 0..count {
         items.push(decode_item(reader)?);

@@ -8,8 +8,9 @@ mod encode;
 mod write;
 
 use crate::{
-    BATCH_LEN_MAX, BatchItem, Condition, DecodeError, Delete, Hello, KEY_LEN_MAX, NAME_LEN_MAX,
-    Opcode, PARTITIONS_MAX, PING_LEN_MAX, Put, Request, TTL_MS_MAX, Ttl, VERSION_MAX, VERSION_MIN,
+    ATOMIC_LEN_MAX, BATCH_LEN_MAX, BatchItem, Condition, DecodeError, Delete, Hello, KEY_LEN_MAX,
+    NAME_LEN_MAX, Opcode, PARTITIONS_MAX, PING_LEN_MAX, Put, Request, TTL_MS_MAX, Ttl, VERSION_MAX,
+    VERSION_MIN,
 };
 
 /// Bit 0 of a hello's flags: the client asks for a shard.
@@ -119,14 +120,14 @@ impl Request<'_> {
             Request::Touch { key, ttl_ms, .. } => {
                 validate_key(key).and_then(|()| validate_ttl_ms(*ttl_ms))
             }
-            Request::Batch { items, .. } => validate_batch(items),
+            Request::Batch { items, .. } => validate_batch(items, BATCH_LEN_MAX),
             Request::AtomicBatch { items, .. } => {
                 match items
                     .iter()
                     .position(|item| matches!(item, BatchItem::Get { .. }))
                 {
                     Some(index) => Err(DecodeError::GetInAtomicBatch { index }),
-                    None => validate_batch(items),
+                    None => validate_batch(items, ATOMIC_LEN_MAX),
                 }
             }
             Request::Scan { prefix, limit, .. } => {
@@ -189,8 +190,8 @@ fn validate_hello(hello: &Hello<'_>) -> Result<(), DecodeError> {
     CLIENT_NAME.validate(hello.client_name)
 }
 
-fn validate_batch(items: &[BatchItem<'_>]) -> Result<(), DecodeError> {
-    validate_batch_len(items.len())?;
+fn validate_batch(items: &[BatchItem<'_>], len_max: usize) -> Result<(), DecodeError> {
+    validate_batch_len(items.len(), len_max)?;
     items.iter().try_for_each(|item| match item {
         BatchItem::Get { key } => validate_key(key),
         BatchItem::Put(put) => validate_put(put),
@@ -199,8 +200,8 @@ fn validate_batch(items: &[BatchItem<'_>]) -> Result<(), DecodeError> {
 }
 
 /// Checked by the decoder before it reads the first operation.
-fn validate_batch_len(len: usize) -> Result<(), DecodeError> {
-    within("batch length", len, 1, BATCH_LEN_MAX)
+fn validate_batch_len(len: usize, len_max: usize) -> Result<(), DecodeError> {
+    within("batch length", len, 1, len_max)
 }
 
 fn validate_put(put: &Put<'_>) -> Result<(), DecodeError> {

@@ -25,25 +25,10 @@ impl Response<'_> {
     /// 255 bytes, a scanned key over 65,535, or a frame of 4 GiB.
     #[inline]
     pub fn encode(&self, id: RequestId, out: &mut Vec<u8>) {
-        let kind = self.body.kind();
-        assert_eq!(
-            self.status.is_error(),
-            kind == BodyKind::Error,
-            "an error status has an error text, and only it"
-        );
-        let frame_start = out.len();
         let encoded_len = self.encoded_len();
-        let length = u32::try_from(encoded_len - LENGTH_LEN).expect("a frame's length fits a u32");
-
+        let frame_start = out.len();
         out.reserve(encoded_len);
-        out.extend_from_slice(&header(
-            length,
-            id,
-            kind,
-            self.status,
-            self.version,
-            self.timestamp_ms,
-        ));
+        self.encode_header(id, out);
         match &self.body {
             Body::Empty => {}
             Body::Value(value) => out.extend_from_slice(value),
@@ -54,6 +39,50 @@ impl Response<'_> {
             encoded_len,
             "the length field tells the frame's length"
         );
+    }
+
+    /// As [`Response::encode`], for an answer that ends with a value which is sent on its own, right behind what this appends, so that a
+    /// large one need not be copied. Such are a [`Body::Value`], and a [`Body::Scan`] whose last key has a value.
+    ///
+    /// # Panics
+    ///
+    /// As [`Response::encode`], and if the answer does not end with a value.
+    pub fn encode_but_last_value(&self, id: RequestId, out: &mut Vec<u8>) {
+        self.encode_header(id, out);
+        match &self.body {
+            Body::Value(_) => {}
+            Body::Scan { cursor, items } => {
+                let (last, others) = items
+                    .split_last()
+                    .expect("an answer that ends with a value");
+                let value_len = last.value.expect("an answer that ends with a value").len();
+                out.extend_from_slice(&cursor.0);
+                encode_u32(items.len(), out);
+                others.iter().for_each(|item| encode_scan_item(item, out));
+                encode_scan_key(last, out);
+                encode_u32(value_len, out);
+            }
+            _ => panic!("an answer that ends with a value"),
+        }
+    }
+
+    #[inline]
+    fn encode_header(&self, id: RequestId, out: &mut Vec<u8>) {
+        let kind = self.body.kind();
+        assert_eq!(
+            self.status.is_error(),
+            kind == BodyKind::Error,
+            "an error status has an error text, and only it"
+        );
+        let length = self.encoded_len() - LENGTH_LEN;
+        out.extend_from_slice(&header(
+            u32::try_from(length).expect("a frame's length fits a u32"),
+            id,
+            kind,
+            self.status,
+            self.version,
+            self.timestamp_ms,
+        ));
     }
 }
 
@@ -181,6 +210,12 @@ fn scan_item_len(item: &ScanItem<'_>) -> usize {
 }
 
 fn encode_scan_item(item: &ScanItem<'_>, out: &mut Vec<u8>) {
+    encode_scan_key(item, out);
+    encode_value(item.value, out);
+}
+
+/// All of an item but its value.
+fn encode_scan_key(item: &ScanItem<'_>, out: &mut Vec<u8>) {
     let has_value = if item.value.is_some() {
         ITEM_HAS_VALUE
     } else {
@@ -200,7 +235,6 @@ fn encode_scan_item(item: &ScanItem<'_>, out: &mut Vec<u8>) {
         out.extend_from_slice(&expires_at_ms.to_le_bytes());
     }
     out.extend_from_slice(item.key);
-    encode_value(item.value, out);
 }
 
 fn value_len(value: Option<&[u8]>) -> usize {

@@ -1,8 +1,15 @@
 //! One client connection: what came in and is not worked off, what goes out and is not sent.
 
-use corduroy_proto_wire::{RequestId, Response};
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::io;
+use std::rc::Rc;
+
+use bytes::{Buf, Bytes};
+use corduroy_proto_wire::{LENGTH_LEN, RequestId, Response};
 
 use crate::limits;
+use crate::storage::buffer::LargeBuffer;
 use crate::types::MonoNanos;
 
 /// How far a connection is.
@@ -16,38 +23,61 @@ pub(super) enum Phase {
     Closing,
 }
 
-/// Bytes on their way to the client.
+/// Bytes on their way to the client: frames one after the other, and large values that belong in between and are not copied.
 #[derive(Debug, Default)]
 pub(super) struct Output {
     bytes: Vec<u8>,
     sent: usize,
+    /// Large values, each with where in `bytes` it belongs, in order.
+    large: VecDeque<(usize, Bytes)>,
+    large_bytes: usize,
 }
 
 impl Output {
+    /// What is to be sent next; not all of it if there are large values.
     pub(super) fn unsent(&self) -> &[u8] {
-        &self.bytes[self.sent..]
+        match self.large.front() {
+            Some((at, value)) if *at == self.sent => value,
+            Some((at, _)) => &self.bytes[self.sent..*at],
+            None => &self.bytes[self.sent..],
+        }
     }
 
+    #[inline]
     pub(super) fn len(&self) -> usize {
-        self.bytes.len() - self.sent
+        self.bytes.len() - self.sent + self.large_bytes
     }
 
+    #[inline]
     pub(super) fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
+    /// So many bytes of `unsent` were sent.
     pub(super) fn advance(&mut self, sent: usize) {
-        self.sent += sent;
+        match self.large.front_mut() {
+            Some((at, value)) if *at == self.sent => {
+                value.advance(sent);
+                self.large_bytes -= sent;
+                if value.is_empty() {
+                    self.large.pop_front();
+                }
+            }
+            _ => self.sent += sent,
+        }
         assert!(
             self.sent <= self.bytes.len(),
             "no more is sent than there is"
         );
-        if self.sent == self.bytes.len() {
+        if self.is_empty() {
             self.bytes.clear();
             self.sent = 0;
             self.bytes.shrink_to(limits::CONNECTION_BUFFER_KEEP);
         } else if self.sent >= limits::OUTPUT_COMPACT_BYTES && self.sent >= self.bytes.len() / 2 {
             self.bytes.drain(..self.sent);
+            for (at, _) in &mut self.large {
+                *at -= self.sent;
+            }
             self.sent = 0;
         }
     }
@@ -55,6 +85,81 @@ impl Output {
     #[inline]
     pub(super) fn frames(&mut self) -> &mut Vec<u8> {
         &mut self.bytes
+    }
+
+    /// Appends a value that is not copied.
+    pub(super) fn push_large(&mut self, value: Bytes) {
+        self.large_bytes += value.len();
+        self.large.push_back((self.bytes.len(), value));
+    }
+}
+
+/// Memory for large frames that a shard's connections have taken, in bytes. Each claim gives its part back when it is dropped.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Claims(Rc<Cell<usize>>);
+
+impl Claims {
+    /// Whether so much more may be taken: always if nothing is, so that the largest frame comes through whatever the bound.
+    pub(super) fn has_room(&self, bytes: usize) -> bool {
+        let taken = self.0.get();
+        taken == 0 || taken + bytes <= limits::LARGE_INPUT_BYTES_MAX
+    }
+
+    fn take(&self, bytes: usize) -> Claim {
+        self.0.set(self.0.get() + bytes);
+        Claim {
+            claims: self.clone(),
+            bytes,
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Claim {
+    claims: Claims,
+    bytes: usize,
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        let taken = &self.claims.0;
+        taken.set(taken.get() - self.bytes);
+    }
+}
+
+/// A large frame that is coming in, its length field included.
+#[derive(Debug)]
+pub(super) struct LargeInput {
+    buffer: LargeBuffer,
+    _claim: Claim,
+}
+
+impl LargeInput {
+    /// For a frame of so many bytes in all.
+    ///
+    /// # Errors
+    /// When the kernel refuses the memory.
+    pub(super) fn new(len: usize, claims: &Claims) -> io::Result<LargeInput> {
+        Ok(LargeInput {
+            buffer: LargeBuffer::new(len)?,
+            _claim: claims.take(len),
+        })
+    }
+
+    /// Takes what belongs to the frame and answers how much that was.
+    pub(super) fn take(&mut self, bytes: &[u8]) -> usize {
+        let taken = bytes.len().min(self.buffer.capacity() - self.buffer.len());
+        self.buffer.extend(&bytes[..taken]);
+        taken
+    }
+
+    pub(super) fn is_whole(&self) -> bool {
+        self.buffer.len() == self.buffer.capacity()
+    }
+
+    /// The frame without its length field.
+    pub(super) fn into_frame(self) -> Bytes {
+        self.buffer.freeze().slice(LENGTH_LEN..)
     }
 }
 
@@ -65,6 +170,10 @@ pub(super) struct Connection {
     pub(super) phase: Phase,
     /// Came in and is not worked off: part of a frame, or more while the connection is paused.
     pub(super) input: Vec<u8>,
+    /// The large frame before that, as far as it has come in.
+    pub(super) large: Option<LargeInput>,
+    /// Bytes of the large frame whose beginning is in the input and for which there was no room: 0 if there is none.
+    pub(super) large_wanted: usize,
     pub(super) output: Output,
     /// Requests without an answer.
     pub(super) in_flight: usize,
@@ -90,6 +199,8 @@ impl Connection {
             generation,
             phase: Phase::Handshake,
             input: Vec::new(),
+            large: None,
+            large_wanted: 0,
             output: Output::default(),
             in_flight: 0,
             paused: false,
@@ -114,7 +225,9 @@ impl Connection {
     /// Since when an incomplete frame has been coming in, and how long it may take: a client that sends half a frame and
     /// then nothing must not keep its place, one that uploads a large value over a slow line may.
     pub(super) fn frame_overdue(&self, now: MonoNanos, patience_nanos: u64) -> bool {
-        let allowed = patience_nanos * (1 + self.input.len() as u64 / limits::SLOW_UPLOAD_BYTES);
+        let large = self.large.as_ref().map_or(0, |large| large.buffer.len());
+        let come = (self.input.len() + large) as u64;
+        let allowed = patience_nanos * (1 + come / limits::SLOW_UPLOAD_BYTES);
         self.frame_since
             .is_some_and(|since| now.0 - since.0 > allowed)
     }

@@ -4,6 +4,7 @@
 //! to its place, and the last one completes the gather. Some take several rounds (a scan goes from partition to partition; a
 //! keyspace is first recorded, then installed everywhere): then completing a round yields the next one.
 
+use bytes::Bytes;
 use corduroy_proto_wire::{
     Body, Cursor, ItemResult, KeyspaceInfo, RequestId, Response, ScanItem, Status,
 };
@@ -39,6 +40,8 @@ pub(super) struct ScanProgress {
     pub(super) bytes: usize,
     pub(super) entries: usize,
     pub(super) steps: u32,
+    /// Values over this many bytes are not copied.
+    pub(super) large_len: usize,
 }
 
 /// What is gathered.
@@ -202,8 +205,27 @@ impl ScanProgress {
         self.partition > self.partition_last
             || self.items.len() >= self.limit
             || self.bytes >= limits::SCAN_PAGE_BYTES_MAX
+            || self.last_value_is_large()
             || self.entries >= limits::SCAN_STEP_ENTRIES_MAX * 4
             || self.steps >= limits::SCAN_PAGE_STEPS_MAX
+    }
+
+    /// Whether the page ends with a large value. It then ends there, so that the value can be sent without being copied.
+    fn last_value_is_large(&self) -> bool {
+        self.last_value()
+            .is_some_and(|value| value.len() > self.large_len)
+    }
+
+    /// The value of the last key.
+    fn last_value(&self) -> Option<&Bytes> {
+        self.items.last().and_then(|item| item.value.as_ref())
+    }
+
+    /// The value at the page's end, if it is a large one.
+    pub(super) fn large_value(&self) -> Option<Bytes> {
+        self.last_value()
+            .filter(|_| self.last_value_is_large())
+            .cloned()
     }
 
     /// Where the next page begins.

@@ -5,7 +5,8 @@
 
 use std::collections::VecDeque;
 
-use corduroy_proto_wire::{Body, Request, RequestId, Response, Status};
+use bytes::Bytes;
+use corduroy_proto_wire::{Body, LENGTH_LEN, Request, RequestId, Response, Status};
 use slab::Slab;
 
 use super::connection::Connection;
@@ -82,18 +83,38 @@ impl Hub {
         }
     }
 
-    /// Sends a frame that another shard encoded as an answer to a client of this one.
-    pub(super) fn answer_frame(&mut self, route: &Route, frame: &[u8]) {
+    /// As [`Hub::answer`], of an answer that ends with `value`, which is not copied.
+    pub(super) fn answer_large(
+        &mut self,
+        client: ConnectionId,
+        request: RequestId,
+        response: &Response<'_>,
+        value: Bytes,
+    ) {
+        if let Some(connection) = self.connection(client) {
+            response.encode_but_last_value(request, connection.output.frames());
+            connection.output.push_large(value);
+            connection.in_flight -= 1;
+            self.mark_dirty(client);
+        }
+    }
+
+    /// Sends a frame that another shard encoded as an answer to a client of this one. `large` is the value that belongs at its end.
+    pub(super) fn answer_frame(&mut self, route: &Route, frame: &[u8], large: Option<Bytes>) {
         let client = route.client;
-        if route.get && self.is_flooded(client, frame.len()) {
+        let len = frame.len() + large.as_ref().map_or(0, Bytes::len);
+        if route.get && self.is_flooded(client, len) {
             return self.refuse_flooded(client, frame);
         }
         if let Some(connection) = self.connections.get_mut(client.slot as usize)
             && connection.generation == client.generation
         {
             let out = connection.output.frames();
-            out.extend_from_slice(&(frame.len() as u32).to_le_bytes());
+            out.extend_from_slice(&(len as u32).to_le_bytes());
             out.extend_from_slice(frame);
+            if let Some(value) = large {
+                connection.output.push_large(value);
+            }
             connection.in_flight -= 1;
             if !connection.dirty {
                 connection.dirty = true;
@@ -190,17 +211,26 @@ impl Hub {
     /// Sends a request to the shard that owns its key.
     #[inline]
     pub(super) fn forward_frame(&mut self, owner: ShardId, origin: &Origin, frame: &[u8]) {
-        let out = &mut self.links[owner.index()].out.requests;
-        Route::of(origin).encode(out);
-        out.extend_from_slice(&(frame.len() as u32).to_le_bytes());
-        out.extend_from_slice(frame);
+        let requests = &mut self.links[owner.index()].out.requests;
+        requests.push(Route::of(origin), |out| {
+            out.extend_from_slice(&(frame.len() as u32).to_le_bytes());
+            out.extend_from_slice(frame);
+        });
+        self.note_congestion(owner);
+    }
+
+    /// As [`Hub::forward_frame`], of a large one, which is not copied.
+    pub(super) fn forward_large(&mut self, owner: ShardId, origin: &Origin, frame: Bytes) {
+        let requests = &mut self.links[owner.index()].out.requests;
+        requests.push_large(Route::of(origin), frame, |_| {});
         self.note_congestion(owner);
     }
 
     pub(super) fn forward(&mut self, owner: ShardId, origin: &Origin, request: &Request<'_>) {
-        let out = &mut self.links[owner.index()].out.requests;
-        Route::of(origin).encode(out);
-        request.encode(origin.request(), out);
+        let requests = &mut self.links[owner.index()].out.requests;
+        requests.push(Route::of(origin), |out| {
+            request.encode(origin.request(), out);
+        });
         self.note_congestion(owner);
     }
 
@@ -239,9 +269,28 @@ impl Replies for Hub {
             }
             return;
         }
-        let out = &mut self.links[origin.shard.index()].out.replies;
-        Route::of(&origin).encode(out);
-        response.encode(origin.request(), out);
+        let replies = &mut self.links[origin.shard.index()].out.replies;
+        replies.push(Route::of(&origin), |out| {
+            response.encode(origin.request(), out);
+        });
+    }
+
+    fn reply_large(&mut self, origin: Origin, response: &Response<'_>, value: Bytes) {
+        if origin.shard == self.me {
+            match origin.target {
+                Target::Client(request) => {
+                    self.answer_large(origin.client, request, response, value);
+                }
+                Target::Gather(id, part) => self.gather_part(id, part, response),
+            }
+            return;
+        }
+        let replies = &mut self.links[origin.shard.index()].out.replies;
+        let mut head = Vec::new();
+        response.encode_but_last_value(origin.request(), &mut head);
+        replies.push_large(Route::of(&origin), value, |out| {
+            out.extend_from_slice(&head[LENGTH_LEN..]);
+        });
     }
 
     fn internal(&mut self, origin: Origin, reply: ShardReply) {

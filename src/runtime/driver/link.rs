@@ -11,18 +11,97 @@
 
 use std::collections::VecDeque;
 
+use bytes::Bytes;
+
 use crate::limits;
 use crate::ports::ConnectionId;
 use crate::shard::{GatherId, Origin, ShardCommand, ShardReply, Target};
 use crate::types::ShardId;
 
+/// Frames on their way to another shard.
+#[derive(Debug, Default)]
+pub struct Frames {
+    /// 24 bytes of route and a frame with its length field, one after the other. A large request's frame is left out, and so is a large value
+    /// at the end of an answer's; the route says so.
+    bytes: Vec<u8>,
+    /// What is left out, in order: shared, not copied.
+    large: VecDeque<Bytes>,
+    /// How far the receiver has read.
+    at: usize,
+}
+
+impl Frames {
+    /// Whether nothing is in it.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// Bytes that are in it.
+    pub(super) fn len(&self) -> usize {
+        let large: usize = self.large.iter().map(Bytes::len).sum();
+        self.bytes.len() + large
+    }
+
+    /// Appends a frame that `encode` writes with its length field.
+    #[inline]
+    pub(super) fn push(&mut self, route: Route, encode: impl FnOnce(&mut Vec<u8>)) {
+        route.encode(false, &mut self.bytes);
+        encode(&mut self.bytes);
+    }
+
+    /// Appends a frame, or part of one, of which `large` is left out.
+    pub(super) fn push_large(
+        &mut self,
+        route: Route,
+        large: Bytes,
+        encode: impl FnOnce(&mut Vec<u8>),
+    ) {
+        route.encode(true, &mut self.bytes);
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(&[0; 4]);
+        encode(&mut self.bytes);
+        let len = (self.bytes.len() - start - 4) as u32;
+        self.bytes[start..start + 4].copy_from_slice(&len.to_le_bytes());
+        self.large.push_back(large);
+    }
+
+    /// The next frame that was not read yet: its route, the frame without its length field, what was left out of it, and how many
+    /// bytes it all takes.
+    #[inline]
+    pub(super) fn next(&mut self) -> Option<(Route, &[u8], Option<Bytes>, usize)> {
+        let (route, rest) = self.bytes[self.at..].split_first_chunk::<ROUTE_LEN>()?;
+        let (length, rest) = rest.split_first_chunk::<4>()?;
+        let length = u32::from_le_bytes(*length) as usize;
+        let (route, has_large) = Route::decode(route);
+        let large = if has_large {
+            Some(
+                self.large
+                    .pop_front()
+                    .expect("what a route says was left out"),
+            )
+        } else {
+            None
+        };
+        let taken = ROUTE_LEN + 4 + length;
+        self.at += taken;
+        let all = taken + large.as_ref().map_or(0, Bytes::len);
+        Some((route, &rest[..length], large, all))
+    }
+
+    /// Whether all of it was read.
+    pub(super) fn is_read(&self) -> bool {
+        self.at == self.bytes.len()
+    }
+}
+
 /// What one shard has for another after a turn.
 #[derive(Debug, Default)]
 pub struct MeshBatch {
-    /// Requests: 24 bytes of route and a frame with its length field, one after the other.
-    pub requests: Vec<u8>,
-    /// Answers, in the same form.
-    pub replies: Vec<u8>,
+    /// Requests.
+    pub requests: Frames,
+    /// Answers.
+    pub replies: Frames,
     /// Commands for the receiving shard.
     pub commands: Vec<(Origin, ShardCommand)>,
     /// Answers to the receiver's commands.
@@ -46,6 +125,8 @@ impl MeshBatch {
 pub(super) const ROUTE_LEN: usize = 24;
 /// The flag of a get.
 const FLAG_GET: u32 = 1;
+/// The flag of a frame of which something large is left out.
+const FLAG_LARGE: u32 = 2;
 const NO_GATHER: u32 = u32::MAX;
 
 /// Where a frame that travels belongs.
@@ -83,7 +164,8 @@ impl Route {
         }
     }
 
-    pub(super) fn encode(self, out: &mut Vec<u8>) {
+    #[inline]
+    fn encode(self, has_large: bool, out: &mut Vec<u8>) {
         let (gather, part) = self.gather.unwrap_or((
             GatherId {
                 slot: NO_GATHER,
@@ -98,14 +180,16 @@ impl Route {
             gather.slot,
             gather.generation,
             part,
-            if self.get { FLAG_GET } else { 0 },
+            if self.get { FLAG_GET } else { 0 } | if has_large { FLAG_LARGE } else { 0 },
         ]) {
             place.copy_from_slice(&number.to_le_bytes());
         }
         out.extend_from_slice(&bytes);
     }
 
-    fn decode(bytes: &[u8; ROUTE_LEN]) -> Route {
+    /// A route, and whether something was left out of its frame.
+    #[inline]
+    fn decode(bytes: &[u8; ROUTE_LEN]) -> (Route, bool) {
         let (words, _) = bytes.as_chunks::<4>();
         let word = |at: usize| u32::from_le_bytes(words[at]);
         let gather = (word(2) != NO_GATHER).then(|| {
@@ -117,27 +201,16 @@ impl Route {
                 word(4),
             )
         });
-        Route {
+        let route = Route {
             client: ConnectionId {
                 slot: word(0),
                 generation: word(1),
             },
             gather,
             get: word(5) & FLAG_GET != 0,
-        }
+        };
+        (route, word(5) & FLAG_LARGE != 0)
     }
-}
-
-/// The first routed frame in `bytes`: its route, the frame without its length field, and the length of it all.
-pub(super) fn split_routed(bytes: &[u8]) -> Option<(Route, &[u8], usize)> {
-    let (route, rest) = bytes.split_first_chunk::<ROUTE_LEN>()?;
-    let (length, rest) = rest.split_first_chunk::<4>()?;
-    let length = u32::from_le_bytes(*length) as usize;
-    Some((
-        Route::decode(route),
-        &rest[..length],
-        ROUTE_LEN + 4 + length,
-    ))
 }
 
 /// One peer as this shard sees it.
@@ -156,9 +229,8 @@ pub(super) struct Link {
     taken_replies: u64,
     told_requests: u64,
     told_replies: u64,
-    /// Requests that wait for room in the shard, and how far the first is worked off.
-    pub(super) inbox: VecDeque<Vec<u8>>,
-    pub(super) inbox_at: usize,
+    /// Requests that wait for room in the shard.
+    pub(super) inbox: VecDeque<Frames>,
     /// The channel had no room for the last batch.
     pub(super) blocked: bool,
 }
@@ -264,14 +336,20 @@ mod tests {
                 gather,
                 get: true,
             };
-            let mut bytes = Vec::new();
-            route.encode(&mut bytes);
-            bytes.extend_from_slice(&3u32.to_le_bytes());
-            bytes.extend_from_slice(b"abcrest");
+            let mut frames = Frames::default();
+            frames.push(route, |out| out.extend_from_slice(b"\x03\0\0\0abc"));
+            let large = Bytes::from_static(b"large");
+            frames.push_large(route, large.clone(), |out| out.extend_from_slice(b"de"));
+            assert_eq!(frames.len(), 2 * (ROUTE_LEN + 4) + 10);
             assert_eq!(
-                split_routed(&bytes),
-                Some((route, &b"abc"[..], ROUTE_LEN + 7))
+                frames.next(),
+                Some((route, &b"abc"[..], None, ROUTE_LEN + 7))
             );
+            assert_eq!(
+                frames.next(),
+                Some((route, &b"de"[..], Some(large), ROUTE_LEN + 11))
+            );
+            assert!(frames.is_read() && frames.next().is_none());
         }
     }
 }

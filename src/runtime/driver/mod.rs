@@ -29,7 +29,10 @@ mod requests;
 
 use std::collections::VecDeque;
 
-use corduroy_proto_wire::{Body, FrameError, HelloReply, KeyspaceInfo, Response, Status, split};
+use bytes::Bytes;
+use corduroy_proto_wire::{
+    Body, FrameError, HelloReply, KeyspaceInfo, LENGTH_LEN, Response, Status, split,
+};
 
 pub use link::MeshBatch;
 
@@ -38,9 +41,8 @@ use crate::limits;
 use crate::ports::{Clock, ConnectionId, Disk, DiskOperation, DiskOutcome, DiskTicket, Mesh, Net};
 use crate::shard::Shard;
 use crate::types::{KeyspaceId, MonoNanos, Now, ShardId};
-use connection::{Connection, Phase};
+use connection::{Claims, Connection, LargeInput, Phase};
 use hub::Hub;
-use link::split_routed;
 use requests::LookAhead;
 
 /// What a driver needs to know.
@@ -52,6 +54,8 @@ pub struct DriverConfig {
     pub shard_count: u16,
     /// Largest value, in bytes.
     pub value_len_max: usize,
+    /// Frames over this many bytes are kept where they came in and never copied.
+    pub large_len: usize,
     /// Most connections of this shard.
     pub connections_max: usize,
     /// Most requests without an answer that a connection may have.
@@ -70,11 +74,13 @@ pub struct DriverConfig {
 }
 
 impl DriverConfig {
-    /// The largest frame that is accepted, in bytes after the length field: a put with the largest value that is compared
-    /// with a value just as large, and the longest key.
+    /// The largest frame that is accepted, in bytes after the length field: a put with the largest value and the longest key that is
+    /// compared with the largest value that may be compared with.
     #[must_use]
     pub fn frame_len_max(&self) -> u32 {
-        let put = (2 * self.value_len_max + corduroy_proto_wire::PUT_OVERHEAD_LEN_MAX) as u32;
+        let compared = self.value_len_max.min(limits::COMPARE_LEN_MAX);
+        let put =
+            (self.value_len_max + compared + corduroy_proto_wire::PUT_OVERHEAD_LEN_MAX) as u32;
         put.max(corduroy_proto_wire::frame_len_max_least(
             self.value_len_max as u32,
         ))
@@ -113,6 +119,8 @@ pub struct Driver<P> {
     /// Connections whose input waits for room.
     waiting: VecDeque<ConnectionId>,
     operations: Vec<(DiskTicket, DiskOperation)>,
+    /// Memory of large frames that are coming in.
+    claims: Claims,
     draining: bool,
     sealing: bool,
     housekeeping_at: MonoNanos,
@@ -130,6 +138,7 @@ impl<P: Clock + Disk + Net + Mesh<MeshBatch>> Driver<P> {
             turn: None,
             waiting: VecDeque::new(),
             operations: Vec::new(),
+            claims: Claims::default(),
             draining: false,
             sealing: false,
             housekeeping_at: MonoNanos(0),
@@ -184,6 +193,15 @@ impl<P: Clock + Disk + Net + Mesh<MeshBatch>> Driver<P> {
         if connection.phase == Phase::Closing {
             return Flow::Continue;
         }
+        let taken = match &mut connection.large {
+            Some(large) => large.take(bytes),
+            None => 0,
+        };
+        let bytes = &bytes[taken..];
+        let is_whole = |large: &LargeInput| large.is_whole();
+        if !connection.large.as_ref().is_none_or(is_whole) {
+            return Flow::Continue;
+        }
         if connection.input.is_empty() && !connection.waits_for_room {
             return self.work_off(now, id, bytes);
         }
@@ -192,8 +210,9 @@ impl<P: Clock + Disk + Net + Mesh<MeshBatch>> Driver<P> {
             connection.paused = true;
             return Flow::Pause;
         }
-        // Part of a large frame: it is looked at again when it is whole, not copied about with every slice.
+        // Part of a frame: it is looked at again when it is whole, not copied about with every slice.
         if connection.phase == Phase::Open
+            && large_frame_len(&connection.input, self.config.large_len).is_none()
             && matches!(
                 split(&connection.input, self.config.frame_len_max()),
                 Ok(None)
@@ -233,14 +252,15 @@ impl<P: Clock + Disk + Net + Mesh<MeshBatch>> Driver<P> {
         if !batch.requests.is_empty() {
             link.inbox.push_back(std::mem::take(&mut batch.requests));
         }
-        let mut replies = &batch.replies[..];
-        while let Some((route, frame, taken)) = split_routed(replies) {
-            replies = &replies[taken..];
+        while let Some((route, frame, large, _)) = batch.replies.next() {
             match route.gather {
-                None => self.hub.answer_frame(&route, frame),
+                None => self.hub.answer_frame(&route, frame, large),
                 Some((id, part)) => {
-                    let (_, response) =
+                    let (_, mut response) =
                         Response::decode(frame).expect("a shard of this node encodes what decodes");
+                    if let Some(value) = &large {
+                        response.body = Body::Value(value);
+                    }
                     self.hub.gather_part(id, part, &response);
                 }
             }
@@ -328,6 +348,7 @@ impl<P: Clock + Disk + Net + Mesh<MeshBatch>> Driver<P> {
             let connection = self.hub.connection(id).expect("it was listed just now");
             connection.phase = Phase::Closing;
             connection.input = Vec::new();
+            connection.large = None;
             self.hub.mark_dirty(id);
         }
         self.waiting.clear();
@@ -369,6 +390,9 @@ impl<P: Clock + Disk + Net + Mesh<MeshBatch>> Driver<P> {
 
     /// Works off what a connection sent, as far as there is room.
     fn work_off(&mut self, now: Now, id: ConnectionId, bytes: &[u8]) -> Flow {
+        if let Some(flow) = self.take_large(now, id, bytes) {
+            return flow;
+        }
         let mut at = 0;
         if self.hub.connections[id.slot as usize].phase == Phase::Handshake {
             match self.shake_hands(now, id, bytes) {
@@ -393,7 +417,11 @@ impl<P: Clock + Disk + Net + Mesh<MeshBatch>> Driver<P> {
                     Ok(Some((frame, consumed))) => {
                         at += consumed;
                         self.hub.connections[id.slot as usize].frame_since = None;
-                        self.request(now, id, frame, place.take());
+                        if frame.len() > self.config.large_len {
+                            self.large_request(now, id, Bytes::copy_from_slice(frame));
+                        } else {
+                            self.request(now, id, frame, place.take());
+                        }
                     }
                     Ok(None) => return self.keep_input(now, id, &bytes[at..], false),
                     Err(error) => return self.refuse_stream(id, &error),
@@ -402,12 +430,26 @@ impl<P: Clock + Disk + Net + Mesh<MeshBatch>> Driver<P> {
         }
     }
 
+    /// Takes the large frame that came in before `bytes`, if there is one. Answers what becomes of the connection if its turn ends there.
+    fn take_large(&mut self, now: Now, id: ConnectionId, bytes: &[u8]) -> Option<Flow> {
+        self.hub.connections[id.slot as usize].large.as_ref()?;
+        if !self.may_go_on(id) {
+            return Some(self.keep_input(now, id, bytes, true));
+        }
+        let connection = &mut self.hub.connections[id.slot as usize];
+        connection.frame_since = None;
+        let large = connection.large.take()?;
+        self.large_request(now, id, large.into_frame());
+        None
+    }
+
     /// Whether one more request of this connection may be taken.
     #[inline]
     fn may_go_on(&self, id: ConnectionId) -> bool {
         let connection = &self.hub.connections[id.slot as usize];
         connection.in_flight < self.config.in_flight_max
             && connection.output.len() < limits::OUTPUT_HIGH_WATER
+            && (connection.large_wanted == 0 || self.claims.has_room(connection.large_wanted))
             && self.has_room()
     }
 
@@ -426,6 +468,19 @@ impl<P: Clock + Disk + Net + Mesh<MeshBatch>> Driver<P> {
     ) -> Flow {
         let connection = &mut self.hub.connections[id.slot as usize];
         debug_assert!(connection.input.is_empty());
+        connection.large_wanted = 0;
+        let mut waits_for_room = waits_for_room;
+        if !waits_for_room
+            && connection.phase == Phase::Open
+            && let Some(len) = large_frame_len(rest, self.config.large_len)
+        {
+            connection.frame_since.get_or_insert(now.mono);
+            if self.claims.has_room(len) {
+                return self.begin_large(id, len, rest);
+            }
+            connection.large_wanted = len;
+            waits_for_room = true;
+        }
         connection.input.extend_from_slice(rest);
         if rest.is_empty() {
             connection.frame_since = None;
@@ -442,6 +497,24 @@ impl<P: Clock + Disk + Net + Mesh<MeshBatch>> Driver<P> {
             return Flow::Pause;
         }
         Flow::Continue
+    }
+
+    /// Gives a large frame that has begun to come in a buffer of its own.
+    fn begin_large(&mut self, id: ConnectionId, len: usize, begin: &[u8]) -> Flow {
+        let connection = &mut self.hub.connections[id.slot as usize];
+        match LargeInput::new(len, &self.claims) {
+            Ok(mut large) => {
+                large.take(begin);
+                connection.large = Some(large);
+                connection.input.shrink_to(limits::CONNECTION_BUFFER_KEEP);
+                Flow::Continue
+            }
+            Err(error) => {
+                let reason = format!("there is no memory for a frame of {len} bytes: {error}");
+                let request = corduroy_proto_wire::CONNECTION_REQUEST_ID;
+                self.close_with(id, request, Status::Overloaded, &reason)
+            }
+        }
     }
 
     /// Takes up connections that waited for room, as many as a turn's slice allows.
@@ -565,6 +638,7 @@ impl<P: Clock + Disk + Net + Mesh<MeshBatch>> Driver<P> {
         let connection = &mut self.hub.connections[id.slot as usize];
         connection.phase = Phase::Closing;
         connection.input = Vec::new();
+        connection.large = None;
         connection.frame_since = None;
         connection.push(
             request,
@@ -583,24 +657,23 @@ impl<P: Clock + Disk + Net + Mesh<MeshBatch>> Driver<P> {
     fn work_off_inbox(&mut self, now: Now, peer: ShardId, budget: &mut usize) {
         while *budget > 0 && self.may_work_off(peer) {
             let link = &mut self.hub.links[peer.index()];
-            let batch = std::mem::take(link.inbox.front_mut().expect("there is work in the inbox"));
-            let start = std::mem::take(&mut link.inbox_at);
-            let mut at = start;
-            while let Some((route, frame, taken)) = split_routed(&batch[at..]) {
-                at += taken;
+            let inbox = link.inbox.front_mut().expect("there is work in the inbox");
+            let mut batch = std::mem::take(inbox);
+            let mut done = 0;
+            while let Some((route, frame, large, taken)) = batch.next() {
+                done += taken;
                 *budget = budget.saturating_sub(taken);
-                self.forwarded_request(now, peer, route, frame);
+                self.forwarded_request(now, peer, route, frame, large.as_ref());
                 let link = &self.hub.links[peer.index()];
                 if *budget == 0 || !self.shard.has_room() || !link.reader_keeps_up() {
                     break;
                 }
             }
             let link = &mut self.hub.links[peer.index()];
-            link.took_request(at - start);
-            if at == batch.len() {
+            link.took_request(done);
+            if batch.is_read() {
                 link.inbox.pop_front();
             } else {
-                link.inbox_at = at;
                 *link.inbox.front_mut().expect("the batch's place is kept") = batch;
             }
         }
@@ -647,9 +720,10 @@ impl<P: Clock + Disk + Net + Mesh<MeshBatch>> Driver<P> {
         }
         let unsent = connection.output.unsent();
         let slice = &unsent[..unsent.len().min(limits::SEND_SLICE_BYTES)];
+        let offered = slice.len();
         match Net::send(&mut self.ports, id, slice) {
             Ok(sent) => {
-                connection.blocked = sent < slice.len();
+                connection.blocked = sent < offered;
                 connection.output.advance(sent);
                 if sent > 0 {
                     connection.sent_at = now;
@@ -719,4 +793,10 @@ impl<P: Clock + Disk + Net + Mesh<MeshBatch>> Driver<P> {
             .find(|keyspace| keyspace.id() == id)
             .map(|keyspace| (id, keyspace.partitions()))
     }
+}
+
+/// How long the frame that begins here is in all, if it is a large one. Its length field was checked.
+fn large_frame_len(bytes: &[u8], large_len: usize) -> Option<usize> {
+    let length = u32::from_le_bytes(*bytes.first_chunk::<LENGTH_LEN>()?) as usize;
+    (length > large_len).then_some(LENGTH_LEN + length)
 }

@@ -143,7 +143,8 @@ impl<P: Clock + Disk + Net + Mesh<MeshBatch>> Driver<P> {
         let gathering = Gathering::Batch {
             results: vec![None; items.len()],
             bytes: 0,
-            bytes_max: self.config.frame_len_max() as usize - limits::BATCH_REPLY_SLACK,
+            bytes_max: limits::BATCH_BYTES_MAX
+                .min(self.config.frame_len_max() as usize - limits::BATCH_REPLY_SLACK),
         };
         let gather = self.hub.gather(client, id, items.len(), gathering);
         for (part, item) in items.iter().enumerate() {
@@ -211,6 +212,7 @@ impl<P: Clock + Disk + Net + Mesh<MeshBatch>> Driver<P> {
             bytes: 0,
             entries: 0,
             steps: 0,
+            large_len: self.config.large_len,
         };
         if scan.is_done() {
             self.respond(
@@ -516,16 +518,18 @@ impl<P: Clock + Disk + Net + Mesh<MeshBatch>> Driver<P> {
                 Body::Status(&text)
             }
         };
-        self.hub.answer(
-            client,
-            request,
-            &Response {
-                status: Status::Ok,
-                version: 0,
-                timestamp_ms: 0,
-                body,
-            },
-        );
+        let response = Response {
+            status: Status::Ok,
+            version: 0,
+            timestamp_ms: 0,
+            body,
+        };
+        match &gathering {
+            Gathering::Scan(scan) if let Some(value) = scan.large_value() => {
+                self.hub.answer_large(client, request, &response, value);
+            }
+            _ => self.hub.answer(client, request, &response),
+        }
     }
 }
 

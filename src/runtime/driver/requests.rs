@@ -1,5 +1,6 @@
 //! From a frame to whoever carries it out: this shard, the shard that owns the key, or several of them.
 
+use bytes::Bytes;
 use corduroy_proto_wire::{
     Body, KeyspaceInfo, Opcode, Request, RequestId, Response, Status, key_of, peek, split,
 };
@@ -99,6 +100,49 @@ impl<P: Clock + Disk + Net + Mesh<MeshBatch>> Driver<P> {
         }
     }
 
+    /// As [`Driver::request`], of a large frame, which is not copied.
+    pub(super) fn large_request(&mut self, now: Now, client: ConnectionId, frame: Bytes) {
+        self.hub.connections[client.slot as usize].in_flight += 1;
+        let (Some(key), Ok(head)) = (key_of(&frame), peek(&frame)) else {
+            if frame.len() > limits::BATCH_BYTES_MAX {
+                let id =
+                    peek(&frame).map_or(corduroy_proto_wire::CONNECTION_REQUEST_ID, |head| head.id);
+                let reason = format!(
+                    "a batch of {} bytes is over batch_bytes_max, {} bytes: put large values one by one",
+                    frame.len(),
+                    limits::BATCH_BYTES_MAX
+                );
+                return self.refuse(client, id, Status::LimitExceeded, &reason);
+            }
+            return self.keyless_frame(now, client, &frame);
+        };
+        let keyspace = KeyspaceId(head.keyspace);
+        let origin = Origin {
+            shard: self.config.shard,
+            client,
+            target: Target::Client(head.id),
+            get: false,
+        };
+        match self.shard.whereabouts(keyspace, key) {
+            Whereabouts::On(owner) if keyspace != KeyspaceId::SYSTEM => {
+                self.hub.forward_large(owner, &origin, frame);
+            }
+            _ => self.local_large(now, origin, &frame),
+        }
+    }
+
+    /// Evaluates a large request here.
+    pub(super) fn local_large(&mut self, now: Now, origin: Origin, frame: &Bytes) {
+        match Request::decode(frame) {
+            Ok((_, request)) if may_reach(&request, &origin) => {
+                self.shard
+                    .execute_large(now, origin, frame, &request, &mut self.hub);
+            }
+            // It is refused.
+            _ => self.local_frame(now, origin, frame),
+        }
+    }
+
     fn keyless_frame(&mut self, now: Now, client: ConnectionId, frame: &[u8]) {
         match Request::decode(frame) {
             Ok((id, request)) => self.keyless_request(now, client, id, request),
@@ -117,7 +161,13 @@ impl<P: Clock + Disk + Net + Mesh<MeshBatch>> Driver<P> {
         from: ShardId,
         route: Route,
         frame: &[u8],
+        large: Option<&Bytes>,
     ) {
+        if let Some(frame) = large {
+            let request =
+                peek(frame).map_or(corduroy_proto_wire::CONNECTION_REQUEST_ID, |head| head.id);
+            return self.local_large(now, route.origin(from, request), frame);
+        }
         let request =
             peek(frame).map_or(corduroy_proto_wire::CONNECTION_REQUEST_ID, |head| head.id);
         self.local_frame(now, route.origin(from, request), frame);

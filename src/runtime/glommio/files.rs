@@ -18,12 +18,15 @@ use std::io;
 use std::path::PathBuf;
 use std::rc::Rc;
 
+use bytes::Bytes;
 use glommio::GlommioError;
 use glommio::io::{BufferedFile, Directory, OpenOptions, remove};
 
 use super::segments::file_name;
+use super::turn::yield_once;
 use crate::limits;
-use crate::ports::{DiskOperation, DiskOutcome};
+use crate::ports::{DiskDone, DiskOperation, DiskOutcome};
+use crate::storage::buffer::LargeBuffer;
 use crate::types::SegmentId;
 
 /// The open segment files of one shard.
@@ -64,7 +67,7 @@ impl Files {
                 len,
             } => {
                 let file = self.file(segment).await?;
-                read(&file, offset, len).await
+                read(&file, offset, len).await.map(DiskDone::Read)
             }
             other => unreachable!("{other:?} is the log writer's"),
         }
@@ -90,7 +93,7 @@ impl Files {
         match made.await {
             Ok(()) => {
                 self.keep(segment, Rc::new(file));
-                Ok(Vec::new())
+                Ok(DiskDone::Done)
             }
             Err(error) => {
                 // The file may be gone or refuse to go; what matters is why it could not be made.
@@ -173,21 +176,27 @@ async fn write_all(file: &BufferedFile, bytes: Vec<u8>, offset: u64) -> io::Resu
     Err(io::Error::new(io::ErrorKind::WriteZero, reason))
 }
 
-/// Reads `len` bytes; fewer only at the end of the file.
-async fn read(file: &BufferedFile, offset: u64, len: usize) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::with_capacity(len);
-    while bytes.len() < len {
-        let at = offset + bytes.len() as u64;
-        let part = file
-            .read_at(at, len - bytes.len())
-            .await
-            .map_err(io_error)?;
+/// Reads `len` bytes; fewer only at the end of the file. A long read goes a slice at a time: what is in the page cache the kernel copies
+/// at once, on this core.
+async fn read(file: &BufferedFile, offset: u64, len: usize) -> io::Result<Bytes> {
+    if len <= limits::LARGE_LEN {
+        let bytes = file.read_at(offset, len).await.map_err(io_error)?;
+        if bytes.len() == len {
+            return Ok(Bytes::copy_from_slice(&bytes));
+        }
+    }
+    let mut buffer = LargeBuffer::new(len)?;
+    while buffer.len() < len {
+        let at = offset + buffer.len() as u64;
+        let slice = (len - buffer.len()).min(limits::LARGE_LEN);
+        let part = file.read_at(at, slice).await.map_err(io_error)?;
         if part.is_empty() {
             break;
         }
-        bytes.extend_from_slice(&part);
+        buffer.extend(&part);
+        yield_once().await;
     }
-    Ok(bytes)
+    Ok(buffer.freeze())
 }
 
 /// The kernel's error, out of what glommio wraps it in: the shard tells a full disk by its number.

@@ -2,7 +2,8 @@
 //!
 //! A log is written in order, one block at a time, so there is nothing for io_uring to overlap; and a buffered write to ext4 and an fdatasync each
 //! end up on a kernel worker anyway, which shares the executor's core and has to be waited for twice. One thread of our own does both in
-//! a row on whatever core is free and answers once. It blocks; the executor never does.
+//! a row on whatever core is free and answers once. It blocks; the executor never does. It also goes over the bytes of large values, whose checksums
+//! would hold the executor up.
 //!
 //! Operations are carried out in the order in which they were submitted. Their outcomes come back over a channel that the executor
 //! looks into whenever it looks for connections, and that wakes it when it sleeps.
@@ -18,7 +19,7 @@ use flume::{Receiver, Sender};
 
 use super::segments::file_name;
 use super::watchdog::Pulse;
-use crate::ports::{DiskOperation, DiskOutcome, DiskTicket};
+use crate::ports::{DiskDone, DiskOperation, DiskOutcome, DiskTicket};
 use crate::types::{SegmentId, ShardId};
 
 /// What was asked for, and how it ended.
@@ -91,20 +92,27 @@ impl Open {
         match operation {
             DiskOperation::Write {
                 segment,
-                offset,
-                bytes,
+                mut offset,
+                mut block,
                 sync,
             } => {
+                block.seal();
                 let file = self.file(segment)?;
-                file.write_all_at(&bytes, offset)?;
+                for part in block.parts() {
+                    file.write_all_at(part, offset)?;
+                    offset += part.len() as u64;
+                }
                 if sync {
                     file.sync_data()?;
                 }
+                Ok(DiskDone::Written(block))
             }
-            DiskOperation::Sync { segment } => self.file(segment)?.sync_data()?,
+            DiskOperation::Sync { segment } => {
+                self.file(segment)?.sync_data()?;
+                Ok(DiskDone::Done)
+            }
             other => unreachable!("{other:?} is not the log writer's"),
         }
-        Ok(Vec::new())
     }
 
     fn file(&mut self, segment: SegmentId) -> io::Result<&File> {

@@ -12,6 +12,7 @@ use super::ports::SimPorts;
 use super::random::Random;
 use super::traffic::KEYSPACE;
 use super::world::{Phase, World};
+use crate::limits;
 use crate::limits::SEGMENT_LEN_MIN;
 use crate::runtime::driver::{Driver, DriverConfig};
 use crate::shard::recover::{RecoveredShard, install_keyspaces, recover_shard};
@@ -34,10 +35,16 @@ impl World {
             log_tag: LogTag(0x7A61_0000 | u32::from(shard)),
             sync: self.habits.sync,
             value_len_max: self.value_len_max(),
+            large_len: self.large_len(),
             memory_bytes: self.habits.memory_bytes,
             segment_len: SEGMENT_LEN_MIN,
             hash_secret: [11; 16],
         }
+    }
+
+    /// In some worlds nearly every value is a large one, in others none. Nothing is drawn for it, so that worlds stay what they are.
+    fn large_len(&self) -> usize {
+        [100, 2000, limits::LARGE_LEN][self.habits.keys % 3]
     }
 
     /// Values grow by appends; some reach the limit.
@@ -50,6 +57,7 @@ impl World {
             shard: ShardId(shard),
             shard_count: self.habits.shard_count,
             value_len_max: self.value_len_max(),
+            large_len: self.large_len(),
             connections_max: 64,
             in_flight_max: self.habits.in_flight_max,
             output_bytes_max: 64 << 20,

@@ -2,10 +2,12 @@
 
 use std::io;
 
+use bytes::Bytes;
+
 use super::disk::Death;
 use super::history::Time;
 use super::world::{Event, Phase, World};
-use crate::ports::{DiskOperation, DiskOutcome, DiskTicket};
+use crate::ports::{DiskDone, DiskOperation, DiskOutcome, DiskTicket};
 use crate::runtime::driver::MeshBatch;
 use crate::types::ShardId;
 
@@ -88,7 +90,7 @@ impl World {
         let disk = &mut self.shards[shard].disk;
         let random = &mut self.random;
         let error = |code| Some(Err(io::Error::from_raw_os_error(code)));
-        match (&in_flight.operation, in_flight.stage) {
+        match (&mut in_flight.operation, in_flight.stage) {
             (
                 DiskOperation::Write { segment, .. } | DiskOperation::Sync { segment },
                 Stage::Syncing(number),
@@ -98,27 +100,32 @@ impl World {
                     return error(libc::EIO);
                 }
                 disk.sync(*segment, number);
-                Some(Ok(Vec::new()))
+                Some(Ok(match &in_flight.operation {
+                    DiskOperation::Write { block, .. } => DiskDone::Written(block.clone()),
+                    _ => DiskDone::Done,
+                }))
             }
             (
                 DiskOperation::Write {
                     segment,
                     offset,
-                    bytes,
+                    block,
                     sync,
                 },
                 _,
             ) => {
+                block.seal();
+                let bytes: Vec<u8> = block.parts().flatten().copied().collect();
                 if fails {
-                    disk.write_in_part(*segment, *offset as usize, bytes, random);
+                    disk.write_in_part(*segment, *offset as usize, &bytes, random);
                     return error(libc::EIO);
                 }
-                disk.write(*segment, *offset as usize, bytes);
+                disk.write(*segment, *offset as usize, &bytes);
                 if *sync {
                     in_flight.stage = Stage::Syncing(disk.written());
                     return None;
                 }
-                Some(Ok(Vec::new()))
+                Some(Ok(DiskDone::Written(block.clone())))
             }
             (
                 DiskOperation::Prepare {
@@ -133,7 +140,7 @@ impl World {
                     return error(libc::ENOSPC);
                 }
                 disk.prepare(*segment, *len as usize, header);
-                Some(Ok(Vec::new()))
+                Some(Ok(DiskDone::Done))
             }
             (
                 DiskOperation::Read {
@@ -146,7 +153,8 @@ impl World {
                 if fails {
                     return error(libc::EIO);
                 }
-                Some(Ok(disk.read(*segment, *offset as usize, *len)))
+                let bytes = disk.read(*segment, *offset as usize, *len);
+                Some(Ok(DiskDone::Read(Bytes::from(bytes))))
             }
             (DiskOperation::Sync { .. }, Stage::Submitted) => {
                 unreachable!("a sync begins when it is submitted")
@@ -164,11 +172,13 @@ impl World {
                         DiskOperation::Write {
                             segment,
                             offset,
-                            bytes,
+                            mut block,
                             ..
                         },
                         Stage::Submitted,
                     ) => {
+                        block.seal();
+                        let bytes: Vec<u8> = block.parts().flatten().copied().collect();
                         shard
                             .disk
                             .write_in_part(segment, offset as usize, &bytes, random);

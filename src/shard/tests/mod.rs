@@ -7,10 +7,11 @@ mod waiting;
 use std::collections::BTreeMap;
 use std::io;
 
+use bytes::Bytes;
 use corduroy_proto_wire::{Body, Condition, Delete, Put, Request, Response, Status, Ttl};
 
 use super::{Origin, Replies, Shard, ShardCommand, ShardConfig, ShardReply, SyncMode, Target};
-use crate::ports::{ConnectionId, DiskOperation, DiskTicket};
+use crate::ports::{ConnectionId, DiskDone, DiskOperation, DiskTicket};
 use crate::storage::format::LogTag;
 use crate::storage::recovery::{Identity, SegmentFile};
 use crate::types::{KeyspaceId, MonoNanos, Now, SegmentId, ShardId, WallMillis};
@@ -60,6 +61,11 @@ impl Replies for Inbox {
         );
     }
 
+    fn reply_large(&mut self, origin: Origin, response: &Response<'_>, value: Bytes) {
+        assert_eq!(response.body, Body::Value(&value));
+        self.reply(origin, response);
+    }
+
     fn internal(&mut self, _origin: Origin, reply: ShardReply) {
         self.internal.push(reply);
     }
@@ -86,6 +92,7 @@ fn config() -> ShardConfig {
         log_tag: LogTag(0x1234_5678),
         sync: SyncMode::Always,
         value_len_max: 100_000,
+        large_len: 5_000,
         memory_bytes: 64 << 20,
         segment_len: 1 << 20,
         hash_secret: [3; 16],
@@ -243,26 +250,32 @@ impl World {
                 let mut file = vec![0; len as usize];
                 file[..header.len()].copy_from_slice(&header);
                 self.files.insert(segment, file);
-                Vec::new()
+                DiskDone::Done
             }
             DiskOperation::Write {
                 segment,
                 offset,
-                bytes,
+                mut block,
                 ..
             } => {
+                block.seal();
                 let file = self.files.get_mut(&segment).expect("a prepared segment");
-                file[offset as usize..offset as usize + bytes.len()].copy_from_slice(&bytes);
-                Vec::new()
+                let mut at = offset as usize;
+                for part in block.parts() {
+                    file[at..at + part.len()].copy_from_slice(part);
+                    at += part.len();
+                }
+                DiskDone::Written(block)
             }
-            DiskOperation::Sync { .. } => Vec::new(),
+            DiskOperation::Sync { .. } => DiskDone::Done,
             DiskOperation::Read {
                 segment,
                 offset,
                 len,
             } => {
                 let file = &self.files[&segment];
-                file[offset as usize..(offset as usize + len).min(file.len())].to_vec()
+                let end = (offset as usize + len).min(file.len());
+                DiskDone::Read(Bytes::copy_from_slice(&file[offset as usize..end]))
             }
         };
         self.shard

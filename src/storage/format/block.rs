@@ -115,16 +115,37 @@ impl BlockHeader {
             self.block_len() as usize,
             "the header says how long the block is"
         );
-        assert!(self.position >= base, "a block lies in its segment");
         let (header, payload) = block.split_first_chunk_mut().expect("a block has a header");
         debug_assert!(
             is_zero(&payload[self.payload_len as usize..]),
             "padding is zeros"
         );
-        self.payload_crc = payload_crc(payload, self.position);
-        self.zero_sectors = zero_sectors(payload, self.position.0 - base.0);
+        self.complete(std::iter::once(&*payload), base);
         self.encode(header);
         self
+    }
+
+    /// Fills in what depends on the payload, which comes in parts, padding included.
+    ///
+    /// # Panics
+    /// As [`BlockHeader::seal`].
+    pub fn complete<'a>(&mut self, payload: impl Iterator<Item = &'a [u8]>, base: Position) {
+        assert!(self.position >= base, "a block lies in its segment");
+        let mut hasher = Hasher::new_with_initial(position_seed(self.position));
+        let mut sectors = ZeroSectors::new(self.position.0 - base.0);
+        let mut len = BLOCK_HEADER_LEN as u64;
+        for part in payload {
+            hasher.update(part);
+            sectors.update(part);
+            len += part.len() as u64;
+        }
+        assert_eq!(
+            len,
+            self.block_len(),
+            "the header says how long the block is"
+        );
+        self.payload_crc = hasher.finalize();
+        self.zero_sectors = sectors.finish();
     }
 
     /// Writes the header, its checksum included.
@@ -214,13 +235,52 @@ pub fn payload_crc(payload: &[u8], position: Position) -> u32 {
 /// which sectors are aligned.
 #[must_use]
 pub fn zero_sectors(payload: &[u8], offset: u64) -> u32 {
-    let first_sector_end = (offset + 1).next_multiple_of(SECTOR_LEN as u64);
-    let in_first_sector = (first_sector_end - offset) as usize - BLOCK_HEADER_LEN;
-    let others = payload.get(in_first_sector..).unwrap_or_default();
-    others
-        .chunks(SECTOR_LEN)
-        .filter(|sector| is_zero(sector))
-        .count() as u32
+    let mut sectors = ZeroSectors::new(offset);
+    sectors.update(payload);
+    sectors.finish()
+}
+
+/// Counts the sectors of [`zero_sectors`] in a payload that comes in parts.
+struct ZeroSectors {
+    /// Where the next byte lies, from the segment's base.
+    at: u64,
+    /// Where the sector that holds the header ends.
+    counted_from: u64,
+    /// Everything so far of the sector that `at` lies in is zero.
+    is_zero: bool,
+    count: u32,
+}
+
+impl ZeroSectors {
+    /// Of the block that begins at `offset`.
+    fn new(offset: u64) -> ZeroSectors {
+        ZeroSectors {
+            at: offset + BLOCK_HEADER_LEN as u64,
+            counted_from: (offset + 1).next_multiple_of(SECTOR_LEN as u64),
+            is_zero: true,
+            count: 0,
+        }
+    }
+
+    fn update(&mut self, mut payload: &[u8]) {
+        while !payload.is_empty() {
+            let sector_end = (self.at + 1).next_multiple_of(SECTOR_LEN as u64);
+            let taken = payload.len().min((sector_end - self.at) as usize);
+            let (part, rest) = payload.split_at(taken);
+            payload = rest;
+            self.is_zero = self.is_zero && is_zero(part);
+            self.at += taken as u64;
+            if self.at == sector_end {
+                self.count += u32::from(self.is_zero && self.at > self.counted_from);
+                self.is_zero = true;
+            }
+        }
+    }
+
+    fn finish(self) -> u32 {
+        let begun = !self.at.is_multiple_of(SECTOR_LEN as u64) && self.at > self.counted_from;
+        self.count + u32::from(begun && self.is_zero)
+    }
 }
 
 /// Why 64 bytes are not a block's header.

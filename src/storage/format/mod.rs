@@ -38,7 +38,8 @@ pub use block::{
 };
 pub use entry::{ENTRY_HEADER_LEN, Entries, Entry, EntryError, EntryHeader, EntryKind};
 pub use record::{
-    RECORD_ALIGN, RECORD_LEN_MIN, Record, RecordAt, RecordError, RecordKind, Records, record_len,
+    RECORD_ALIGN, RECORD_LEN_MIN, Record, RecordAt, RecordCheck, RecordError, RecordKind, Records,
+    record_len,
 };
 pub use segment::{
     FORMAT_VERSION, LogTag, SEGMENT_HEADER_LEN, SegmentError, SegmentHeader, SegmentState,

@@ -83,15 +83,20 @@ pub const fn record_len(key_len: usize, value_len: usize, has_expiry: bool) -> u
     (fixed + key_len + value_len).next_multiple_of(RECORD_ALIGN)
 }
 
-impl<'a> Record<'a> {
-    /// Reads a record at the start of `bytes`, which may be longer than it. Structure and bounds only: for
-    /// bytes that we wrote ourselves or that a block's checksum has covered.
-    ///
-    /// # Errors
-    /// [`RecordError`], never [`RecordError::Checksum`]. [`RecordError::Truncated`] says how many bytes would do, so a
-    /// reader who guessed too short a length can fetch again.
+/// The part of a record that says how long the rest is.
+struct Head {
+    kind: RecordKind,
+    has_expiry: bool,
+    key_len: usize,
+    value_len: usize,
+    version: Version,
+    timestamp: WallMillis,
+    expiry: Option<WallMillis>,
+}
+
+impl Head {
     #[inline]
-    pub fn parse(bytes: &'a [u8]) -> Result<Record<'a>, RecordError> {
+    fn parse(bytes: &[u8]) -> Result<Head, RecordError> {
         let Some(fixed) = bytes.first_chunk::<RECORD_LEN_MIN>() else {
             return Err(RecordError::Truncated {
                 needed: RECORD_LEN_MIN,
@@ -127,30 +132,87 @@ impl<'a> Record<'a> {
                 has_expiry,
             });
         }
-        let needed = record_len(key_len, value_len, has_expiry);
+        let expiry = match (has_expiry, bytes.get(EXPIRY..EXPIRY + EXPIRY_LEN)) {
+            (false, _) => None,
+            (true, Some(_)) => Some(WallMillis(u64_at(bytes, EXPIRY))),
+            (true, None) => {
+                return Err(RecordError::Truncated {
+                    needed: record_len(key_len, value_len, true),
+                    available: bytes.len(),
+                });
+            }
+        };
+        Ok(Head {
+            kind,
+            has_expiry,
+            key_len,
+            value_len,
+            version: Version(u64_at(fixed, VERSION)),
+            timestamp: WallMillis(u64_at(fixed, TIMESTAMP)),
+            expiry,
+        })
+    }
+
+    fn key_at(&self) -> usize {
+        RECORD_LEN_MIN + if self.has_expiry { EXPIRY_LEN } else { 0 }
+    }
+
+    fn value_at(&self) -> usize {
+        self.key_at() + self.key_len
+    }
+
+    fn encoded_len(&self) -> usize {
+        record_len(self.key_len, self.value_len, self.has_expiry)
+    }
+
+    #[inline]
+    fn record<'a>(&self, bytes: &'a [u8], value: &'a [u8]) -> Record<'a> {
+        let key_at = self.key_at();
+        Record {
+            kind: self.kind,
+            key: &bytes[key_at..key_at + self.key_len],
+            value,
+            version: self.version,
+            timestamp: self.timestamp,
+            expiry: self.expiry,
+        }
+    }
+}
+
+impl<'a> Record<'a> {
+    /// Reads a record at the start of `bytes`, which may be longer than it. Structure and bounds only: for
+    /// bytes that we wrote ourselves or that a block's checksum has covered.
+    ///
+    /// # Errors
+    /// [`RecordError`], never [`RecordError::Checksum`]. [`RecordError::Truncated`] says how many bytes would do, so a
+    /// reader who guessed too short a length can fetch again.
+    #[inline]
+    pub fn parse(bytes: &'a [u8]) -> Result<Record<'a>, RecordError> {
+        let head = Head::parse(bytes)?;
+        let needed = head.encoded_len();
         if bytes.len() < needed {
             return Err(RecordError::Truncated {
                 needed,
                 available: bytes.len(),
             });
         }
-        let (expiry, body) = if has_expiry {
-            (
-                Some(WallMillis(u64_at(bytes, EXPIRY))),
-                &bytes[EXPIRY + EXPIRY_LEN..],
-            )
-        } else {
-            (None, &bytes[RECORD_LEN_MIN..])
-        };
-        let (key, rest) = body.split_at(key_len);
-        Ok(Record {
-            kind,
-            key,
-            value: &rest[..value_len],
-            version: Version(u64_at(fixed, VERSION)),
-            timestamp: WallMillis(u64_at(fixed, TIMESTAMP)),
-            expiry,
-        })
+        let value_at = head.value_at();
+        Ok(head.record(bytes, &bytes[value_at..value_at + head.value_len]))
+    }
+
+    /// Reads a record whose value is kept apart from the rest of it, both written by ourselves: `bytes` hold what comes before the value.
+    ///
+    /// # Errors
+    /// As [`Record::parse`], and if the value has not the length that the record says.
+    pub fn parse_apart(bytes: &'a [u8], value: &'a [u8]) -> Result<Record<'a>, RecordError> {
+        let head = Head::parse(bytes)?;
+        if bytes.len() < head.value_at() || value.len() != head.value_len {
+            return Err(RecordError::Truncated {
+                needed: head.encoded_len(),
+                available: bytes.len() + value.len(),
+            });
+        }
+        Ok(head.record(bytes, value))
     }
 
     /// Reads a record that was fetched alone from disk: structure, bounds, checksum, and that it belongs to
@@ -159,17 +221,10 @@ impl<'a> Record<'a> {
     /// # Errors
     /// [`RecordError`]: nothing of the bytes can be used.
     pub fn check(bytes: &'a [u8], position: Position) -> Result<Record<'a>, RecordError> {
-        let record = Record::parse(bytes)?;
-        let stored = u32_at(bytes, CRC);
-        let computed = record_crc(&bytes[..record.encoded_len()], position);
-        if stored != computed {
-            return Err(RecordError::Checksum {
-                position,
-                stored,
-                computed,
-            });
-        }
-        Ok(record)
+        let mut check = RecordCheck::begin(bytes, position)?;
+        check.advance(bytes, usize::MAX);
+        check.finish()?;
+        Record::parse(bytes)
     }
 
     /// Closes the checksum of one encoded record (exactly its bytes, padding included), once its place is known.
@@ -180,11 +235,33 @@ impl<'a> Record<'a> {
         put(bytes, CRC, crc.to_le_bytes());
     }
 
+    /// As [`Record::seal`], of a record whose value is kept apart: `head` is what comes before the value, `padding` what comes after it.
+    pub fn seal_apart(head: &mut [u8], value: &[u8], padding: &[u8], position: Position) {
+        debug_assert!(Record::parse_apart(head, value).is_ok());
+        let mut hasher = Hasher::new_with_initial(position_seed(position));
+        for part in [&head[KIND..], value, padding] {
+            hasher.update(part);
+        }
+        put(head, CRC, hasher.finalize().to_le_bytes());
+    }
+
     /// Appends the record with its checksum still open: see [`Record::seal`].
     ///
     /// # Panics
     /// If key or value break the limits or the kind's shape: whoever accepted them should have refused.
     pub fn encode(&self, out: &mut Vec<u8>) {
+        let end = out.len() + self.encoded_len();
+        out.reserve(self.encoded_len());
+        self.encode_head(out);
+        out.extend_from_slice(self.value);
+        out.resize(end, 0);
+    }
+
+    /// Appends what comes before the value, the checksum still open.
+    ///
+    /// # Panics
+    /// As [`Record::encode`].
+    pub fn encode_head(&self, out: &mut Vec<u8>) {
         let has_expiry = self.expiry.is_some();
         match self.kind {
             RecordKind::Set => assert!(
@@ -203,7 +280,6 @@ impl<'a> Record<'a> {
                 "a clear has neither key nor value"
             ),
         }
-        let end = out.len() + self.encoded_len();
         let mut fixed = [0; RECORD_LEN_MIN];
         fixed[KIND] = self.kind as u8;
         fixed[FLAGS] = if has_expiry { FLAG_EXPIRY } else { 0 };
@@ -215,14 +291,18 @@ impl<'a> Record<'a> {
         );
         put(&mut fixed, VERSION, self.version.0.to_le_bytes());
         put(&mut fixed, TIMESTAMP, self.timestamp.0.to_le_bytes());
-        out.reserve(self.encoded_len());
         out.extend_from_slice(&fixed);
         if let Some(expiry) = self.expiry {
             out.extend_from_slice(&expiry.0.to_le_bytes());
         }
         out.extend_from_slice(self.key);
-        out.extend_from_slice(self.value);
-        out.resize(end, 0);
+    }
+
+    /// Bytes between the value and the record's end.
+    #[must_use]
+    pub fn padding_len(&self) -> usize {
+        let fixed = RECORD_LEN_MIN + if self.expiry.is_some() { EXPIRY_LEN } else { 0 };
+        self.encoded_len() - fixed - self.key.len() - self.value.len()
     }
 
     /// Length in the log, padding included, in bytes.
@@ -230,6 +310,65 @@ impl<'a> Record<'a> {
     #[inline]
     pub fn encoded_len(&self) -> usize {
         record_len(self.key.len(), self.value.len(), self.expiry.is_some())
+    }
+}
+
+/// [`Record::check`] in slices, for records so long that their checksum takes its time.
+#[derive(Clone, Debug)]
+pub struct RecordCheck {
+    position: Position,
+    /// The record's length, padding included.
+    len: usize,
+    /// How far it is checked.
+    at: usize,
+    hasher: Hasher,
+    stored: u32,
+}
+
+impl RecordCheck {
+    /// Looks at structure and bounds of the record that `bytes` begin with.
+    ///
+    /// # Errors
+    /// As [`Record::check`].
+    pub fn begin(bytes: &[u8], position: Position) -> Result<RecordCheck, RecordError> {
+        let record = Record::parse(bytes)?;
+        Ok(RecordCheck {
+            position,
+            len: record.encoded_len(),
+            at: KIND,
+            hasher: Hasher::new_with_initial(position_seed(position)),
+            stored: u32_at(bytes, CRC),
+        })
+    }
+
+    /// Goes on over at most `len` bytes of the same record.
+    pub fn advance(&mut self, bytes: &[u8], len: usize) {
+        let end = self.len.min(self.at.saturating_add(len));
+        self.hasher.update(&bytes[self.at..end]);
+        self.at = end;
+    }
+
+    /// Whether all of the record was gone over.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.at == self.len
+    }
+
+    /// The record's length, if its checksum is right.
+    ///
+    /// # Errors
+    /// [`RecordError::Checksum`].
+    pub fn finish(self) -> Result<usize, RecordError> {
+        assert!(self.is_done(), "a check ends at the record's end");
+        let computed = self.hasher.finalize();
+        if computed == self.stored {
+            return Ok(self.len);
+        }
+        Err(RecordError::Checksum {
+            position: self.position,
+            stored: self.stored,
+            computed,
+        })
     }
 }
 

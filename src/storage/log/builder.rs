@@ -6,8 +6,13 @@
 //!
 //! The families of calls, in order: [`BlockBuilder::begin_entry`], [`BlockBuilder::push`] for each record of it (which
 //! answers the record's position, now final), `begin_entry` for the next, and [`BlockBuilder::finish`] once. A record's
-//! checksum depends on its position, so records are sealed here and nowhere earlier.
+//! checksum depends on its position, so records are sealed here and nowhere earlier. A record with a large value
+//! ([`BlockBuilder::push_large`]) leaves a hole in the memory: its value stays where it is, and it and the block are sealed by whoever writes the
+//! block (see `outgoing`).
 
+use bytes::Bytes;
+
+use super::outgoing::LargeValue;
 use crate::limits::BLOCK_ALIGN;
 use crate::storage::format::{
     BLOCK_HEADER_LEN, BlockHeader, BlockKind, ENTRY_HEADER_LEN, EntryHeader, EntryKind, LogTag,
@@ -40,6 +45,19 @@ pub struct BlockBuilder<'a> {
     used: usize,
     entries: u32,
     entry: Option<OpenEntry>,
+    large: Vec<LargeValue>,
+    /// Bytes of `used` that are large values.
+    large_bytes: usize,
+}
+
+/// What [`BlockBuilder::finish`] made.
+#[derive(Debug)]
+pub struct FinishedBlock {
+    /// Bytes of the block, large values and padding included.
+    pub(super) len: usize,
+    pub(super) large: Vec<LargeValue>,
+    /// Given if the block is not sealed yet, which is so if it holds large values.
+    pub(super) header: Option<BlockHeader>,
 }
 
 #[derive(Debug)]
@@ -69,6 +87,8 @@ impl<'a> BlockBuilder<'a> {
             used: BLOCK_HEADER_LEN,
             entries: 0,
             entry: None,
+            large: Vec::new(),
+            large_bytes: 0,
         }
     }
 
@@ -109,8 +129,31 @@ impl<'a> BlockBuilder<'a> {
         position
     }
 
-    /// Completes the block and answers its length in bytes, padding included.
-    pub fn finish(mut self, stamp: BlockStamp) -> usize {
+    /// Adds a record whose value is kept apart to the open entry and answers its position in the log. `head` is what comes before the
+    /// value, `padding_len` how many zeros follow it.
+    pub fn push_large(&mut self, head: &[u8], value: &Bytes, padding_len: usize) -> Position {
+        let entry = self.entry.as_mut().expect("a record belongs to an entry");
+        let position = Position(self.start.0 + self.used as u64);
+        let record_at = self.used - self.large_bytes;
+        self.large.push(LargeValue {
+            record_at,
+            value_at: record_at + head.len(),
+            padding_len,
+            position,
+            value: value.clone(),
+        });
+        self.memory[self.used..self.used + head.len()].copy_from_slice(head);
+        let end = self.used + head.len() + value.len() + padding_len;
+        self.memory[end - padding_len..end].fill(0);
+        entry.header.records += 1;
+        entry.header.len += (end - self.used) as u32;
+        self.used = end;
+        self.large_bytes += value.len();
+        position
+    }
+
+    /// Completes the block, and seals it if it holds no large values.
+    pub fn finish(mut self, stamp: BlockStamp) -> FinishedBlock {
         self.end_entry();
         let len = self.used.next_multiple_of(BLOCK_ALIGN);
         self.memory[self.used..len].fill(0);
@@ -126,8 +169,17 @@ impl<'a> BlockBuilder<'a> {
             payload_crc: 0,
             zero_sectors: 0,
         };
-        header.seal(&mut self.memory[..len], self.base);
-        len
+        let header = if self.large.is_empty() {
+            header.seal(&mut self.memory[..len], self.base);
+            None
+        } else {
+            Some(header)
+        };
+        FinishedBlock {
+            len,
+            large: self.large,
+            header,
+        }
     }
 
     fn end_entry(&mut self) {

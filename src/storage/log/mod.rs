@@ -12,17 +12,23 @@
 //! fit (needs a segment that [`Log::prepared`] announced), [`Log::append`].
 
 mod builder;
+mod large;
 mod memory;
+mod outgoing;
 
 use std::collections::VecDeque;
 use std::io;
 
-pub use builder::{BlockBuilder, BlockStamp};
+use bytes::Bytes;
+
+pub use builder::{BlockBuilder, BlockStamp, FinishedBlock};
 pub use memory::SegmentMemory;
+pub use outgoing::OutgoingBlock;
 
 use crate::limits::SECTOR_LEN;
+use crate::storage::buffer::LargeBuffer;
 use crate::storage::format::{
-    BLOCK_HEADER_LEN, LogTag, SEGMENT_HEADER_LEN, SegmentHeader, SegmentState,
+    BLOCK_HEADER_LEN, LogTag, Record, SEGMENT_HEADER_LEN, SegmentHeader, SegmentState,
 };
 use crate::storage::recovery::{Identity, RecoveredSegment};
 use crate::types::{Position, SegmentId, WallMillis};
@@ -46,7 +52,7 @@ pub struct WritePlan {
     /// Bytes from the start of its file.
     pub offset: u64,
     /// What to write there.
-    pub bytes: Vec<u8>,
+    pub block: OutgoingBlock,
     /// The log's end once this is written.
     pub end: Position,
 }
@@ -73,6 +79,9 @@ struct Segment {
     /// The file's whole length.
     file_len: u64,
     memory: Option<SegmentMemory>,
+    /// Values that are kept apart, by their records' positions, ascending; where they would be in `memory` is a hole. Empty if the segment
+    /// is not in memory.
+    large: Vec<(Position, Bytes)>,
 }
 
 impl Segment {
@@ -151,6 +160,7 @@ impl Log {
                 end: found.end,
                 file_len: found.len,
                 memory: None,
+                large: Vec::new(),
             });
         }
         log.tail_start = log.end();
@@ -161,11 +171,12 @@ impl Log {
     }
 
     /// Takes the bytes of the newest segment that is not in memory into the tail. Called after recovery from the newest
-    /// segment backwards, as far as the budget goes; the active segment must be among them.
+    /// segment backwards, as far as the budget goes; the active segment must be among them. Values longer than `large_len` bytes are kept
+    /// apart.
     ///
     /// # Errors
     /// When the kernel refuses the memory.
-    pub fn load(&mut self, id: SegmentId, content: &[u8]) -> io::Result<()> {
+    pub fn load(&mut self, id: SegmentId, content: &[u8], large_len: usize) -> io::Result<()> {
         let segment = self
             .segments
             .iter_mut()
@@ -179,7 +190,20 @@ impl Log {
             "all of the segment's content is loaded"
         );
         let mut memory = SegmentMemory::new(segment.capacity() as usize)?;
-        memory.range_mut(0..content.len()).copy_from_slice(content);
+        let mut copied = 0;
+        for (position, value) in large::values_of(content, segment.base, large_len) {
+            let value_at = value.start;
+            memory
+                .range_mut(copied..value_at)
+                .copy_from_slice(&content[copied..value_at]);
+            let mut buffer = LargeBuffer::new(value.len())?;
+            buffer.extend(&content[value.clone()]);
+            segment.large.push((position, buffer.freeze()));
+            copied = value.end;
+        }
+        memory
+            .range_mut(copied..content.len())
+            .copy_from_slice(&content[copied..]);
         self.tail_start = segment.base;
         self.tail_first -= 1;
         self.tail_bytes += memory.capacity() as u64;
@@ -254,16 +278,18 @@ impl Log {
             end: base,
             file_len,
             memory: Some(memory),
+            large: Vec::new(),
         });
         Ok(())
     }
 
-    /// Appends one block: `build` fills it in place. The block must fit.
-    pub fn append<R>(
+    /// Appends one block: `build` fills it in place. The block must fit. `spare` is a block that was written, for its memory.
+    pub fn append(
         &mut self,
         len: usize,
-        build: impl FnOnce(BlockBuilder<'_>, u64) -> (usize, R),
-    ) -> (WritePlan, R) {
+        spare: OutgoingBlock,
+        build: impl FnOnce(BlockBuilder<'_>, u64) -> FinishedBlock,
+    ) -> WritePlan {
         assert!(self.fits_as_last(len), "a block is appended where it fits");
         let sequence = self.sequence_next;
         self.sequence_next += 1;
@@ -278,25 +304,57 @@ impl Log {
         let start = active.end;
         let at = (start.0 - active.base.0) as usize;
         let block = BlockBuilder::new(memory.range_mut(at..at + len), start, active.base, self.tag);
-        let (written, result) = build(block, sequence);
-        assert_eq!(written, len, "a block is as long as it was said to be");
+        let finished = build(block, sequence);
+        assert_eq!(finished.len, len, "a block is as long as it was said to be");
         active.end = Position(start.0 + len as u64);
-        let mut bytes = self.header_due.take().unwrap_or_default();
-        let offset = if bytes.is_empty() {
+        let kept = finished
+            .large
+            .iter()
+            .map(|large| (large.position, large.value.clone()));
+        active.large.extend(kept);
+        let segment_header = self.header_due.take().unwrap_or_default();
+        let offset = if segment_header.is_empty() {
             SEGMENT_HEADER_LEN as u64 + at as u64
         } else {
             0
         };
-        bytes.extend_from_slice(memory.from(at, at + len));
-        (
-            WritePlan {
-                segment: active.id,
-                offset,
-                bytes,
-                end: active.end,
-            },
-            result,
-        )
+        let parts = between(&finished, memory.from(at, at + len));
+        let mut outgoing = spare.emptied();
+        outgoing.fill(
+            &segment_header,
+            parts.into_iter(),
+            finished.large,
+            finished.header,
+            active.base,
+        );
+        WritePlan {
+            segment: active.id,
+            offset,
+            block: outgoing,
+            end: active.end,
+        }
+    }
+
+    /// The newest block, which ends at `end`, is written: takes over the checksums that were open when it was appended.
+    pub fn written(&mut self, end: Position, block: &OutgoingBlock) {
+        if !block.has_large_values() {
+            return;
+        }
+        let active = self
+            .segments
+            .back_mut()
+            .expect("a block that was written has a segment");
+        assert_eq!(active.end, end, "one block is written at a time");
+        let memory = active
+            .memory
+            .as_mut()
+            .expect("the active segment is in memory");
+        let start = (end.0 - active.base.0) as usize - block.block_len();
+        for (at, part) in block.small_parts() {
+            memory
+                .range_mut(start + at..start + at + part.len())
+                .copy_from_slice(part);
+        }
     }
 
     /// Drops the oldest segments from memory until the tail holds at most `budget` bytes. The active segment always stays,
@@ -318,6 +376,7 @@ impl Log {
                 .memory
                 .take()
                 .expect("the segment was found by its memory");
+            self.segments[oldest].large = Vec::new();
             self.tail_bytes -= memory.capacity() as u64;
             self.tail_start = self.segments[oldest + 1].base;
             self.tail_first = oldest + 1;
@@ -343,10 +402,33 @@ impl Log {
         self.live_bytes -= bytes;
     }
 
-    /// The bytes at a position up to the end of its segment's content, or `None` if they are not in memory.
+    /// The record at a position and, if its value is kept apart, the handle on that; `None` if it is not in memory.
     #[must_use]
     #[inline]
-    pub fn bytes_at(&self, position: Position) -> Option<&[u8]> {
+    pub fn record_at(&self, position: Position) -> Option<(Record<'_>, Option<&Bytes>)> {
+        let (segment, bytes) = self.bytes_at(position)?;
+        let large = match segment.large.binary_search_by_key(&position, |(at, _)| *at) {
+            Ok(found) => Some(&segment.large[found].1),
+            Err(_) => None,
+        };
+        let record = match large {
+            None => Record::parse(bytes),
+            Some(value) => Record::parse_apart(bytes, value),
+        };
+        let record = record.expect("what this process wrote or checked into memory parses");
+        Some((record, large))
+    }
+
+    /// The address of a position, to be prefetched, if it is in memory.
+    #[must_use]
+    #[inline]
+    pub fn address_of(&self, position: Position) -> Option<*const u8> {
+        Some(self.bytes_at(position)?.1.as_ptr())
+    }
+
+    /// The segment of a position, and its bytes from there to the end of its content, if they are in memory.
+    #[inline]
+    fn bytes_at(&self, position: Position) -> Option<(&Segment, &[u8])> {
         if position < self.tail_start {
             return None;
         }
@@ -354,7 +436,7 @@ impl Log {
         let memory = segment.memory.as_ref()?;
         let start = (position.0 - segment.base.0) as usize;
         let end = (segment.end.0 - segment.base.0) as usize;
-        (start < end).then(|| memory.from(start, end))
+        (start < end).then(|| (segment, memory.from(start, end)))
     }
 
     /// Where on disk a position is, or `None` if no segment holds it.
@@ -455,4 +537,18 @@ impl Log {
         bytes[..SECTOR_LEN].copy_from_slice(&header.encode());
         bytes
     }
+}
+
+/// The parts of a finished block between its large values, out of the memory that it was built in.
+fn between<'a>(block: &FinishedBlock, memory: &'a [u8]) -> Vec<&'a [u8]> {
+    let mut parts = Vec::with_capacity(block.large.len() + 1);
+    let (mut at, mut values) = (0, 0);
+    for large in &block.large {
+        let value_at = large.value_at + values;
+        parts.push(&memory[at..value_at]);
+        at = value_at + large.value.len();
+        values += large.value.len();
+    }
+    parts.push(&memory[at..]);
+    parts
 }
