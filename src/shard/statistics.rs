@@ -76,7 +76,7 @@ pub(super) struct Statistics {
     pub(super) block_bytes: u64,
     pub(super) prepare_failures: u64,
     pub(super) last_prepare_error: Option<String>,
-    turns: u64,
+    turn_us: Histogram<u64>,
 }
 
 impl Statistics {
@@ -96,7 +96,8 @@ impl Statistics {
             block_bytes: 0,
             prepare_failures: 0,
             last_prepare_error: None,
-            turns: 0,
+            turn_us: Histogram::new_with_max(LATENCY_US_MAX, 2)
+                .expect("the bounds are constants that fit"),
         }
     }
 
@@ -122,7 +123,6 @@ impl Statistics {
 
     /// The turn that began `nanos` ago ends: so long did its immediate answers take at most.
     pub(super) fn turn_ended(&mut self, nanos: u64) {
-        self.turns += 1;
         for kind in &mut self.kinds {
             if kind.this_turn > 0 {
                 kind.requests += kind.this_turn;
@@ -132,6 +132,21 @@ impl Statistics {
             }
         }
     }
+}
+
+/// How long turns held the core up, in microseconds: nothing else runs on it meanwhile.
+#[derive(Clone, Debug, Serialize)]
+pub struct TurnStatus {
+    /// Turns since the start.
+    pub turns: u64,
+    /// Percentiles and the largest.
+    pub us_p50: u64,
+    /// See above.
+    pub us_p99: u64,
+    /// See above.
+    pub us_p999: u64,
+    /// See above.
+    pub us_max: u64,
 }
 
 /// Latency of one kind of request, from its arrival to its answer, in microseconds.
@@ -209,6 +224,8 @@ pub struct ShardStatus {
     pub queue_staged: usize,
     /// Requests that wait for a cold record.
     pub queue_waiting: usize,
+    /// How long turns took.
+    pub turns: TurnStatus,
     /// Requests by kind.
     pub requests: Vec<KindStatus>,
 }
@@ -252,10 +269,30 @@ impl Shard {
             queue_in_flight: self.pipeline.replies_in_flight(),
             queue_staged: self.batch.replies.len(),
             queue_waiting: self.waiting.requests(),
+            turns: self.turn_status(),
             requests: Kind::ALL
                 .iter()
                 .map(|&kind| self.kind_status(kind))
                 .collect(),
+        }
+    }
+
+    /// A turn held the core up for so long.
+    #[inline]
+    pub fn turn_took(&mut self, nanos: u64) {
+        self.statistics
+            .turn_us
+            .saturating_record((nanos / 1000).max(1));
+    }
+
+    fn turn_status(&self) -> TurnStatus {
+        let turn_us = &self.statistics.turn_us;
+        TurnStatus {
+            turns: turn_us.len(),
+            us_p50: turn_us.value_at_quantile(0.5),
+            us_p99: turn_us.value_at_quantile(0.99),
+            us_p999: turn_us.value_at_quantile(0.999),
+            us_max: turn_us.max(),
         }
     }
 

@@ -317,6 +317,9 @@ impl<P: Clock + Disk + Net + Mesh<MeshBatch>> Driver<P> {
         }
         self.flush_outputs(now.mono);
         self.flush_links();
+        let ended = self.ports.now();
+        self.shard
+            .turn_took(ended.mono.0.saturating_sub(began.mono.0));
         self.turn = None;
         let housekeeping = (!self.hub.connections.is_empty()).then_some(self.housekeeping_at);
         let can_go_on = !self.hub.dirty.is_empty()

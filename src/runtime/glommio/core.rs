@@ -5,7 +5,7 @@
 //! | task | waits for | calls |
 //! |---|---|---|
 //! | reader | bytes on, or room in, any connection (`readiness`) | `received`, `writable`, `closed` |
-//! | one a disk operation | its completion | `disk_completed` |
+//! | one a cold read | its completion | `disk_completed` |
 //! | one a peer | a batch on the mesh | `mesh_received` |
 //! | arrivals | a connection from the acceptor or another shard | `opened` |
 //! | turn | something that any of the others delivered | `end_turn` |
@@ -27,6 +27,7 @@ use glommio::timer::Timer;
 use super::connection::{self, Arrival, Received, Socket};
 use super::files::Files;
 use super::mesh::MeshEnds;
+use super::preparer::{self, Preparer};
 use super::readiness::{self, Readiness, Ready};
 use super::state::{Order, ShardState};
 use super::turn::{Alarm, Signal, yield_once};
@@ -91,7 +92,7 @@ impl Core {
     pub(super) fn new(
         serving: Serving,
         readiness: Readiness,
-        writer: LogWriter,
+        (writer, preparer): (LogWriter, Preparer),
         completions: Receiver<Completion>,
     ) -> (Rc<Core>, Inlets) {
         let readiness = Rc::new(RefCell::new(readiness));
@@ -122,6 +123,7 @@ impl Core {
                 clock,
                 files: Rc::new(Files::new(directory)),
                 writer,
+                preparer,
                 first_segment,
                 readiness: Rc::clone(&readiness),
                 sockets: Vec::new(),
@@ -422,6 +424,7 @@ pub(super) struct GlommioPorts {
     clock: SystemClock,
     files: Rc<Files>,
     writer: LogWriter,
+    preparer: Preparer,
     readiness: Rc<RefCell<Readiness>>,
     first_segment: Option<Sender<io::Result<()>>>,
     /// By the connection's slot.
@@ -481,41 +484,37 @@ impl Clock for GlommioPorts {
 
 impl Disk for GlommioPorts {
     fn submit(&mut self, ticket: DiskTicket, operation: DiskOperation) {
-        if matches!(
-            operation,
-            DiskOperation::Write { .. } | DiskOperation::Sync { .. }
-        ) {
-            self.writer.submit(ticket, operation);
-            return;
-        }
-        let files = Rc::clone(&self.files);
-        let core = self.core();
-        let told = match operation {
-            DiskOperation::Prepare { .. } => self.first_segment.take(),
-            _ => None,
-        };
-        glommio::spawn_local(async move {
-            // A spawned task runs at once, and this is the driver's call: it must be over before its completion can come.
-            yield_once().await;
-            let outcome = files.carry_out(operation).await;
-            if let Some(told) = told {
-                let outcome = match &outcome {
-                    Ok(_) => Ok(()),
-                    Err(error) => Err(same_error(error)),
-                };
-                // Nobody listens any more if the start has failed elsewhere.
-                let _ = told.send(outcome);
+        match operation {
+            DiskOperation::Write { .. } | DiskOperation::Sync { .. } => {
+                self.writer.submit(ticket, operation);
             }
-            core.disk_completed(ticket, outcome);
-        })
-        .detach();
-    }
-}
-
-fn same_error(error: &io::Error) -> io::Error {
-    match error.raw_os_error() {
-        Some(number) => io::Error::from_raw_os_error(number),
-        None => io::Error::new(error.kind(), error.to_string()),
+            DiskOperation::Prepare {
+                segment,
+                len,
+                header,
+            } => self.preparer.submit(preparer::Order {
+                ticket,
+                segment,
+                len,
+                header,
+                told: self.first_segment.take(),
+            }),
+            DiskOperation::Read {
+                segment,
+                offset,
+                len,
+            } => {
+                let files = Rc::clone(&self.files);
+                let core = self.core();
+                glommio::spawn_local(async move {
+                    // A spawned task runs at once, and this is the driver's call: it must be over before its completion can come.
+                    yield_once().await;
+                    let outcome = files.read(segment, offset, len).await;
+                    core.disk_completed(ticket, outcome);
+                })
+                .detach();
+            }
+        }
     }
 }
 

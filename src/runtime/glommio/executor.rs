@@ -12,6 +12,7 @@ use thiserror::Error;
 
 use super::core::{Core, Serving};
 use super::files::io_error;
+use super::preparer::Preparer;
 use super::readiness::Readiness;
 use super::turn::yield_once;
 use super::watchdog::Pulse;
@@ -92,7 +93,7 @@ impl Executor {
     /// Serves a shard for as long as the process lives: only its end stops this.
     ///
     /// # Errors
-    /// When the kernel gives no thread for the shard's log.
+    /// When the kernel gives no threads for the shard's log.
     pub fn run(self, serving: Serving) -> io::Result<()> {
         let shard = serving.driver.shard;
         let pulse = Arc::clone(&serving.pulses[shard.index()]);
@@ -100,9 +101,13 @@ impl Executor {
         if let Some(waker) = self.poked_by {
             pulse.poked_by(waker);
         }
-        let (writer, completions) = LogWriter::start(shard, serving.directory.clone(), pulse)?;
+        let (done, completions) = flume::unbounded();
+        let directory = &serving.directory;
+        let writer = LogWriter::start(shard, directory.clone(), Arc::clone(&pulse), done.clone())?;
+        let preparer = Preparer::start(shard, directory.clone(), pulse, done)?;
         self.inner.run(async move {
-            let (core, inlets) = Core::new(serving, self.readiness, writer, completions);
+            let (core, inlets) =
+                Core::new(serving, self.readiness, (writer, preparer), completions);
             inlets.serve(&core);
             let reader = Rc::clone(&core);
             glommio::spawn_local(async move { reader.run_reader().await }).detach();

@@ -10,7 +10,7 @@
 //! - An executor that ends takes the process with it: no node runs on half its shards. A clean stop ends the process too, because
 //!   executors that wake each other can't be torn down one by one.
 //!
-//! `core` is the hub of it; `turn` decides when a turn ends; `connection`, `files` and `mesh` are the ports; `acceptor` and
+//! `core` is the hub of it; `turn` decides when a turn ends; `connection`, `files`, `writer`, `preparer` and `mesh` are the ports; `acceptor` and
 //! `seats` deal connections out; `segments` is for the time before the first executor runs.
 
 mod acceptor;
@@ -20,6 +20,7 @@ mod executor;
 mod files;
 mod kernel;
 mod mesh;
+mod preparer;
 mod readiness;
 mod seats;
 mod segments;

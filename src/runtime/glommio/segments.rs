@@ -152,7 +152,7 @@ impl Segments {
                     tracing::debug!(segment = %segment, "delete a segment that was never begun");
                     let path = directory.join(file_name(*segment));
                     fs::remove_file(&path).map_err(at("delete", &path))?;
-                    sync_directory(&directory)?;
+                    sync_directory(&directory).map_err(at("sync the directory", &directory))?;
                     left.retain(|id| id != segment);
                 }
             }
@@ -162,7 +162,7 @@ impl Segments {
             let file = open_to_write(&path)?;
             file.sync_all().map_err(at("sync", &path))?;
         }
-        sync_directory(&directory)
+        sync_directory(&directory).map_err(at("sync the directory", &directory))
     }
 }
 
@@ -186,10 +186,9 @@ fn zero(path: &Path, mut offset: u64, mut len: u64) -> Result<(), SegmentsError>
     file.sync_all().map_err(at("sync", path))
 }
 
-fn sync_directory(directory: &Path) -> Result<(), SegmentsError> {
-    File::open(directory)
-        .and_then(|opened| opened.sync_all())
-        .map_err(at("sync the directory", directory))
+/// Makes what was created or deleted in a directory durable.
+pub(super) fn sync_directory(directory: &Path) -> io::Result<()> {
+    File::open(directory)?.sync_all()
 }
 
 #[cfg(test)]

@@ -15,10 +15,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 
-use flume::{Receiver, Sender};
+use flume::Sender;
 
 use super::segments::file_name;
 use super::watchdog::Pulse;
+use crate::limits;
 use crate::ports::{DiskDone, DiskOperation, DiskOutcome, DiskTicket};
 use crate::types::{SegmentId, ShardId};
 
@@ -32,7 +33,7 @@ pub(super) struct LogWriter {
 }
 
 impl LogWriter {
-    /// Starts the thread of one shard. It ends with the writer.
+    /// Starts the thread of one shard. It ends with the writer. Outcomes go to `done`.
     ///
     /// # Errors
     /// When the kernel gives no thread.
@@ -40,9 +41,9 @@ impl LogWriter {
         shard: ShardId,
         directory: PathBuf,
         pulse: Arc<Pulse>,
-    ) -> io::Result<(LogWriter, Receiver<Completion>)> {
+        done: Sender<Completion>,
+    ) -> io::Result<LogWriter> {
         let (operations, submitted) = flume::unbounded::<(DiskTicket, DiskOperation)>();
-        let (done, completions) = flume::unbounded::<Completion>();
         thread::Builder::new()
             .name(format!("log-{shard}"))
             .spawn(move || {
@@ -59,7 +60,7 @@ impl LogWriter {
                     pulse.sent_to();
                 }
             })?;
-        Ok((LogWriter { operations }, completions))
+        Ok(LogWriter { operations })
     }
 
     /// Submits a write or a sync. The shard has at most one write and one sync under way, so the queue stays short.
@@ -72,7 +73,7 @@ impl LogWriter {
 
 /// Lets the thread run on any core of the process: it was made by one that is pinned, and would wait for the executor's core, which
 /// is busy just when there is much to write.
-fn roam() {
+pub(super) fn roam() {
     let process = rustix::process::getpid();
     let roams = rustix::thread::sched_getaffinity(Some(process))
         .and_then(|cores| rustix::thread::sched_setaffinity(None, &cores));
@@ -96,11 +97,17 @@ impl Open {
                 mut block,
                 sync,
             } => {
-                block.seal();
+                block.seal(thread::yield_now);
                 let file = self.file(segment)?;
                 for part in block.parts() {
-                    file.write_all_at(part, offset)?;
-                    offset += part.len() as u64;
+                    for slice in part.chunks(limits::WRITE_SLICE_BYTES) {
+                        file.write_all_at(slice, offset)?;
+                        offset += slice.len() as u64;
+                        if slice.len() == limits::WRITE_SLICE_BYTES {
+                            // An executor whose core this thread is on has waited for long enough.
+                            thread::yield_now();
+                        }
+                    }
                 }
                 if sync {
                     file.sync_data()?;

@@ -114,7 +114,7 @@ impl World {
                 },
                 _,
             ) => {
-                block.seal();
+                block.seal(|| {});
                 let bytes: Vec<u8> = block.parts().flatten().copied().collect();
                 if fails {
                     disk.write_in_part(*segment, *offset as usize, &bytes, random);
@@ -177,7 +177,7 @@ impl World {
                         },
                         Stage::Submitted,
                     ) => {
-                        block.seal();
+                        block.seal(|| {});
                         let bytes: Vec<u8> = block.parts().flatten().copied().collect();
                         shard
                             .disk

@@ -258,7 +258,7 @@ impl World {
                 mut block,
                 ..
             } => {
-                block.seal();
+                block.seal(|| {});
                 let file = self.files.get_mut(&segment).expect("a prepared segment");
                 let mut at = offset as usize;
                 for part in block.parts() {

@@ -235,13 +235,20 @@ impl<'a> Record<'a> {
         put(bytes, CRC, crc.to_le_bytes());
     }
 
-    /// As [`Record::seal`], of a record whose value is kept apart: `head` is what comes before the value, `padding` what comes after it.
-    pub fn seal_apart(head: &mut [u8], value: &[u8], padding: &[u8], position: Position) {
-        debug_assert!(Record::parse_apart(head, value).is_ok());
+    /// As [`Record::seal`], of a record whose value is kept apart and comes in slices: `head` is what comes before the value, `padding` what
+    /// comes after it.
+    pub fn seal_apart<'b>(
+        head: &mut [u8],
+        value: impl Iterator<Item = &'b [u8]>,
+        padding: &[u8],
+        position: Position,
+    ) {
         let mut hasher = Hasher::new_with_initial(position_seed(position));
-        for part in [&head[KIND..], value, padding] {
-            hasher.update(part);
+        hasher.update(&head[KIND..]);
+        for slice in value {
+            hasher.update(slice);
         }
+        hasher.update(padding);
         put(head, CRC, hasher.finalize().to_le_bytes());
     }
 

@@ -7,7 +7,7 @@
 
 use bytes::Bytes;
 
-use crate::limits::{BATCH_ARENA_KEEP, SECTOR_LEN};
+use crate::limits::{BATCH_ARENA_KEEP, SECTOR_LEN, WRITE_SLICE_BYTES};
 use crate::storage::format::{BLOCK_HEADER_LEN, BlockHeader, Record};
 use crate::types::Position;
 
@@ -80,8 +80,9 @@ impl OutgoingBlock {
         self.open = header.map(|header| Open { header, base });
     }
 
-    /// Computes the checksums that are still open. Takes time in proportion to the large values.
-    pub fn seal(&mut self) {
+    /// Computes the checksums that are still open. Takes time in proportion to the large values; `pause` is called whenever a slice of
+    /// that is done.
+    pub fn seal(&mut self, pause: fn()) {
         let Some(Open { mut header, base }) = self.open.take() else {
             return;
         };
@@ -89,11 +90,11 @@ impl OutgoingBlock {
             let (before, behind) = self.bytes.split_at_mut(self.start + large.value_at);
             let head = &mut before[self.start + large.record_at..];
             let padding = &behind[..large.padding_len];
-            Record::seal_apart(head, &large.value, padding, large.position);
+            Record::seal_apart(head, slices(&large.value, pause), padding, large.position);
         }
         let payload = self
             .parts_from(self.start + BLOCK_HEADER_LEN)
-            .filter(|part| !part.is_empty());
+            .flat_map(move |part| slices(part, pause));
         header.complete(payload, base);
         let place = &mut self.bytes[self.start..self.start + BLOCK_HEADER_LEN];
         header.encode(place.try_into().expect("the slice has the header's length"));
@@ -159,4 +160,16 @@ impl OutgoingBlock {
             [part, large.map_or(&[][..], |large| &large.value)]
         })
     }
+}
+
+/// A part in slices, with a pause between two of them.
+fn slices(part: &[u8], pause: fn()) -> impl Iterator<Item = &[u8]> {
+    part.chunks(WRITE_SLICE_BYTES)
+        .enumerate()
+        .map(move |(number, slice)| {
+            if number > 0 {
+                pause();
+            }
+            slice
+        })
 }
