@@ -39,8 +39,8 @@ pub const EXPIRY_BUCKET_LEN_MAX: usize = 256;
 pub const EXPIRY_PASS_LEN_MIN: usize = 1 << 16;
 /// How many entries of the expiry queue a shard has checked for each one that it inserts, while a pass is under way.
 pub const EXPIRY_CHECKS_PER_INSERT: usize = 4;
-/// What a segment holds beside two of the longest values, in bytes: a block takes what a batch had staged
-/// ([`BATCH_ARENA_MAX`]) and one more request of the largest frame, and it must fit into an empty segment with its headers.
+/// What a segment holds beside one of the longest values, in bytes: a block takes what a batch had staged
+/// ([`BATCH_ARENA_MAX`]) and one more request, the largest put or the largest batch, and it must fit into an empty segment with its headers.
 pub const SEGMENT_SLACK_LEN: u64 = 3 << 20;
 /// Shortest segment that a configuration may ask for, in bytes. Logs with shorter ones, from [`SEGMENT_LEN_MIN`] on, are read.
 pub const SEGMENT_LEN_ASKED_MIN: u64 = (SEGMENT_SLACK_LEN + 2).next_power_of_two();
@@ -48,8 +48,8 @@ pub const SEGMENT_LEN_ASKED_MIN: u64 = (SEGMENT_SLACK_LEN + 2).next_power_of_two
 pub const SEGMENT_LEN_AUTO_MAX: u64 = 256 << 20;
 /// A segment that is chosen takes at most this part of a shard's memory, so that the tail moves in small steps.
 pub const SEGMENTS_PER_SHARD_MEMORY: u64 = 16;
-/// Segments that a shard keeps in memory at least: the one it fills and the one before it.
-pub const TAIL_SEGMENTS_MIN: u64 = 2;
+/// Segments for which a shard has memory at least: the one it fills, as much again for large values in that, and the next one.
+pub const TAIL_SEGMENTS_MIN: u64 = 3;
 /// What a shard needs beside its tail, in bytes: executor, rings, buffers, the first pages of the index.
 pub const SHARD_MEMORY_BASE: u64 = 16 << 20;
 /// Least memory that can be asked for, in bytes.
@@ -67,8 +67,8 @@ pub const OUTPUT_BYTES_MAX: u64 = 1 << 30;
 /// Longest configuration file, in bytes.
 pub const CONFIG_FILE_LEN_MAX: u64 = 1 << 20;
 
-const _: () = assert!(SEGMENT_LEN_MAX >= 2 * VALUE_LEN_MAX as u64 + SEGMENT_SLACK_LEN);
-const _: () = assert!(SEGMENT_LEN_AUTO_MAX >= 2 * VALUE_LEN_MAX as u64 + SEGMENT_SLACK_LEN);
+const _: () = assert!(SEGMENT_LEN_MAX >= VALUE_LEN_MAX as u64 + SEGMENT_SLACK_LEN);
+const _: () = assert!(SEGMENT_LEN_AUTO_MAX >= VALUE_LEN_MAX as u64 + SEGMENT_SLACK_LEN);
 const _: () =
     assert!(SEGMENT_LEN_ASKED_MIN > SEGMENT_SLACK_LEN && SEGMENT_LEN_ASKED_MIN >= SEGMENT_LEN_MIN);
 const _: () = assert!(SEGMENT_SLACK_LEN > 2 * KEY_LEN_MAX as u64);
@@ -182,8 +182,9 @@ pub const MANIFEST_LEN_MAX: u64 = 64 << 10;
 pub const NODE_DESCRIPTORS: u64 = 32;
 /// Descriptors that a shard needs beside its connections: rings, notifier, segment files.
 pub const SHARD_DESCRIPTORS: u64 = SEGMENT_FILES_OPEN_MAX as u64 + 16;
-// A block of what was staged and one more request fits beside two of the longest values.
+// A block of what was staged and one more batch fits beside one of the longest values.
 const _: () = assert!(
     SEGMENT_SLACK_LEN
-        > BATCH_ARENA_MAX as u64 + (BATCH_LEN_MAX as u64 + BATCH_EFFECTS_MAX as u64) * 128
+        > (BATCH_ARENA_MAX + BATCH_BYTES_MAX) as u64
+            + (BATCH_LEN_MAX as u64 + BATCH_EFFECTS_MAX as u64) * 128
 );

@@ -11,7 +11,8 @@ use std::io;
 
 use bytes::Bytes;
 
-use crate::storage::log::OutgoingBlock;
+use crate::storage::buffer::LargeBuffer;
+use crate::storage::log::{OutgoingBlock, Retired, SegmentMemory};
 use crate::types::{Now, SegmentId, ShardId};
 
 /// One connection of one shard: a slot and how often the slot was used before, so that a late answer to a connection that is
@@ -29,7 +30,7 @@ pub struct ConnectionId {
 pub struct DiskTicket(pub u64);
 
 /// Something to be done with a segment file.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum DiskOperation {
     /// Makes the file, writes `header` at its start, fills it with zeros to `len` bytes, syncs file and directory.
     /// When it succeeds, all of that is durable.
@@ -40,6 +41,8 @@ pub enum DiskOperation {
         len: u64,
         /// Its first bytes.
         header: Vec<u8>,
+        /// Memory for what goes into it, if there is some to use again; else new memory is made, and populated.
+        memory: Option<SegmentMemory>,
     },
     /// Writes all of `block` at `offset`; then, if `sync`, waits for an fdatasync.
     Write {
@@ -66,13 +69,17 @@ pub enum DiskOperation {
         /// How many bytes.
         len: usize,
     },
+    /// Gives memory back to the kernel, where that holds nobody up. Nothing comes back.
+    Release(Vec<Retired>),
 }
 
 /// What a disk operation that succeeded gives back.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum DiskDone {
-    /// A segment is prepared, or synced.
-    Done,
+    /// A segment is prepared; the memory for its content.
+    Prepared(SegmentMemory),
+    /// A segment is synced.
+    Synced,
     /// The block that was written, sealed.
     Written(OutgoingBlock),
     /// What was read.
@@ -95,6 +102,15 @@ impl DiskDone {
 
 /// How a disk operation ended.
 pub type DiskOutcome = Result<DiskDone, io::Error>;
+
+/// Memory for large things.
+pub trait Memory {
+    /// A buffer for `capacity` bytes, which costs nothing to drop.
+    ///
+    /// # Errors
+    /// When the kernel refuses the memory.
+    fn large_buffer(&mut self, capacity: usize) -> io::Result<LargeBuffer>;
+}
 
 /// Time.
 pub trait Clock {

@@ -129,10 +129,15 @@ impl Pipeline {
         disk: DiskOperation,
         out: &mut Vec<(DiskTicket, DiskOperation)>,
     ) {
-        let ticket = DiskTicket(self.ticket_next);
-        self.ticket_next += 1;
+        let ticket = self.next_ticket();
         self.operations.insert(ticket, operation);
         out.push((ticket, disk));
+    }
+
+    fn next_ticket(&mut self) -> DiskTicket {
+        let ticket = DiskTicket(self.ticket_next);
+        self.ticket_next += 1;
+        ticket
     }
 }
 
@@ -167,7 +172,12 @@ impl Shard {
         }
         if std::mem::take(&mut self.pipeline.tail_check_due) {
             let budget = self.tail_budget();
-            self.log.shrink_tail(budget, self.pipeline.written);
+            let retired = self.log.shrink_tail(budget, self.pipeline.written);
+            if !retired.is_empty() {
+                // Nothing comes back, so the ticket stands for nothing.
+                let ticket = self.pipeline.next_ticket();
+                disk.push((ticket, DiskOperation::Release(retired)));
+            }
         }
         self.statistics
             .turn_ended(now.mono.0.saturating_sub(turn_began.0));
@@ -215,11 +225,15 @@ impl Shard {
                 self.pipeline.syncing = false;
                 self.fail(now, "fdatasync", &error, out);
             }
-            (Operation::Prepare { segment, len }, Ok(_)) => {
+            (Operation::Prepare { segment, len }, Ok(done)) => {
+                let DiskDone::Prepared(memory) = done else {
+                    unreachable!("preparing a segment does not end with {done:?}")
+                };
                 self.pipeline.preparing = false;
                 self.pipeline.prepare_retry_at = None;
                 self.pipeline.full = None;
-                self.log.prepared(segment, len);
+                self.log.prepared(segment, len, memory);
+                self.pipeline.tail_check_due = true;
             }
             (Operation::Prepare { segment, .. }, Err(error)) => {
                 self.pipeline.preparing = false;
@@ -266,12 +280,14 @@ impl Shard {
         pipeline.preparing = true;
         pipeline.prepare_retry_at = None;
         let header = self.log.prepared_header(segment, len, now.wall);
+        let memory = self.log.take_spare();
         pipeline.submit(
             Operation::Prepare { segment, len },
             DiskOperation::Prepare {
                 segment,
                 len,
                 header,
+                memory,
             },
             disk,
         );
@@ -335,22 +351,13 @@ impl Shard {
             self.sync_now(disk);
             return false;
         }
-        match self.log.rotate(now.wall) {
-            Ok(()) => {
-                self.pipeline.tail_check_due = true;
-                assert!(
-                    self.log.fits(len),
-                    "an empty segment holds the largest block"
-                );
-                true
-            }
-            Err(error) => {
-                let reason = format!("no memory for the log's next segment: {error}");
-                self.refuse_batch(Status::ReadOnly, &reason, out);
-                self.resume_waiting(now, out);
-                false
-            }
-        }
+        self.log.rotate(now.wall);
+        self.pipeline.tail_check_due = true;
+        assert!(
+            self.log.fits(len),
+            "an empty segment holds the largest block"
+        );
+        true
     }
 
     /// The batch's effects, those of one partition together, each partition's in the order in which they were staged.

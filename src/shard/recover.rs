@@ -96,16 +96,14 @@ pub fn recover_shard(
         tag,
         config.segment_len,
         &recovered.segments,
-        None,
         recovered.next_sequence,
     );
     shard.recovered(log, recovered.timestamp_max);
-    let mut left = shard.tail_budget();
+    let budget = shard.tail_budget();
     for (number, segment) in recovered.segments.iter().rev().enumerate() {
-        if number > 0 && segment.len > left {
+        if number > 0 && shard.log_mut().tail_bytes() + segment.len > budget {
             break;
         }
-        left = left.saturating_sub(segment.len);
         let file = earlier
             .files
             .iter()

@@ -160,6 +160,8 @@ impl Shard {
             self.answer_unchanged(now, origin, kind, &place, decision, out);
             return Ok(());
         };
+        // It may have been stored under a higher limit, and be too long for a segment now.
+        self.check_value_len(current.value.len())?;
         let value = current.value();
         let shared = current.large_value();
         let previous = facts.previous;

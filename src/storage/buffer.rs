@@ -1,20 +1,28 @@
 //! Memory for one large thing: a frame that comes in, a record that is read back.
 //!
-//! A value of megabytes must not be copied about: copying 16 MiB, or touching so much fresh memory in pages of 4 KiB, holds a core up for
-//! longer than a turn may last. So a large value stays where it was received. The buffer is an anonymous mapping of its own, advised to
-//! use huge pages (filling it and giving it back then cost a fifth), is filled a slice at a time, and becomes [`Bytes`]: the log, answers
-//! and the disk share it, and the last of them gives it back to the kernel.
+//! A value of megabytes must not be copied about: copying 16 MiB, or touching so much fresh memory, holds a core up for many milliseconds. So a
+//! large value stays where it was received. The buffer is an anonymous mapping of its own, is filled a slice at a time, and becomes
+//! [`Bytes`]: the log, answers and the disk share it. The last of them lets go of it, and because giving 16 MiB back to the kernel takes
+//! a millisecond too, a buffer may have a [`Reaper`], who does it elsewhere.
+//!
+//! It has small pages, unlike the log's memory: it is filled while a core waits, and the first touch of a huge page can take long.
 
+use std::fmt;
 use std::io;
+use std::sync::Arc;
 
 use bytes::Bytes;
-use memmap2::{Advice, MmapMut};
+use memmap2::MmapMut;
+
+/// Takes mappings to where giving them back to the kernel holds nobody up.
+pub type Reaper = Arc<dyn Fn(MmapMut) + Send + Sync>;
 
 /// A mapping that is being filled from its start.
-#[derive(Debug)]
 pub struct LargeBuffer {
-    map: MmapMut,
+    /// There until it is dropped.
+    map: Option<MmapMut>,
     len: usize,
+    reaper: Option<Reaper>,
 }
 
 impl LargeBuffer {
@@ -23,16 +31,24 @@ impl LargeBuffer {
     /// # Errors
     /// When the kernel refuses the mapping.
     pub fn new(capacity: usize) -> io::Result<LargeBuffer> {
-        let map = MmapMut::map_anon(capacity.max(1))?;
-        // Advice only: a kernel built without transparent huge pages answers with an error, and small pages serve.
-        let _ = map.advise(Advice::HugePage);
-        Ok(LargeBuffer { map, len: 0 })
+        Ok(LargeBuffer {
+            map: Some(MmapMut::map_anon(capacity.max(1))?),
+            len: 0,
+            reaper: None,
+        })
+    }
+
+    /// Its memory is given back to the kernel by somebody else.
+    #[must_use]
+    pub fn reaped_by(mut self, reaper: Reaper) -> LargeBuffer {
+        self.reaper = Some(reaper);
+        self
     }
 
     /// Bytes that it takes at most.
     #[must_use]
     pub fn capacity(&self) -> usize {
-        self.map.len()
+        self.map.as_ref().map_or(0, |map| map.len())
     }
 
     /// Bytes in it.
@@ -50,7 +66,8 @@ impl LargeBuffer {
     /// Appends bytes, for which there must be room.
     pub fn extend(&mut self, bytes: &[u8]) {
         let end = self.len + bytes.len();
-        self.map[self.len..end].copy_from_slice(bytes);
+        let map = self.map.as_mut().expect("a buffer in use has its memory");
+        map[self.len..end].copy_from_slice(bytes);
         self.len = end;
     }
 
@@ -63,7 +80,24 @@ impl LargeBuffer {
 
 impl AsRef<[u8]> for LargeBuffer {
     fn as_ref(&self) -> &[u8] {
-        &self.map[..self.len]
+        self.map.as_ref().map_or(&[], |map| &map[..self.len])
+    }
+}
+
+impl Drop for LargeBuffer {
+    fn drop(&mut self) {
+        if let (Some(reap), Some(map)) = (&self.reaper, self.map.take()) {
+            reap(map);
+        }
+    }
+}
+
+impl fmt::Debug for LargeBuffer {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("LargeBuffer")
+            .field("len", &self.len)
+            .field("capacity", &self.capacity())
+            .finish_non_exhaustive()
     }
 }
 
@@ -88,6 +122,24 @@ pub fn share_part(whole: &Bytes, part: &[u8]) -> Option<Bytes> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A buffer that is in use is not reaped; one that nobody holds any more is, once.
+    #[test]
+    fn memory_goes_to_the_reaper_with_the_last_handle() {
+        let (reaped, seen) = flume::unbounded();
+        let mut buffer = LargeBuffer::new(100)
+            .unwrap()
+            .reaped_by(Arc::new(move |map| {
+                reaped.send(map.len()).unwrap();
+            }));
+        buffer.extend(b"abc");
+        let whole = buffer.freeze();
+        let part = whole.slice(1..);
+        drop(whole);
+        assert!(seen.is_empty(), "a part of it is in use");
+        drop(part);
+        assert_eq!(seen.drain().collect::<Vec<_>>(), [100]);
+    }
 
     /// A handle on a few bytes of a frame of 16 MiB would keep 16 MiB for as long as the value lives, and a client that sends such frames
     /// could fill the memory with nothing.

@@ -2,7 +2,6 @@
 
 use std::cell::Cell;
 use std::collections::VecDeque;
-use std::io;
 use std::rc::Rc;
 
 use bytes::{Buf, Bytes};
@@ -135,15 +134,12 @@ pub(super) struct LargeInput {
 }
 
 impl LargeInput {
-    /// For a frame of so many bytes in all.
-    ///
-    /// # Errors
-    /// When the kernel refuses the memory.
-    pub(super) fn new(len: usize, claims: &Claims) -> io::Result<LargeInput> {
-        Ok(LargeInput {
-            buffer: LargeBuffer::new(len)?,
-            _claim: claims.take(len),
-        })
+    /// For a frame of as many bytes in all as the buffer has room for.
+    pub(super) fn new(buffer: LargeBuffer, claims: &Claims) -> LargeInput {
+        LargeInput {
+            _claim: claims.take(buffer.capacity()),
+            buffer,
+        }
     }
 
     /// Takes what belongs to the frame and answers how much that was.

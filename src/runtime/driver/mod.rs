@@ -38,7 +38,9 @@ pub use link::MeshBatch;
 
 use crate::gateway::native::{self, Opening, OpeningError};
 use crate::limits;
-use crate::ports::{Clock, ConnectionId, Disk, DiskOperation, DiskOutcome, DiskTicket, Mesh, Net};
+use crate::ports::{
+    Clock, ConnectionId, Disk, DiskOperation, DiskOutcome, DiskTicket, Memory, Mesh, Net,
+};
 use crate::shard::Shard;
 use crate::types::{KeyspaceId, MonoNanos, Now, ShardId};
 use connection::{Claims, Connection, LargeInput, Phase};
@@ -107,6 +109,11 @@ pub struct TurnEnd {
     pub again: bool,
 }
 
+/// All that a driver needs of a world.
+pub trait Ports: Clock + Disk + Memory + Net + Mesh<MeshBatch> {}
+
+impl<P: Clock + Disk + Memory + Net + Mesh<MeshBatch>> Ports for P {}
+
 /// One shard with its connections and links, over a world's ports.
 #[derive(Debug)]
 pub struct Driver<P> {
@@ -126,7 +133,7 @@ pub struct Driver<P> {
     housekeeping_at: MonoNanos,
 }
 
-impl<P: Clock + Disk + Net + Mesh<MeshBatch>> Driver<P> {
+impl<P: Ports> Driver<P> {
     /// A driver over a recovered shard.
     #[must_use]
     pub fn new(config: DriverConfig, shard: Shard, ports: P) -> Driver<P> {
@@ -504,10 +511,11 @@ impl<P: Clock + Disk + Net + Mesh<MeshBatch>> Driver<P> {
 
     /// Gives a large frame that has begun to come in a buffer of its own.
     fn begin_large(&mut self, id: ConnectionId, len: usize, begin: &[u8]) -> Flow {
-        let connection = &mut self.hub.connections[id.slot as usize];
-        match LargeInput::new(len, &self.claims) {
-            Ok(mut large) => {
+        match self.ports.large_buffer(len) {
+            Ok(buffer) => {
+                let mut large = LargeInput::new(buffer, &self.claims);
                 large.take(begin);
+                let connection = &mut self.hub.connections[id.slot as usize];
                 connection.large = Some(large);
                 connection.input.shrink_to(limits::CONNECTION_BUFFER_KEEP);
                 Flow::Continue

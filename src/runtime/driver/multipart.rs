@@ -5,15 +5,15 @@ use corduroy_proto_wire::{
 };
 
 use super::gather::{Gather, Gathering, ScanProgress, wire_results};
-use super::{Driver, MeshBatch};
+use super::{Driver, Ports};
 use crate::limits;
-use crate::ports::{Clock, ConnectionId, Disk, Mesh, Net};
+use crate::ports::ConnectionId;
 use crate::shard::{
     DEFAULT_KEYSPACE, GatherId, Origin, ScanStep, ShardCommand, Target, encode_partitions, item_key,
 };
 use crate::types::{KeyspaceId, Now, ShardId, partition_of_key, shard_of_partition};
 
-impl<P: Clock + Disk + Net + Mesh<MeshBatch>> Driver<P> {
+impl<P: Ports> Driver<P> {
     pub(super) fn multipart(
         &mut self,
         now: Now,

@@ -6,9 +6,9 @@ use corduroy_proto_wire::{
 };
 
 use super::link::Route;
-use super::{Driver, MeshBatch};
+use super::{Driver, Ports};
 use crate::limits;
-use crate::ports::{Clock, ConnectionId, Disk, Mesh, Net};
+use crate::ports::ConnectionId;
 use crate::runtime::prefetch::prefetch;
 use crate::shard::{Origin, Replies, Target, Whereabouts};
 use crate::types::{KeyspaceId, Now, ShardId};
@@ -19,7 +19,7 @@ pub(super) struct LookAhead {
     pub(super) places: [Option<Whereabouts>; limits::LOOK_AHEAD_FRAMES],
 }
 
-impl<P: Clock + Disk + Net + Mesh<MeshBatch>> Driver<P> {
+impl<P: Ports> Driver<P> {
     /// The shard on which a key lives; this one if there is no such keyspace (it then says so).
     #[inline]
     pub(super) fn owner(&self, keyspace: KeyspaceId, key: &[u8]) -> ShardId {

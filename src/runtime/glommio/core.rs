@@ -13,6 +13,7 @@
 //! | orders | the node's word to stop | `drain`, `seal` |
 
 use std::cell::{Cell, RefCell};
+use std::fmt;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::pin;
@@ -27,16 +28,19 @@ use glommio::timer::Timer;
 use super::connection::{self, Arrival, Received, Socket};
 use super::files::Files;
 use super::mesh::MeshEnds;
-use super::preparer::{self, Preparer};
+use super::preparer::{Preparation, Preparer};
 use super::readiness::{self, Readiness, Ready};
 use super::state::{Order, ShardState};
 use super::turn::{Alarm, Signal, yield_once};
 use super::watchdog::Pulse;
 use super::writer::{Completion, LogWriter};
 use crate::limits;
-use crate::ports::{Clock, ConnectionId, Disk, DiskOperation, DiskOutcome, DiskTicket, Mesh, Net};
+use crate::ports::{
+    Clock, ConnectionId, Disk, DiskOperation, DiskOutcome, DiskTicket, Memory, Mesh, Net,
+};
 use crate::runtime::driver::{Driver, DriverConfig, Flow, MeshBatch};
 use crate::shard::Shard;
+use crate::storage::buffer::{LargeBuffer, Reaper};
 use crate::types::{MonoNanos, Now, ShardId, WallMillis};
 
 /// One executor's shared state.
@@ -121,7 +125,8 @@ impl Core {
             let ports = GlommioPorts {
                 core: Weak::clone(core),
                 clock,
-                files: Rc::new(Files::new(directory)),
+                files: Rc::new(Files::new(directory, preparer.reaper())),
+                reaper: preparer.reaper(),
                 writer,
                 preparer,
                 first_segment,
@@ -418,11 +423,11 @@ impl Clock for SystemClock {
 }
 
 /// The ports of one shard over glommio.
-#[derive(Debug)]
 pub(super) struct GlommioPorts {
     core: Weak<Core>,
     clock: SystemClock,
     files: Rc<Files>,
+    reaper: Reaper,
     writer: LogWriter,
     preparer: Preparer,
     readiness: Rc<RefCell<Readiness>>,
@@ -432,6 +437,12 @@ pub(super) struct GlommioPorts {
     mesh: MeshEnds,
     peers: Vec<Sender<Arrival>>,
     pulses: Vec<Arc<Pulse>>,
+}
+
+impl fmt::Debug for GlommioPorts {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("GlommioPorts").finish_non_exhaustive()
+    }
 }
 
 impl GlommioPorts {
@@ -492,13 +503,16 @@ impl Disk for GlommioPorts {
                 segment,
                 len,
                 header,
-            } => self.preparer.submit(preparer::Order {
+                memory,
+            } => self.preparer.prepare(Preparation {
                 ticket,
                 segment,
                 len,
                 header,
+                memory,
                 told: self.first_segment.take(),
             }),
+            DiskOperation::Release(retired) => self.preparer.release(retired),
             DiskOperation::Read {
                 segment,
                 offset,
@@ -515,6 +529,13 @@ impl Disk for GlommioPorts {
                 .detach();
             }
         }
+    }
+}
+
+impl Memory for GlommioPorts {
+    fn large_buffer(&mut self, capacity: usize) -> io::Result<LargeBuffer> {
+        let buffer = LargeBuffer::new(capacity)?;
+        Ok(buffer.reaped_by(Arc::clone(&self.reaper)))
     }
 }
 

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::io;
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use glommio::GlommioError;
@@ -17,16 +18,16 @@ use super::segments::file_name;
 use super::turn::yield_once;
 use crate::limits;
 use crate::ports::{DiskDone, DiskOutcome};
-use crate::storage::buffer::LargeBuffer;
+use crate::storage::buffer::{LargeBuffer, Reaper};
 use crate::types::SegmentId;
 
 /// The open segment files of one shard.
-#[derive(Debug)]
 pub(super) struct Files {
     directory: PathBuf,
     open: RefCell<HashMap<SegmentId, OpenFile>>,
     /// Counts uses, to know which file was not used for longest.
     uses: Cell<u64>,
+    reaper: Reaper,
 }
 
 #[derive(Debug)]
@@ -36,18 +37,41 @@ struct OpenFile {
 }
 
 impl Files {
-    pub(super) fn new(directory: PathBuf) -> Files {
+    pub(super) fn new(directory: PathBuf, reaper: Reaper) -> Files {
         Files {
             directory,
             open: RefCell::new(HashMap::new()),
             uses: Cell::new(0),
+            reaper,
         }
     }
 
     /// Reads `len` bytes of a segment at `offset`; fewer only at the end of the file.
     pub(super) async fn read(&self, segment: SegmentId, offset: u64, len: usize) -> DiskOutcome {
         let file = self.file(segment).await?;
-        read(&file, offset, len).await.map(DiskDone::Read)
+        self.fetch(&file, offset, len).await.map(DiskDone::Read)
+    }
+
+    /// A long read goes a slice at a time: what is in the page cache the kernel copies at once, on this core.
+    async fn fetch(&self, file: &BufferedFile, offset: u64, len: usize) -> io::Result<Bytes> {
+        if len <= limits::LARGE_LEN {
+            let bytes = file.read_at(offset, len).await.map_err(io_error)?;
+            if bytes.len() == len {
+                return Ok(Bytes::copy_from_slice(&bytes));
+            }
+        }
+        let mut buffer = LargeBuffer::new(len)?.reaped_by(Arc::clone(&self.reaper));
+        while buffer.len() < len {
+            let at = offset + buffer.len() as u64;
+            let slice = (len - buffer.len()).min(limits::LARGE_LEN);
+            let part = file.read_at(at, slice).await.map_err(io_error)?;
+            if part.is_empty() {
+                break;
+            }
+            buffer.extend(&part);
+            yield_once().await;
+        }
+        Ok(buffer.freeze())
     }
 
     /// The segment's file, opened if it is not.
@@ -83,29 +107,6 @@ impl Files {
             }
         }
     }
-}
-
-/// Reads `len` bytes; fewer only at the end of the file. A long read goes a slice at a time: what is in the page cache the kernel copies
-/// at once, on this core.
-async fn read(file: &BufferedFile, offset: u64, len: usize) -> io::Result<Bytes> {
-    if len <= limits::LARGE_LEN {
-        let bytes = file.read_at(offset, len).await.map_err(io_error)?;
-        if bytes.len() == len {
-            return Ok(Bytes::copy_from_slice(&bytes));
-        }
-    }
-    let mut buffer = LargeBuffer::new(len)?;
-    while buffer.len() < len {
-        let at = offset + buffer.len() as u64;
-        let slice = (len - buffer.len()).min(limits::LARGE_LEN);
-        let part = file.read_at(at, slice).await.map_err(io_error)?;
-        if part.is_empty() {
-            break;
-        }
-        buffer.extend(&part);
-        yield_once().await;
-    }
-    Ok(buffer.freeze())
 }
 
 /// The kernel's error, out of what glommio wraps it in: the shard tells a full disk by its number.

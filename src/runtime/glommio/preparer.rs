@@ -1,4 +1,4 @@
-//! The thread that makes a shard's next segment ready.
+//! The thread behind a shard: makes its next segment ready, file and memory, and gives back memory that is no longer used.
 //!
 //! Making one writes as many bytes as the segment holds. io_uring would do that on kernel workers that share the executor's core, and while a
 //! worker copies zeros the executor waits; so it is a thread of its own, which the scheduler puts behind everything else that wants a core.
@@ -8,6 +8,8 @@
 //! shard's own writes keep their pace; then the directory is synced. A crash on the way leaves a file that is shorter, or whose header
 //! is missing or says *prepared*: recovery takes any of them for a segment that has not begun and deletes it. A failure
 //! on the way deletes the half-made file.
+//!
+//! Populating a segment's memory and giving megabytes back to the kernel take milliseconds each, which is why they are done here too.
 
 use std::fs::{self, File};
 use std::io;
@@ -17,6 +19,7 @@ use std::sync::Arc;
 use std::thread;
 
 use flume::Sender;
+use memmap2::{MmapMut, UncheckedAdvice};
 use rustix::fs::FallocateFlags;
 use rustix::io::Errno;
 
@@ -25,19 +28,34 @@ use super::watchdog::Pulse;
 use super::writer::{Completion, roam};
 use crate::limits;
 use crate::ports::{DiskDone, DiskTicket};
+use crate::storage::buffer::Reaper;
+use crate::storage::format::SEGMENT_HEADER_LEN;
+use crate::storage::log::{Retired, SegmentMemory};
 use crate::types::{SegmentId, ShardId};
 
 /// How far behind others the thread stands, as `nice` counts.
 const NICE: i32 = 10;
 
+/// What the thread is to do.
+enum Order {
+    Prepare(Preparation),
+    Release(Vec<Retired>),
+    Unmap(MmapMut),
+}
+
+/// Bytes of a mapping that are given back at a time.
+const UNMAP_SLICE_BYTES: usize = 1 << 20;
+
 /// A segment to make.
 #[derive(Debug)]
-pub(super) struct Order {
+pub(super) struct Preparation {
     pub(super) ticket: DiskTicket,
     pub(super) segment: SegmentId,
     /// Of the whole file, in bytes.
     pub(super) len: u64,
     pub(super) header: Vec<u8>,
+    /// To be used again.
+    pub(super) memory: Option<SegmentMemory>,
     /// Who waits for the first segment to know whether the node can start.
     pub(super) told: Option<Sender<io::Result<()>>>,
 }
@@ -66,19 +84,31 @@ impl Preparer {
                 roam();
                 stand_behind();
                 while let Ok(order) = ordered.recv() {
-                    let made = prepare(&directory, &order);
-                    if let Some(told) = order.told {
+                    let preparation = match order {
+                        Order::Prepare(preparation) => preparation,
+                        Order::Release(retired) => {
+                            retired
+                                .into_iter()
+                                .filter_map(Retired::into_map)
+                                .for_each(unmap);
+                            continue;
+                        }
+                        Order::Unmap(map) => {
+                            unmap(map);
+                            continue;
+                        }
+                    };
+                    let (ticket, told) = (preparation.ticket, preparation.told.clone());
+                    let made = prepare(&directory, preparation);
+                    if let Some(told) = told {
                         let made = match &made {
-                            Ok(()) => Ok(()),
+                            Ok(_) => Ok(()),
                             Err(error) => Err(same_error(error)),
                         };
                         // Nobody listens any more if the start has failed elsewhere.
                         let _ = told.send(made);
                     }
-                    if done
-                        .send((order.ticket, made.map(|()| DiskDone::Done)))
-                        .is_err()
-                    {
+                    if done.send((ticket, made.map(DiskDone::Prepared))).is_err() {
                         return;
                     }
                     pulse.sent_to();
@@ -88,9 +118,28 @@ impl Preparer {
     }
 
     /// Submits a segment to make. A shard makes one at a time.
-    pub(super) fn submit(&self, order: Order) {
+    pub(super) fn prepare(&self, preparation: Preparation) {
+        self.submit(Order::Prepare(preparation));
+    }
+
+    /// Has memory given back to the kernel.
+    pub(super) fn release(&self, retired: Vec<Retired>) {
+        self.submit(Order::Release(retired));
+    }
+
+    /// Gives mappings back to the kernel on the thread.
+    pub(super) fn reaper(&self) -> Reaper {
+        let orders = self.orders.clone();
+        Arc::new(move |map| {
+            // If the thread is gone, the process ends, or the mapping is given back here.
+            let _ = orders.send(Order::Unmap(map));
+        })
+    }
+
+    fn submit(&self, order: Order) {
         self.orders
             .send(order)
+            .map_err(|_| "the thread has ended")
             .expect("the thread lives as long as its preparer");
     }
 }
@@ -102,6 +151,24 @@ fn stand_behind() {
     }
 }
 
+/// Gives a mapping back to the kernel in slices: other threads of the process can't map memory while the kernel is at it.
+fn unmap(map: MmapMut) {
+    for offset in (0..map.len()).step_by(UNMAP_SLICE_BYTES) {
+        let len = (map.len() - offset).min(UNMAP_SLICE_BYTES);
+        #[expect(
+            unsafe_code,
+            reason = "no safe call gives part of a mapping back, see the argument"
+        )]
+        // SAFETY: the bytes become zeros, and nobody reads them: the mapping is owned here and there is no reference into it.
+        let given_back =
+            unsafe { map.unchecked_advise_range(UncheckedAdvice::DontNeed, offset, len) };
+        // Dropping the mapping gives back whatever is left.
+        if given_back.is_err() {
+            break;
+        }
+    }
+}
+
 fn same_error(error: &io::Error) -> io::Error {
     match error.raw_os_error() {
         Some(number) => io::Error::from_raw_os_error(number),
@@ -109,12 +176,20 @@ fn same_error(error: &io::Error) -> io::Error {
     }
 }
 
-/// Makes a segment's file. Everything is synced when it returns.
-fn prepare(directory: &Path, order: &Order) -> io::Result<()> {
-    let path = directory.join(file_name(order.segment));
+/// Makes a segment's file, and populates the memory for its content. Everything is synced when it returns.
+fn prepare(directory: &Path, preparation: Preparation) -> io::Result<SegmentMemory> {
+    let path = directory.join(file_name(preparation.segment));
     let made = File::create(&path)
-        .and_then(|file| fill(&file, order.len, &order.header))
-        .and_then(|()| sync_directory(directory));
+        .and_then(|file| fill(&file, preparation.len, &preparation.header))
+        .and_then(|()| sync_directory(directory))
+        .and_then(|()| {
+            if let Some(memory) = preparation.memory {
+                return Ok(memory);
+            }
+            let mut memory = SegmentMemory::new(preparation.len as usize - SEGMENT_HEADER_LEN)?;
+            memory.populate();
+            Ok(memory)
+        });
     if made.is_err() {
         // The file may be gone or refuse to go; what matters is why it could not be made.
         let _ = fs::remove_file(&path);

@@ -116,7 +116,7 @@ impl Open {
             }
             DiskOperation::Sync { segment } => {
                 self.file(segment)?.sync_data()?;
-                Ok(DiskDone::Done)
+                Ok(DiskDone::Synced)
             }
             other => unreachable!("{other:?} is not the log writer's"),
         }

@@ -8,8 +8,9 @@ use std::collections::BTreeMap;
 use std::io;
 
 use super::random::Random;
-use crate::ports::{Clock, ConnectionId, Disk, DiskOperation, DiskTicket, Mesh, Net};
+use crate::ports::{Clock, ConnectionId, Disk, DiskOperation, DiskTicket, Memory, Mesh, Net};
 use crate::runtime::driver::MeshBatch;
+use crate::storage::buffer::LargeBuffer;
 use crate::types::{Now, ShardId};
 
 /// What the driver did.
@@ -64,8 +65,17 @@ impl Clock for SimPorts {
     }
 }
 
+impl Memory for SimPorts {
+    fn large_buffer(&mut self, capacity: usize) -> io::Result<LargeBuffer> {
+        LargeBuffer::new(capacity)
+    }
+}
+
 impl Disk for SimPorts {
     fn submit(&mut self, ticket: DiskTicket, operation: DiskOperation) {
+        if matches!(operation, DiskOperation::Release(_)) {
+            return;
+        }
         self.effects.push(Effect::Submit(ticket, operation));
     }
 }

@@ -9,6 +9,8 @@ use super::history::Time;
 use super::world::{Event, Phase, World};
 use crate::ports::{DiskDone, DiskOperation, DiskOutcome, DiskTicket};
 use crate::runtime::driver::MeshBatch;
+use crate::storage::format::SEGMENT_HEADER_LEN;
+use crate::storage::log::SegmentMemory;
 use crate::types::ShardId;
 
 /// An operation that the disk has not finished.
@@ -84,7 +86,7 @@ impl World {
             (DiskOperation::Prepare { .. }, _) => habits.prepare_error_one_in,
             (DiskOperation::Write { .. }, _) => habits.write_error_one_in,
             (DiskOperation::Read { .. }, _) => habits.read_error_one_in,
-            (DiskOperation::Sync { .. }, _) => 0,
+            (DiskOperation::Sync { .. } | DiskOperation::Release(_), _) => 0,
         };
         let fails = self.fails(one_in);
         let disk = &mut self.shards[shard].disk;
@@ -102,7 +104,7 @@ impl World {
                 disk.sync(*segment, number);
                 Some(Ok(match &in_flight.operation {
                     DiskOperation::Write { block, .. } => DiskDone::Written(block.clone()),
-                    _ => DiskDone::Done,
+                    _ => DiskDone::Synced,
                 }))
             }
             (
@@ -132,6 +134,7 @@ impl World {
                     segment,
                     len,
                     header,
+                    memory,
                 },
                 _,
             ) => {
@@ -140,7 +143,11 @@ impl World {
                     return error(libc::ENOSPC);
                 }
                 disk.prepare(*segment, *len as usize, header);
-                Some(Ok(DiskDone::Done))
+                let memory = memory.take().map_or_else(
+                    || SegmentMemory::new(*len as usize - SEGMENT_HEADER_LEN),
+                    Ok,
+                );
+                Some(memory.map(DiskDone::Prepared))
             }
             (
                 DiskOperation::Read {
@@ -159,6 +166,7 @@ impl World {
             (DiskOperation::Sync { .. }, Stage::Submitted) => {
                 unreachable!("a sync begins when it is submitted")
             }
+            (DiskOperation::Release(_), _) => unreachable!("the port drops it at once"),
         }
     }
 
@@ -188,6 +196,7 @@ impl World {
                             segment,
                             len,
                             header,
+                            ..
                         },
                         _,
                     ) => {

@@ -174,7 +174,7 @@ fn check_output(requested: &Requested, errors: &mut Vec<ConfigError>) {
 /// The shortest segment that the longest value allows; the one that was asked for, if any, after checking it against that.
 fn segment_len_min(requested: &Requested) -> Result<u64, ConfigError> {
     let (segment, value) = (&requested.segment_len, &requested.value_len_max);
-    let needed = (2 * value.value + limits::SEGMENT_SLACK_LEN)
+    let needed = (value.value + limits::SEGMENT_SLACK_LEN)
         .next_power_of_two()
         .max(limits::SEGMENT_LEN_ASKED_MIN);
     match segment.value {
@@ -185,7 +185,7 @@ fn segment_len_min(requested: &Requested) -> Result<u64, ConfigError> {
             value_origin: value.origin.clone(),
             slack: bytes_text(limits::SEGMENT_SLACK_LEN),
             needed: bytes_text(needed),
-            value_len_fitting: bytes_text((segment_len - limits::SEGMENT_SLACK_LEN) / 2),
+            value_len_fitting: bytes_text(segment_len - limits::SEGMENT_SLACK_LEN),
         }),
         Some(segment_len) => Ok(segment_len),
         None => Ok(needed),

@@ -174,7 +174,7 @@ pub enum ConfigError {
     /// A new segment can't hold what it must.
     #[error(
         "segment_len = {segment_len} ({origin}) is too short for value_len_max = {value_len_max} ({value_origin}): a \
-         segment holds at least two of the longest values and {slack}; raise segment_len to {needed}, or lower \
+         segment holds at least one of the longest values and {slack}; raise segment_len to {needed}, or lower \
          value_len_max to {value_len_fitting}"
     )]
     SegmentTooShort {

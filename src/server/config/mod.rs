@@ -56,7 +56,7 @@ pub struct Config {
     pub sync: SyncPolicy,
     /// Longest value, in bytes; at most [`VALUE_LEN_MAX`](crate::limits::VALUE_LEN_MAX).
     pub value_len_max: usize,
-    /// Length of a new segment, in bytes: a power of two that holds two of the longest values.
+    /// Length of a new segment, in bytes: a power of two that holds one of the longest values and more.
     pub segment_len: u64,
     /// Most client connections of the node.
     pub connections_max: usize,

@@ -140,7 +140,7 @@ settings! {
         shown |config| bytes_text(config.value_len_max as u64);
 
     /// Length of a new segment of the log.
-    /// `auto` goes by memory and value_len_max. A segment holds two of the longest values with room to spare; each shard
+    /// `auto` goes by memory and value_len_max. A segment holds one of the longest values with room to spare; each shard
     /// keeps two in memory at least and prepares the next on disk.
     segment_len "SIZE": Auto<PowerOfTwo> =
         Auto(PowerOfTwo(Bytes { min: limits::SEGMENT_LEN_ASKED_MIN, max: limits::SEGMENT_LEN_MAX })), default "auto",

@@ -12,7 +12,8 @@ use corduroy_proto_wire::{Body, Condition, Delete, Put, Request, Response, Statu
 
 use super::{Origin, Replies, Shard, ShardCommand, ShardConfig, ShardReply, SyncMode, Target};
 use crate::ports::{ConnectionId, DiskDone, DiskOperation, DiskTicket};
-use crate::storage::format::LogTag;
+use crate::storage::format::{LogTag, SEGMENT_HEADER_LEN};
+use crate::storage::log::SegmentMemory;
 use crate::storage::recovery::{Identity, SegmentFile};
 use crate::types::{KeyspaceId, MonoNanos, Now, SegmentId, ShardId, WallMillis};
 
@@ -246,11 +247,13 @@ impl World {
                 segment,
                 len,
                 header,
+                memory,
             } => {
                 let mut file = vec![0; len as usize];
                 file[..header.len()].copy_from_slice(&header);
                 self.files.insert(segment, file);
-                DiskDone::Done
+                let len = len as usize - SEGMENT_HEADER_LEN;
+                DiskDone::Prepared(memory.unwrap_or_else(|| SegmentMemory::new(len).unwrap()))
             }
             DiskOperation::Write {
                 segment,
@@ -267,7 +270,8 @@ impl World {
                 }
                 DiskDone::Written(block)
             }
-            DiskOperation::Sync { .. } => DiskDone::Done,
+            DiskOperation::Sync { .. } => DiskDone::Synced,
+            DiskOperation::Release(_) => return true,
             DiskOperation::Read {
                 segment,
                 offset,

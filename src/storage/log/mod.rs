@@ -20,6 +20,7 @@ use std::collections::VecDeque;
 use std::io;
 
 use bytes::Bytes;
+use memmap2::MmapMut;
 
 pub use builder::{BlockBuilder, BlockStamp, FinishedBlock};
 pub use memory::SegmentMemory;
@@ -70,6 +71,22 @@ pub struct LogStatistics {
     pub tail_bytes: u64,
 }
 
+/// What a segment had in memory. Dropping it gives that back to the kernel, which takes a while.
+#[derive(Debug)]
+pub struct Retired {
+    memory: Option<SegmentMemory>,
+    large: Vec<(Position, Bytes)>,
+}
+
+impl Retired {
+    /// The segment's own mapping, if it is not used again. The large values are let go of here.
+    #[must_use]
+    pub fn into_map(self) -> Option<MmapMut> {
+        drop(self.large);
+        self.memory.map(SegmentMemory::into_map)
+    }
+}
+
 #[derive(Debug)]
 struct Segment {
     id: SegmentId,
@@ -106,12 +123,12 @@ pub struct Log {
     /// The largest capacity of a segment in memory; never 0.
     capacity_max: u64,
     live_bytes: u64,
-    /// A segment on disk, zero-filled, waiting to be activated.
-    prepared: Option<(SegmentId, u64)>,
+    /// A segment on disk, zero-filled, waiting to be activated, with the memory for it.
+    prepared: Option<(SegmentId, u64, SegmentMemory)>,
     /// The header of a segment that was activated and not yet written to.
     header_due: Option<Vec<u8>>,
     sequence_next: u64,
-    /// A mapping that left the tail, kept for the next segment.
+    /// Memory that left the tail, kept for the segment that is prepared next.
     spare: Option<SegmentMemory>,
 }
 
@@ -136,14 +153,13 @@ impl Log {
         }
     }
 
-    /// The log as recovery found it. `prepared` names a segment that was made ready before the restart.
+    /// The log as recovery found it.
     #[must_use]
     pub fn recovered(
         identity: Identity,
         tag: LogTag,
         segment_len: u64,
         segments: &[RecoveredSegment],
-        prepared: Option<(SegmentId, u64)>,
         sequence_next: u64,
     ) -> Log {
         let mut log = Log::new(identity, tag, segment_len);
@@ -165,7 +181,6 @@ impl Log {
         }
         log.tail_start = log.end();
         log.tail_first = log.segments.len();
-        log.prepared = prepared;
         log.sequence_next = sequence_next;
         log
     }
@@ -199,6 +214,7 @@ impl Log {
             let mut buffer = LargeBuffer::new(value.len())?;
             buffer.extend(&content[value.clone()]);
             segment.large.push((position, buffer.freeze()));
+            self.tail_bytes += value.len() as u64;
             copied = value.end;
         }
         memory
@@ -230,10 +246,21 @@ impl Log {
         self.header(id, len, created, SegmentState::Prepared)
     }
 
-    /// A prepared segment is on disk.
-    pub fn prepared(&mut self, id: SegmentId, len: u64) {
+    /// Memory that left the tail, for the segment that is prepared next.
+    pub fn take_spare(&mut self) -> Option<SegmentMemory> {
+        self.spare.take()
+    }
+
+    /// A prepared segment is on disk, and there is memory for what goes into it.
+    pub fn prepared(&mut self, id: SegmentId, len: u64, memory: SegmentMemory) {
         assert!(self.prepared.is_none(), "one segment is prepared at a time");
-        self.prepared = Some((id, len));
+        assert_eq!(
+            memory.capacity() as u64,
+            len - SEGMENT_HEADER_LEN as u64,
+            "a segment's memory is as long as its content may be"
+        );
+        self.tail_bytes += memory.capacity() as u64;
+        self.prepared = Some((id, len, memory));
     }
 
     /// Whether a block of `len` bytes fits into the active segment, and the seal of a clean stop after it.
@@ -257,21 +284,14 @@ impl Log {
     }
 
     /// Makes the prepared segment the active one. The next append writes its header too.
-    ///
-    /// # Errors
-    /// When the kernel refuses the memory for it; nothing has changed then.
-    pub fn rotate(&mut self, now: WallMillis) -> io::Result<()> {
-        let (id, file_len) = self.prepared.expect("rotate is called when can_rotate");
+    pub fn rotate(&mut self, now: WallMillis) {
+        let (id, file_len, memory) = self
+            .prepared
+            .take()
+            .expect("rotate is called when can_rotate");
         let base = self.end();
-        let capacity = (file_len - SEGMENT_HEADER_LEN as u64) as usize;
-        let memory = match self.spare.take() {
-            Some(spare) if spare.capacity() == capacity => spare,
-            _ => SegmentMemory::new(capacity)?,
-        };
-        self.prepared = None;
         self.header_due = Some(self.header(id, file_len, now, SegmentState::Active { base }));
         self.capacity_max = self.capacity_max.max(memory.capacity() as u64);
-        self.tail_bytes += memory.capacity() as u64;
         self.segments.push_back(Segment {
             id,
             base,
@@ -280,7 +300,6 @@ impl Log {
             memory: Some(memory),
             large: Vec::new(),
         });
-        Ok(())
     }
 
     /// Appends one block: `build` fills it in place. The block must fit. `spare` is a block that was written, for its memory.
@@ -312,6 +331,8 @@ impl Log {
             .iter()
             .map(|large| (large.position, large.value.clone()));
         active.large.extend(kept);
+        let large_bytes: usize = finished.large.iter().map(|large| large.value.len()).sum();
+        self.tail_bytes += large_bytes as u64;
         let segment_header = self.header_due.take().unwrap_or_default();
         let offset = if segment_header.is_empty() {
             SEGMENT_HEADER_LEN as u64 + at as u64
@@ -357,9 +378,10 @@ impl Log {
         }
     }
 
-    /// Drops the oldest segments from memory until the tail holds at most `budget` bytes. The active segment always stays,
-    /// and so does everything from `keep` on.
-    pub fn shrink_tail(&mut self, budget: u64, keep: Position) {
+    /// Takes the oldest segments out of memory until the tail holds at most `budget` bytes, and gives back their memory but for what the next
+    /// segment can use. The active segment always stays, and so does everything from `keep` on.
+    pub fn shrink_tail(&mut self, budget: u64, keep: Position) -> Vec<Retired> {
+        let mut retired = Vec::new();
         while self.tail_bytes > budget {
             let active = self.segments.len().saturating_sub(1);
             let Some(oldest) = self
@@ -367,23 +389,32 @@ impl Log {
                 .iter()
                 .position(|segment| segment.memory.is_some())
             else {
-                return;
+                break;
             };
             if oldest == active || self.segments[oldest].end > keep {
-                return;
+                break;
             }
-            let memory = self.segments[oldest]
+            let segment = &mut self.segments[oldest];
+            let memory = segment
                 .memory
                 .take()
                 .expect("the segment was found by its memory");
-            self.segments[oldest].large = Vec::new();
-            self.tail_bytes -= memory.capacity() as u64;
+            let large = std::mem::take(&mut segment.large);
+            let large_bytes: usize = large.iter().map(|(_, value)| value.len()).sum();
+            self.tail_bytes -= memory.capacity() as u64 + large_bytes as u64;
             self.tail_start = self.segments[oldest + 1].base;
             self.tail_first = oldest + 1;
-            if memory.capacity() as u64 == self.segment_len - SEGMENT_HEADER_LEN as u64 {
+            let is_like_the_next =
+                memory.capacity() as u64 == self.segment_len - SEGMENT_HEADER_LEN as u64;
+            let memory = if self.spare.is_none() && is_like_the_next {
                 self.spare = Some(memory);
-            }
+                None
+            } else {
+                Some(memory)
+            };
+            retired.push(Retired { memory, large });
         }
+        retired
     }
 
     /// Records of `bytes` in all became what their keys hold.

@@ -82,9 +82,9 @@ fn memory_is_a_quarter_or_what_the_shards_need() {
         memory(Given::default(), machine(0..2, 24 * GIB + 12345)).unwrap(),
         6 * GIB
     );
-    let needed = 2 * (2 * (64 << 20) + limits::SHARD_MEMORY_BASE);
+    let needed = 2 * (3 * (32 << 20) + limits::SHARD_MEMORY_BASE);
     assert_eq!(
-        memory(Given::default(), machine(0..2, GIB)).unwrap(),
+        memory(Given::default(), machine(0..2, GIB / 2)).unwrap(),
         needed
     );
     let error = memory(Given::default(), machine(0..8, GIB))
@@ -92,8 +92,8 @@ fn memory_is_a_quarter_or_what_the_shards_need() {
         .to_string();
     assert_eq!(
         error,
-        "memory = 256MiB (default) is too little for 8 shards with segments of 64MiB, which need 1152MiB: take fewer cores \
-         (--cores 1), or lower value_len_max, by which segment_len is chosen"
+        "memory = 256MiB (default) is too little for 8 shards with segments of 32MiB, which need 896MiB: raise memory \
+         to 896MiB, or take fewer cores (--cores 2), or lower value_len_max, by which segment_len is chosen"
     );
     assert_eq!(
         memory(
@@ -116,18 +116,18 @@ fn memory_is_a_quarter_or_what_the_shards_need() {
 }
 
 #[test]
-fn a_segment_holds_two_of_the_longest_values() {
-    let sentence = Given::default().flag("segment_len", "32MiB").sentence();
+fn a_segment_holds_one_of_the_longest_values() {
+    let sentence = Given::default().flag("segment_len", "16MiB").sentence();
     assert_eq!(
         sentence,
-        "segment_len = 32MiB (flag --segment-len) is too short for value_len_max = 16MiB (default): a segment holds at least \
-         two of the longest values and 3MiB; raise segment_len to 64MiB, or lower value_len_max to 14848KiB"
+        "segment_len = 16MiB (flag --segment-len) is too short for value_len_max = 16MiB (default): a segment holds at least \
+         one of the longest values and 3MiB; raise segment_len to 32MiB, or lower value_len_max to 13MiB"
     );
     // What the sentence advises must be right.
     let fitting = Given::default()
-        .flag("segment_len", "32MiB")
-        .flag("value_len_max", "14848KiB");
-    assert_eq!(fitting.resolve().unwrap().config.segment_len, 32 << 20);
+        .flag("segment_len", "16MiB")
+        .flag("value_len_max", "13MiB");
+    assert_eq!(fitting.resolve().unwrap().config.segment_len, 16 << 20);
     assert!(
         Given::default()
             .flag("segment_len", "48MiB")
@@ -170,7 +170,7 @@ proptest! {
         if let Ok(Resolved { config, .. }) = given.on(machine(0..core_count, machine_bytes)) {
             prop_assert!(config.segment_len.is_power_of_two());
             prop_assert!((limits::SEGMENT_LEN_ASKED_MIN..=limits::SEGMENT_LEN_MAX).contains(&config.segment_len));
-            prop_assert!(config.segment_len >= 2 * config.value_len_max as u64 + limits::SEGMENT_SLACK_LEN);
+            prop_assert!(config.segment_len >= config.value_len_max as u64 + limits::SEGMENT_SLACK_LEN);
             let shard = limits::TAIL_SEGMENTS_MIN * config.segment_len + limits::SHARD_MEMORY_BASE;
             prop_assert!(config.memory >= u64::from(config.shard_count()) * shard);
             prop_assert!(config.memory <= machine_bytes);
