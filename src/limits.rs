@@ -153,6 +153,10 @@ pub const RECEIVE_SLICE_BYTES: usize = 64 << 10;
 
 /// Bytes of waiting connections' input that one turn works off before it lets others run.
 pub const TURN_INPUT_BYTES: usize = 128 << 10;
+/// Bytes that a shard receives, of all its connections, before it ends the turn.
+pub const TURN_RECEIVE_BYTES: usize = 64 << 10;
+/// Operations of a batch that one turn works off before it lets others run.
+pub const BATCH_SLICE_LEN: usize = 256;
 /// Bytes of other shards' requests that one turn works off before it lets others run.
 pub const TURN_MESH_BYTES: usize = 128 << 10;
 /// Connections that one turn offers output to before it lets others run.

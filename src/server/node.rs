@@ -533,6 +533,8 @@ fn driver_config(config: &Config, shard: ShardId, connections_max: usize) -> Dri
         shard_count: config.shard_count(),
         value_len_max: config.value_len_max,
         large_len: limits::LARGE_LEN,
+        large_input_bytes_max: limits::LARGE_INPUT_BYTES_MAX,
+        batch_slice_len: limits::BATCH_SLICE_LEN,
         // Of the node: clients that know the layout may all want the same shard.
         connections_max,
         in_flight_max: config.in_flight_max,

@@ -8,6 +8,7 @@ use bytes::{Buf, Bytes};
 use corduroy_proto_wire::{LENGTH_LEN, RequestId, Response};
 
 use crate::limits;
+use crate::shard::GatherId;
 use crate::storage::buffer::LargeBuffer;
 use crate::types::MonoNanos;
 
@@ -94,18 +95,28 @@ impl Output {
 }
 
 /// Memory for large frames that a shard's connections have taken, in bytes. Each claim gives its part back when it is dropped.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Claims(Rc<Cell<usize>>);
+#[derive(Clone, Debug)]
+pub(super) struct Claims {
+    taken: Rc<Cell<usize>>,
+    most: usize,
+}
 
 impl Claims {
+    pub(super) fn new(most: usize) -> Claims {
+        Claims {
+            taken: Rc::default(),
+            most,
+        }
+    }
+
     /// Whether so much more may be taken: always if nothing is, so that the largest frame comes through whatever the bound.
     pub(super) fn has_room(&self, bytes: usize) -> bool {
-        let taken = self.0.get();
-        taken == 0 || taken + bytes <= limits::LARGE_INPUT_BYTES_MAX
+        let taken = self.taken.get();
+        taken == 0 || taken + bytes <= self.most
     }
 
     fn take(&self, bytes: usize) -> Claim {
-        self.0.set(self.0.get() + bytes);
+        self.taken.set(self.taken.get() + bytes);
         Claim {
             claims: self.clone(),
             bytes,
@@ -121,7 +132,7 @@ struct Claim {
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        let taken = &self.claims.0;
+        let taken = &self.claims.taken;
         taken.set(taken.get() - self.bytes);
     }
 }
@@ -159,6 +170,18 @@ impl LargeInput {
     }
 }
 
+/// A long batch that is worked off a slice a turn.
+#[derive(Debug)]
+pub(super) struct BatchProgress {
+    /// Its frame without the length field.
+    pub(super) frame: Bytes,
+    pub(super) gather: GatherId,
+    /// The next operation.
+    pub(super) next: usize,
+    /// How many there are.
+    pub(super) len: usize,
+}
+
 /// The state of one connection.
 #[derive(Debug)]
 pub(super) struct Connection {
@@ -170,6 +193,8 @@ pub(super) struct Connection {
     pub(super) large: Option<LargeInput>,
     /// Bytes of the large frame whose beginning is in the input and for which there was no room: 0 if there is none.
     pub(super) large_wanted: usize,
+    /// The long batch before all that, as far as it is worked off.
+    pub(super) batch: Option<BatchProgress>,
     pub(super) output: Output,
     /// Requests without an answer.
     pub(super) in_flight: usize,
@@ -197,6 +222,7 @@ impl Connection {
             input: Vec::new(),
             large: None,
             large_wanted: 0,
+            batch: None,
             output: Output::default(),
             in_flight: 0,
             paused: false,

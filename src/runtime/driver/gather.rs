@@ -145,6 +145,12 @@ impl Gather {
         }
     }
 
+    /// So many parts are not asked for any more, because nobody is there to be answered.
+    pub(super) fn give_up(&mut self, parts: usize) {
+        self.remaining -= parts;
+        self.failure = Some((Status::OutcomeUnknown, "the client is gone".to_owned()));
+    }
+
     /// Takes the answer to one part that was an internal command.
     pub(super) fn internal(&mut self, reply: ShardReply) {
         self.remaining -= 1;

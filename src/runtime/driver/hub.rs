@@ -192,6 +192,18 @@ impl Hub {
         gather
     }
 
+    /// Forgets a connection. What is left of a batch of its is not asked for any more.
+    pub(super) fn forget(&mut self, id: ConnectionId) {
+        let connection = self.connections.remove(id.slot as usize);
+        if let Some(batch) = connection.batch {
+            let gather = self.gather_mut(batch.gather);
+            gather.give_up(batch.len - batch.next);
+            if gather.remaining == 0 {
+                self.complete.push(batch.gather);
+            }
+        }
+    }
+
     pub(super) fn gather_part(&mut self, id: GatherId, part: u32, response: &Response<'_>) {
         let gather = self.gather_mut(id);
         gather.part(part, response);

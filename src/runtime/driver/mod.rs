@@ -58,6 +58,10 @@ pub struct DriverConfig {
     pub value_len_max: usize,
     /// Frames over this many bytes are kept where they came in and never copied.
     pub large_len: usize,
+    /// While large frames that are coming in take so much memory, in bytes, further ones wait. One is always let in.
+    pub large_input_bytes_max: usize,
+    /// Operations of a batch that one turn works off.
+    pub batch_slice_len: usize,
     /// Most connections of this shard.
     pub connections_max: usize,
     /// Most requests without an answer that a connection may have.
@@ -139,13 +143,13 @@ impl<P: Ports> Driver<P> {
     pub fn new(config: DriverConfig, shard: Shard, ports: P) -> Driver<P> {
         Driver {
             hub: Hub::new(config.shard, config.shard_count, config.output_bytes_max),
+            claims: Claims::new(config.large_input_bytes_max),
             config,
             shard,
             ports,
             turn: None,
             waiting: VecDeque::new(),
             operations: Vec::new(),
-            claims: Claims::default(),
             draining: false,
             sealing: false,
             housekeeping_at: MonoNanos(0),
@@ -244,7 +248,9 @@ impl<P: Ports> Driver<P> {
     /// A connection is gone: its client closed it or it broke. Requests in work are carried out; their answers go nowhere.
     pub fn closed(&mut self, id: ConnectionId) {
         if self.hub.connection(id).is_some() {
-            self.hub.connections.remove(id.slot as usize);
+            let now = self.now();
+            self.hub.forget(id);
+            self.complete_gathers(now);
         }
     }
 
@@ -361,7 +367,12 @@ impl<P: Ports> Driver<P> {
             connection.large = None;
             self.hub.mark_dirty(id);
         }
-        self.waiting.clear();
+        // What was read in part is still carried out.
+        let hub = &mut self.hub;
+        self.waiting.retain(|&id| {
+            hub.connection(id)
+                .is_some_and(|connection| connection.batch.is_some())
+        });
     }
 
     /// Whether everything that was read is answered and sent, here and for the other shards.
@@ -378,11 +389,13 @@ impl<P: Ports> Driver<P> {
 
     /// Closes every connection, whether it is quiet or not: the time for a clean stop is over.
     pub fn cut_connections(&mut self) {
-        for (slot, connection) in std::mem::take(&mut self.hub.connections) {
-            self.ports.close(ConnectionId {
-                slot: slot as u32,
-                generation: connection.generation,
-            });
+        let id = |(slot, connection): (usize, &Connection)| ConnectionId {
+            slot: slot as u32,
+            generation: connection.generation,
+        };
+        let open: Vec<ConnectionId> = self.hub.connections.iter().map(id).collect();
+        for id in open {
+            self.cut(id);
         }
     }
 
@@ -457,7 +470,8 @@ impl<P: Ports> Driver<P> {
     #[inline]
     fn may_go_on(&self, id: ConnectionId) -> bool {
         let connection = &self.hub.connections[id.slot as usize];
-        connection.in_flight < self.config.in_flight_max
+        connection.batch.is_none()
+            && connection.in_flight < self.config.in_flight_max
             && connection.output.len() < limits::OUTPUT_HIGH_WATER
             && (connection.large_wanted == 0 || self.claims.has_room(connection.large_wanted))
             && self.has_room()
@@ -541,7 +555,14 @@ impl<P: Ports> Driver<P> {
             let Some(connection) = self.hub.connection(id) else {
                 continue;
             };
+            if connection.batch.is_some() {
+                self.go_on_with_batch(now, id);
+                budget = budget.saturating_sub(limits::TURN_INPUT_BYTES / 2);
+                self.waiting.push_back(id);
+                continue;
+            }
             if connection.phase == Phase::Closing {
+                connection.waits_for_room = false;
                 continue;
             }
             if !self.may_go_on(id) {
@@ -564,8 +585,10 @@ impl<P: Ports> Driver<P> {
     /// Whether a connection that waits could go on now.
     fn is_ready(&self, id: ConnectionId) -> bool {
         let connection = self.hub.connections.get(id.slot as usize);
-        connection.is_some_and(|connection| connection.generation == id.generation)
-            && self.may_go_on(id)
+        connection.is_some_and(|connection| {
+            connection.generation == id.generation
+                && (connection.batch.is_some() || self.may_go_on(id))
+        })
     }
 
     /// Reads the hello. `Ok(None)`: not whole yet. `Err`: the connection is closed or another shard's.
@@ -758,7 +781,7 @@ impl<P: Ports> Driver<P> {
     }
 
     fn cut(&mut self, id: ConnectionId) {
-        self.hub.connections.remove(id.slot as usize);
+        self.hub.forget(id);
         self.ports.close(id);
     }
 

@@ -1,9 +1,11 @@
 //! Requests in several parts: begun here, continued round by round, answered when the last part is there.
 
+use bytes::Bytes;
 use corduroy_proto_wire::{
     BatchItem, Body, Condition, Cursor, Delete, Put, Request, RequestId, Response, Status, Ttl,
 };
 
+use super::connection::BatchProgress;
 use super::gather::{Gather, Gathering, ScanProgress, wire_results};
 use super::{Driver, Ports};
 use crate::limits;
@@ -20,9 +22,12 @@ impl<P: Ports> Driver<P> {
         client: ConnectionId,
         id: RequestId,
         request: Request<'_>,
+        frame: &[u8],
     ) {
         match request {
-            Request::Batch { keyspace, items } => self.batch(now, client, id, keyspace, &items),
+            Request::Batch { keyspace, items } => {
+                self.batch(now, client, id, keyspace, &items, frame);
+            }
             Request::AtomicBatch {
                 keyspace,
                 ref items,
@@ -132,6 +137,7 @@ impl<P: Ports> Driver<P> {
         id: RequestId,
         keyspace: u32,
         items: &[BatchItem<'_>],
+        frame: &[u8],
     ) {
         if !self.known(client, id, KeyspaceId(keyspace)) {
             return;
@@ -147,14 +153,56 @@ impl<P: Ports> Driver<P> {
                 .min(self.config.frame_len_max() as usize - limits::BATCH_REPLY_SLACK),
         };
         let gather = self.hub.gather(client, id, items.len(), gathering);
-        for (part, item) in items.iter().enumerate() {
+        let slice = items.len().min(self.config.batch_slice_len);
+        self.ask_items(now, client, gather, keyspace, &items[..slice], 0);
+        if slice < items.len() {
+            let progress = BatchProgress {
+                frame: Bytes::copy_from_slice(frame),
+                gather,
+                next: slice,
+                len: items.len(),
+            };
+            self.hub.connections[client.slot as usize].batch = Some(progress);
+        }
+    }
+
+    /// Goes on with a connection's long batch, one slice.
+    pub(super) fn go_on_with_batch(&mut self, now: Now, client: ConnectionId) {
+        let place = &mut self.hub.connections[client.slot as usize].batch;
+        let Some(mut progress) = place.take() else {
+            return;
+        };
+        let Ok((_, Request::Batch { keyspace, items })) = Request::decode(&progress.frame) else {
+            unreachable!("it was decoded when it came in")
+        };
+        let end = items.len().min(progress.next + self.config.batch_slice_len);
+        let slice = &items[progress.next..end];
+        self.ask_items(now, client, progress.gather, keyspace, slice, progress.next);
+        if end < items.len() {
+            progress.next = end;
+            self.hub.connections[client.slot as usize].batch = Some(progress);
+        }
+    }
+
+    /// Sends some operations of a batch, of which the first has number `first`, to the shards that own their keys.
+    fn ask_items(
+        &mut self,
+        now: Now,
+        client: ConnectionId,
+        gather: GatherId,
+        keyspace: u32,
+        items: &[BatchItem<'_>],
+        first: usize,
+    ) {
+        for (number, item) in items.iter().enumerate() {
             let request = match *item {
                 BatchItem::Get { key } => Request::Get { keyspace, key },
                 BatchItem::Put(put) => Request::Put { keyspace, put },
                 BatchItem::Delete(delete) => Request::Delete { keyspace, delete },
             };
             let owner = self.owner(KeyspaceId(keyspace), item_key(item));
-            self.ask(now, owner, client, gather, part as u32, &request);
+            let part = (first + number) as u32;
+            self.ask(now, owner, client, gather, part, &request);
         }
     }
 

@@ -145,7 +145,7 @@ impl<P: Ports> Driver<P> {
 
     fn keyless_frame(&mut self, now: Now, client: ConnectionId, frame: &[u8]) {
         match Request::decode(frame) {
-            Ok((id, request)) => self.keyless_request(now, client, id, request),
+            Ok((id, request)) => self.keyless_request(now, client, id, request, frame),
             Err(error) => {
                 let id =
                     peek(frame).map_or(corduroy_proto_wire::CONNECTION_REQUEST_ID, |head| head.id);
@@ -213,6 +213,7 @@ impl<P: Ports> Driver<P> {
         client: ConnectionId,
         id: RequestId,
         request: Request<'_>,
+        frame: &[u8],
     ) {
         match request {
             Request::Ping { payload } => self.respond(client, id, Status::Ok, Body::Value(payload)),
@@ -238,7 +239,7 @@ impl<P: Ports> Driver<P> {
                     "the connection is open already: a hello comes once",
                 );
             }
-            request => self.multipart(now, client, id, request),
+            request => self.multipart(now, client, id, request, frame),
         }
     }
 

@@ -221,8 +221,14 @@ impl Core {
                 }
                 continue;
             }
+            let mut received = 0;
             for ready in ready.drain(..) {
-                self.serve(ready);
+                received += self.serve(ready);
+                if received >= limits::TURN_RECEIVE_BYTES {
+                    received = 0;
+                    self.delivered();
+                    yield_once().await;
+                }
             }
             self.delivered();
             yield_once().await;
@@ -243,12 +249,13 @@ impl Core {
         }
     }
 
+    /// Serves one connection, and answers how many bytes it had sent.
     #[inline]
-    fn serve(&self, ready: Ready) {
+    fn serve(&self, ready: Ready) -> usize {
         let id = ready.connection;
         let mut driver = self.driver.borrow_mut();
         let Some(socket) = driver.ports().socket(id).map(Rc::clone) else {
-            return;
+            return 0;
         };
         if ready.write {
             socket.ask(&self.readiness.borrow(), id, |interest| {
@@ -270,11 +277,13 @@ impl Core {
                         interest.read = false;
                     });
                 }
+                len
             }
-            Received::Nothing => {}
+            Received::Nothing => 0,
             Received::End => {
                 drop(driver);
                 self.closed(id);
+                0
             }
         }
     }

@@ -58,6 +58,9 @@ impl World {
             shard_count: self.habits.shard_count,
             value_len_max: self.value_len_max(),
             large_len: self.large_len(),
+            large_input_bytes_max: [1000, 10_000, limits::LARGE_INPUT_BYTES_MAX]
+                [self.habits.clients % 3],
+            batch_slice_len: [1, 3, limits::BATCH_SLICE_LEN][self.habits.keys % 3],
             connections_max: 64,
             in_flight_max: self.habits.in_flight_max,
             output_bytes_max: 64 << 20,
