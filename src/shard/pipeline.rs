@@ -8,6 +8,7 @@
 //!
 //! - `sync always`: a block is committed when its write and the fdatasync after it have succeeded.
 //! - `interval`, `never`: a block is committed when its write has succeeded; syncs follow on their own.
+//! - In every mode a clean stop syncs the whole log before the seal is written: the seal says that all before it is on disk.
 //! - In every mode a segment is wholly synced before the first block of the next one is written.
 //! - A write or sync that fails is never tried again and nothing that depends on it is acknowledged. The shard takes no
 //!   writes from then on and goes on serving what is committed.
@@ -285,6 +286,12 @@ impl Shard {
         if self.batch.effects.is_empty() && !mark && !seal {
             // Replies that depend on nothing in flight any more.
             self.answer_ready(now, out);
+            return;
+        }
+        if seal && self.pipeline.durable < self.log.end() {
+            // The seal testifies for all before it. In one sync with a block it might be there and that block torn, which
+            // recovery would have to take for damage.
+            self.sync_now(disk);
             return;
         }
         let order = self.block_order();

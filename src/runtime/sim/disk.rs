@@ -7,6 +7,9 @@
 //! What a failed fdatasync leaves is the worst that kernels do: some of the dirty sectors are taken for written though they were
 //! not, so that a later sync succeeds without them.
 //!
+//! A bit that turned over stays so until it is written over or its file is gone: whoever brings the files back from a backup
+//! turns back only what is still wrong, and not a bit of a new file that has the old one's name.
+//!
 //! Files exist durably only after the directory was synced; until then a new one may be gone after a power loss, and a deleted one back.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -36,6 +39,8 @@ struct File {
     dirty: BTreeMap<usize, Vec<(u64, Box<Sector>)>>,
     /// Dirty sectors that the kernel takes for clean.
     given_up: BTreeSet<usize>,
+    /// The bits that are not what was written, by offset. `image` shows them, the versions of dirty sectors do not.
+    rotten: BTreeMap<usize, u8>,
     /// The directory entry is on disk.
     is_linked: bool,
 }
@@ -54,7 +59,6 @@ pub(super) struct SimDisk {
     files: BTreeMap<SegmentId, File>,
     /// Deleted, and the directory not synced since.
     unlinked: BTreeMap<SegmentId, File>,
-    flips: Vec<Flip>,
     /// Numbers the writes.
     written: u64,
 }
@@ -72,6 +76,7 @@ impl File {
             let before = Box::new(self.sector(sector));
             let (from, to) = (offset.max(start), end.min(start + SECTOR_LEN));
             self.image[from..to].copy_from_slice(&bytes[from - offset..to - offset]);
+            self.rotten.retain(|offset, _| !(from..to).contains(offset));
             let after = Box::new(self.sector(sector));
             let versions = self
                 .dirty
@@ -81,11 +86,25 @@ impl File {
         }
     }
 
+    /// A sector as it was written.
     fn sector(&self, sector: usize) -> Sector {
         let start = sector * SECTOR_LEN;
-        self.image[start..start + SECTOR_LEN]
+        let mut bytes: Sector = self.image[start..start + SECTOR_LEN]
             .try_into()
-            .expect("a file is whole sectors")
+            .expect("a file is whole sectors");
+        for (offset, mask) in self.rotten.range(start..start + SECTOR_LEN) {
+            bytes[offset - start] ^= mask;
+        }
+        bytes
+    }
+
+    /// Lets a sector be what it was at some moment. What is rotten in it stays so.
+    fn set_sector(&mut self, sector: usize, bytes: &Sector) {
+        let start = sector * SECTOR_LEN;
+        self.image[start..start + SECTOR_LEN].copy_from_slice(bytes);
+        for (offset, mask) in self.rotten.range(start..start + SECTOR_LEN) {
+            self.image[*offset] ^= mask;
+        }
     }
 
     /// What was written up to `number` is on disk, but for what the kernel gave up.
@@ -130,8 +149,7 @@ impl File {
             } else {
                 random.index(versions.len())
             };
-            let start = sector * SECTOR_LEN;
-            self.image[start..start + SECTOR_LEN].copy_from_slice(&versions[chosen].1[..]);
+            self.set_sector(sector, &versions[chosen].1);
         }
         self.given_up.clear();
     }
@@ -140,8 +158,7 @@ impl File {
     fn forget_given_up(&mut self) {
         for sector in std::mem::take(&mut self.given_up) {
             if let Some(versions) = self.dirty.remove(&sector) {
-                let start = sector * SECTOR_LEN;
-                self.image[start..start + SECTOR_LEN].copy_from_slice(&versions[0].1[..]);
+                self.set_sector(sector, &versions[0].1);
             }
         }
     }
@@ -340,34 +357,47 @@ impl SimDisk {
         }
         let mask = 1 << random.below(8);
         file.image[offset] ^= mask;
-        let flip = Flip {
+        let rotten = file.rotten.entry(offset).or_default();
+        *rotten ^= mask;
+        if *rotten == 0 {
+            file.rotten.remove(&offset);
+        }
+        Some(Flip {
             segment,
             offset,
             mask,
-        };
-        self.flips.push(flip);
-        Some(flip)
+        })
     }
 
-    /// Bits that turned over and were not turned back.
-    pub(super) fn flips(&self) -> &[Flip] {
-        &self.flips
+    /// Bits that turned over and were neither turned back nor written over since.
+    pub(super) fn flips(&self) -> Vec<Flip> {
+        let mut flips = Vec::new();
+        for (&segment, file) in &self.files {
+            flips.extend(file.rotten.iter().map(|(&offset, &mask)| Flip {
+                segment,
+                offset,
+                mask,
+            }));
+        }
+        flips
     }
 
     /// The operator brings the files back from a backup.
     pub(super) fn heal(&mut self) {
-        for flip in std::mem::take(&mut self.flips) {
-            if let Some(file) = self.files.get_mut(&flip.segment)
-                && let Some(byte) = file.image.get_mut(flip.offset)
-            {
-                *byte ^= flip.mask;
+        for file in self.files.values_mut() {
+            for (offset, mask) in std::mem::take(&mut file.rotten) {
+                file.image[offset] ^= mask;
             }
         }
     }
 
     /// A recovery has read everything and gone on: what is left of flips in the newest segment is where no data is.
     pub(super) fn outlived_flips(&mut self) {
-        let newest = self.files.keys().next_back().copied();
-        self.flips.retain(|flip| Some(flip.segment) != newest);
+        if let Some(mut newest) = self.files.last_entry() {
+            newest.get_mut().rotten.clear();
+        }
     }
 }
+
+#[cfg(test)]
+mod tests;

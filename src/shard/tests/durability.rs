@@ -5,6 +5,7 @@ use corduroy_proto_wire::{Condition, Request, Status};
 use super::{KEYSPACE, World, config, delete, get, put, put_if, put_ttl};
 use crate::ports::DiskOperation;
 use crate::shard::{ShardConfig, SyncMode};
+use crate::storage::format::{BLOCK_HEADER_LEN, BlockHeader, BlockKind};
 use crate::types::{KeyspaceId, WallMillis};
 
 /// The one bug that this store exists to not have.
@@ -257,4 +258,65 @@ fn a_clean_stop_seals_the_log() {
             .status,
         Status::Ok
     );
+}
+
+/// A world with a write that is acknowledged and not synced, about to stop.
+fn unsynced(sync: SyncMode) -> World {
+    let mut world = World::with(ShardConfig { sync, ..config() });
+    world.put(b"k", b"v");
+    world.shard.stop();
+    world.end_turn();
+    world
+}
+
+const LAZY: [SyncMode; 2] = [SyncMode::Never, SyncMode::Interval { nanos: 1 << 40 }];
+
+/// A power cut in the middle of a clean stop left the seal there and the block before it torn. The seal testifies that the block was
+/// synced, so the next start called it damage and refused.
+#[test]
+fn the_seal_is_written_when_all_before_it_is_synced() {
+    for sync in LAZY {
+        let mut world = unsynced(sync);
+        assert!(
+            matches!(&world.queue[..], [(_, DiskOperation::Sync { .. })]),
+            "{sync:?}: {:?}",
+            world.queue
+        );
+        world.end_turn();
+        assert_eq!(world.queue.len(), 1, "{sync:?}: it waits for the sync");
+        world.step();
+        world.end_turn();
+        let [(_, DiskOperation::Write { bytes, sync, .. })] = &world.queue[..] else {
+            panic!("the seal follows: {:?}", world.queue);
+        };
+        assert!(sync, "the seal is synced itself");
+        let header = bytes.last_chunk::<BLOCK_HEADER_LEN>().expect("a block");
+        let seal = BlockHeader::decode(header).expect("a sound header");
+        assert_eq!(seal.kind, BlockKind::Seal);
+        assert_eq!(
+            seal.durable, seal.position,
+            "it testifies for all before it"
+        );
+        assert!(!world.shard.is_stopped());
+        world.settle();
+        assert!(world.shard.is_stopped());
+        assert_eq!(world.restart().get(b"k").status, Status::Ok);
+    }
+}
+
+/// If that sync fails, nobody knows what is on disk: a seal would be a lie. The stop still comes to its end.
+#[test]
+fn a_log_that_can_not_be_synced_gets_no_seal() {
+    for sync in LAZY {
+        let mut world = unsynced(sync);
+        world.fail(
+            |operation| matches!(operation, DiskOperation::Sync { .. }),
+            libc::EIO,
+        );
+        world.settle();
+        assert!(world.shard.is_stopped());
+        assert!(world.shard.writes_refused().is_some());
+        let blocks = world.shard.status().blocks;
+        assert_eq!(blocks, 1, "{sync:?}: the key's block is the last");
+    }
 }
