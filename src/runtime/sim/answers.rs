@@ -87,7 +87,7 @@ impl World {
             || self
                 .shards
                 .iter()
-                .any(|shard| !shard.disk.flips().is_empty())
+                .any(|shard| !shard.disk.rotten_segments().is_empty())
     }
 
     fn batch_answered(

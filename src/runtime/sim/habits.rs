@@ -31,6 +31,8 @@ pub(super) struct Habits {
     weights: Vec<(Kind, u64)>,
     /// Clean stops among the ends of rounds.
     pub(super) stop_percent: u64,
+    /// Clean stops that a death overtakes.
+    pub(super) stop_cut_percent: u64,
     /// Kills among the other ends; the rest are power losses.
     pub(super) kill_percent: u64,
     pub(super) disk_ns_max: u64,
@@ -106,6 +108,7 @@ impl Habits {
             append: random.percent(40),
             weights,
             stop_percent: [0, 20, 50][random.index(3)],
+            stop_cut_percent: [0, 30][random.index(2)],
             kill_percent: [0, 30, 100][random.index(3)],
             disk_ns_max: 1 << random.between(12, 22),
             write_error_one_in: rarely(random, 10, 20, 200),

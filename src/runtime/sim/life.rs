@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use super::action::{Act, Action};
 use super::atomic::check_atomic;
 use super::check::check_key;
-use super::disk::Death;
+use super::disk::{Damage, Death};
 use super::history::{EntryId, Outcome, Time};
 use super::losses;
 use super::ports::SimPorts;
@@ -96,7 +96,7 @@ impl World {
         for shard in 0..self.habits.shard_count {
             let recovered = self.recover(shard)?;
             let index = usize::from(shard);
-            let healthy = self.shards[index].disk.flips().is_empty();
+            let healthy = self.shards[index].disk.rotten_segments().is_empty();
             if is_clean && healthy && !recovered.clean {
                 return Err(format!(
                     "shard {shard} was stopped cleanly and does not know it"
@@ -128,7 +128,7 @@ impl World {
                 return Ok(None);
             }
             self.shards[index].disk.sync_all();
-            self.shards[index].disk.outlived_flips();
+            self.shards[index].disk.outlived_rot();
             shards.push(recovered);
         }
         Ok(Some(shards))
@@ -153,17 +153,17 @@ impl World {
                 Ok(recovered) => return Ok(recovered),
                 Err(error) => error,
             };
-            if disk.flips().is_empty() {
+            let rotten = disk.rotten_segments();
+            if rotten.is_empty() {
                 return Err(format!("shard {shard} does not start: {error}"));
             }
             // A rotten header makes the segment before it look wrong too: it is enough that the file is named.
             let text = error.to_string();
-            let is_named = disk
-                .flips()
+            let is_named = rotten
                 .iter()
-                .any(|flip| text.contains(&flip.segment.to_string()));
+                .any(|segment| text.contains(&segment.to_string()));
             if !is_named {
-                return Err(format!("{:?} is reported as: {error}", disk.flips()));
+                return Err(format!("damage in {rotten:?} is reported as: {error}"));
             }
             self.tally.damage_reported += 1;
             self.note(|| format!("shard {shard} is healed: {error}"));
@@ -172,16 +172,19 @@ impl World {
         Err(format!("shard {shard} does not start though it was healed"))
     }
 
-    /// Bits turn over, in one disk or none.
+    /// A file at rest is damaged, on one disk or none.
     pub(super) fn rot(&mut self, only_old: bool) {
         let percent = self.habits.rot_percent;
         if self.phase == Phase::Audit || percent == 0 || !self.random.percent(percent) {
             return;
         }
         let shard = self.random.index(self.shards.len());
-        if let Some(flip) = self.shards[shard].disk.rot(only_old, &mut self.random) {
-            self.tally.flips += 1;
-            self.note(|| format!("shard {shard}: {flip:?}"));
+        if let Some(damage) = self.shards[shard].disk.rot(only_old, &mut self.random) {
+            match damage {
+                Damage::Flip { .. } => self.tally.flips += 1,
+                Damage::Lost { .. } => self.tally.lost_sectors += 1,
+            }
+            self.note(|| format!("shard {shard}: {damage:?}"));
         }
     }
 
@@ -266,7 +269,16 @@ impl World {
             self.with_driver(shard, Driver::seal);
         }
         let patience = self.now + 30 * SECOND;
+        // Some stops come too late: the power goes before the log is sealed.
+        let steps_left = self.random.percent(self.habits.stop_cut_percent);
+        let mut steps_left = steps_left.then(|| self.random.below(30));
         while !self.drivers(Driver::is_sealed) {
+            if steps_left == Some(0) {
+                self.tally.stops_cut_short += 1;
+                self.die();
+                return Ok(false);
+            }
+            steps_left = steps_left.map(|left| left - 1);
             if self.now > patience {
                 return Err("the node does not stop".to_owned());
             }
@@ -330,7 +342,7 @@ impl World {
         let healthy = self
             .shards
             .iter()
-            .all(|shard| shard.disk.flips().is_empty());
+            .all(|shard| shard.disk.rotten_segments().is_empty());
         let refused = self
             .history
             .keys

@@ -103,6 +103,10 @@ impl World {
         if cut > 0 && self.random.one_in(cut) {
             self.cut(number);
         }
+        if self.random.one_in(500) {
+            // Records that have left memory are met by reads, the others by the next start.
+            self.rot(true);
+        }
         if stall > 0 && self.random.one_in(stall) {
             let longest = if self.random.one_in(5) {
                 30_000_000_000

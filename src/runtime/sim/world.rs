@@ -126,6 +126,8 @@ pub struct Tally {
     pub kills: u64,
     /// Clean stops.
     pub clean_stops: u64,
+    /// Of those, the ones that the process did not live through.
+    pub stops_cut_short: u64,
     /// Deaths in the middle of a recovery's repairs.
     pub deaths_in_repair: u64,
     /// Records that recovery replayed.
@@ -140,6 +142,8 @@ pub struct Tally {
     pub disk_errors: u64,
     /// Bits that were turned over.
     pub flips: u64,
+    /// Sectors that were synced and came back as zeros.
+    pub lost_sectors: u64,
     /// Jumps of the wall clock.
     pub clock_jumps: u64,
     /// Scans that went through to their end.
