@@ -9,6 +9,9 @@ use super::client::Kind;
 use super::random::Random;
 use crate::shard::SyncMode;
 
+/// More output than the clients of any world leave unread.
+pub(super) const OUTPUT_BYTES_PLENTY: usize = 64 << 20;
+
 /// One world's habits.
 #[derive(Clone, Debug)]
 pub(super) struct Habits {
@@ -49,6 +52,9 @@ pub(super) struct Habits {
     pub(super) channel_room: usize,
     pub(super) socket_room: usize,
     pub(super) in_flight_max: usize,
+    pub(super) output_bytes_max: usize,
+    /// A client that breaks the protocol comes once in so many steps of clients; 0: never.
+    pub(super) rogue_one_in: u64,
     pub(super) chunk_max: usize,
 }
 
@@ -122,6 +128,11 @@ impl Habits {
             channel_room: [1, 2, 64][random.index(3)],
             socket_room: 1 << random.between(8, 18),
             in_flight_max: 1 + random.skewed(40) as usize,
+            output_bytes_max: match random.percent(15) {
+                true => 1 << random.between(20, 22),
+                false => OUTPUT_BYTES_PLENTY,
+            },
+            rogue_one_in: rarely(random, 25, 10, 200),
             chunk_max: 1 << random.between(3, 16),
         }
     }

@@ -45,14 +45,14 @@ impl World {
         (3 * self.habits.value_len_max as usize / 2).max(1000)
     }
 
-    fn driver_config(&self, shard: u16) -> DriverConfig {
+    pub(super) fn driver_config(&self, shard: u16) -> DriverConfig {
         DriverConfig {
             shard: ShardId(shard),
             shard_count: self.habits.shard_count,
             value_len_max: self.value_len_max(),
             connections_max: 64,
             in_flight_max: self.habits.in_flight_max,
-            output_bytes_max: 64 << 20,
+            output_bytes_max: self.habits.output_bytes_max,
             handshake_timeout_ns: 10 * SECOND,
             idle_timeout_ns: 0,
             stall_timeout_ns: 10 * SECOND,
@@ -64,6 +64,9 @@ impl World {
     pub(super) fn start(&mut self, after_clean_stop: bool) -> Result<(), String> {
         let mut is_clean = after_clean_stop;
         self.rot(false);
+        if self.habits.clock_jump_one_in > 0 && self.random.percent(30) {
+            self.set_clock();
+        }
         let shards = loop {
             match self.recover_all(is_clean)? {
                 Some(shards) => break shards,
@@ -268,7 +271,7 @@ impl World {
         for shard in 0..self.habits.shard_count {
             self.with_driver(shard, Driver::seal);
         }
-        let patience = self.now + 30 * SECOND;
+        let (began, patience) = (self.now, self.now + 30 * SECOND);
         // Some stops come too late: the power goes before the log is sealed.
         let steps_left = self.random.percent(self.habits.stop_cut_percent);
         let mut steps_left = steps_left.then(|| self.random.below(30));
@@ -286,6 +289,10 @@ impl World {
         }
         let clean = !self.has_failed();
         let losing = !clean && self.habits.sync != SyncMode::Always;
+        if clean {
+            let (shown, _) = self.history.wall.span(began, self.now);
+            self.history.stops.push((self.now, shown));
+        }
         // What is on disk must be enough: the machine is switched off at once.
         self.end_life(Death::Power);
         self.may_have_lost(losing);
