@@ -80,14 +80,14 @@ impl Habits {
             (Kind::Atomic, 12),
             (Kind::Scan, 6),
             (Kind::Count, 2),
-            (Kind::Flush, 1),
+            (Kind::Flush, 1 + random.below(4)),
             (Kind::Status, 1),
             (Kind::Ping, 2),
             (Kind::List, 2),
             (Kind::Keyspace, 4),
         ];
         for (kind, weight) in others {
-            let percent = if kind == Kind::Flush { 25 } else { 60 };
+            let percent = if kind == Kind::Flush { 35 } else { 60 };
             if random.percent(percent) {
                 weights.push((kind, weight));
             }
@@ -118,8 +118,8 @@ impl Habits {
             kill_percent: [0, 30, 100][random.index(3)],
             disk_ns_max: 1 << random.between(12, 22),
             write_error_one_in: rarely(random, 10, 20, 200),
-            sync_error_one_in: rarely(random, 10, 10, 200),
-            prepare_error_one_in: rarely(random, 20, 1, 4),
+            sync_error_one_in: rarely(random, 20, 4, 100),
+            prepare_error_one_in: rarely(random, 25, 1, 4),
             read_error_one_in: rarely(random, 20, 2, 20),
             rot_percent: rarely(random, 20, 10, 60),
             clock_jump_one_in: rarely(random, 20, 20, 200),

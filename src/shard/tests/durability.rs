@@ -4,7 +4,7 @@ use corduroy_proto_wire::{Condition, Request, Status};
 
 use super::{KEYSPACE, World, config, delete, get, put, put_if, put_ttl};
 use crate::ports::DiskOperation;
-use crate::shard::{ShardConfig, SyncMode};
+use crate::shard::{ShardCommand, ShardConfig, SyncMode};
 use crate::storage::format::{BLOCK_HEADER_LEN, BlockHeader, BlockKind};
 use crate::types::{KeyspaceId, WallMillis};
 
@@ -155,6 +155,22 @@ fn expired_keys_stay_expired_when_the_clock_goes_back() {
     world.now.wall = WallMillis(world.now.wall.0 - 5000);
     let mut again = world.restart();
     assert_eq!(again.get(b"k").status, Status::NotFound);
+}
+
+/// A flush found the partition empty, for its key had expired, and logged nothing; after a crash the clock was set back, and the key was
+/// there again though the flush had been acknowledged.
+#[test]
+fn a_flush_takes_expired_keys_away_for_good() {
+    let mut world = World::new();
+    world.ask(&put_ttl(b"k", b"v", 1));
+    world.now.wall = WallMillis(world.now.wall.0 + 5000);
+    world.settle();
+    world.now.wall = WallMillis(world.now.wall.0 - 5000);
+    world.command(ShardCommand::Flush {
+        keyspace: KeyspaceId::DEFAULT,
+    });
+    world.settle();
+    assert_eq!(world.restart().get(b"k").status, Status::NotFound);
 }
 
 /// With a tail far smaller than the data, reads come from disk, checked, and in order with writes on the same key.
