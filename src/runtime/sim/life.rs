@@ -120,7 +120,7 @@ impl World {
                 let line = format!("shard {shard}: {}", shorten(&format!("{repair:?}")));
                 self.note(|| line);
             }
-            if dies_at.is_some() && self.phase != Phase::Stop {
+            if dies_at.is_some() {
                 self.tally.deaths_in_repair += 1;
                 let death = self.death();
                 self.note(|| format!("dies in repair: {death:?}"));
