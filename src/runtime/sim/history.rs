@@ -171,6 +171,12 @@ impl History {
         entry.outcome = outcome;
     }
 
+    /// Forgets what happened in other keyspaces.
+    pub(super) fn keep_keyspace(&mut self, keyspace: u32) {
+        self.keys.retain(|place, _| place.keyspace == keyspace);
+        self.flushes.retain(|flush| flush.keyspace == keyspace);
+    }
+
     /// The process has ended: what has no answer now took effect by now or never will.
     pub(super) fn close(&mut self, now: Time) {
         for entry in self.keys.values_mut().flatten() {

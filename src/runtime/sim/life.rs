@@ -4,13 +4,13 @@ use std::collections::VecDeque;
 
 use super::action::{Act, Action};
 use super::atomic::check_atomic;
+use super::catalog::DEFAULT;
 use super::check::check_key;
 use super::disk::{Damage, Death};
 use super::history::{EntryId, Outcome, Time};
 use super::losses;
 use super::ports::SimPorts;
 use super::random::Random;
-use super::traffic::KEYSPACE;
 use super::world::{Phase, World};
 use crate::limits::SEGMENT_LEN_MIN;
 use crate::runtime::driver::{Driver, DriverConfig};
@@ -216,7 +216,14 @@ impl World {
     fn may_have_lost(&mut self, losing: bool) {
         self.losses_due |= losing;
         if losing {
-            self.catalog.forget();
+            // Of what a power loss takes, only the default keyspace's part is looked at (`losses`).
+            self.catalog.leave_alone();
+            self.history.keep_keyspace(DEFAULT);
+            self.atomics
+                .retain(|batch| batch.iter().all(|id| id.place.keyspace == DEFAULT));
+            for client in &mut self.clients {
+                client.scan = None;
+            }
         }
     }
 
@@ -322,10 +329,14 @@ impl World {
         self.phase = Phase::Audit;
         let auditor = self.auditor();
         let began = self.now;
-        let script: VecDeque<Action> = (0..self.keys.len() as u16)
-            .map(|key| Action::One(key, Act::Get))
-            .chain([Action::List])
-            .collect();
+        let mut keyspaces = self.catalog.known();
+        keyspaces.retain(|keyspace| self.catalog.is_there(*keyspace));
+        keyspaces.push(DEFAULT);
+        let mut script = VecDeque::from([(DEFAULT, Action::List)]);
+        for keyspace in keyspaces {
+            let keys = 0..self.keys.len() as u16;
+            script.extend(keys.map(|key| (keyspace, Action::One(key, Act::Get))));
+        }
         self.clients[auditor].script = Some(script);
         self.clients[auditor].depth = 4;
         self.clients[auditor].stalls_until = 0;
@@ -365,7 +376,8 @@ impl World {
         for batch in std::mem::take(&mut self.atomics) {
             let unknown =
                 |id: &EntryId| self.history.keys[&id.place][id.index].outcome == Outcome::Unknown;
-            if batch.iter().all(unknown) {
+            let is_there = |id: &EntryId| self.catalog.is_there(id.place.keyspace);
+            if batch.iter().all(unknown) && batch.iter().all(is_there) {
                 check_atomic(&self.history, &batch, began)?;
             }
         }
@@ -374,8 +386,9 @@ impl World {
             check_key(&self.history, place).map_err(|reason| {
                 self.suspect = Some(place);
                 format!(
-                    "key {} of keyspace {KEYSPACE}: {reason}",
-                    self.keys.name(place.key)
+                    "key {} of keyspace {}: {reason}",
+                    self.keys.name(place.key),
+                    place.keyspace
                 )
             })?;
         }

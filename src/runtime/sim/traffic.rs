@@ -3,6 +3,7 @@
 use corduroy_proto_wire::{CONNECTION_REQUEST_ID, Hello, PREAMBLE, Request, Response, split};
 
 use super::action::Action;
+use super::catalog::DEFAULT;
 use super::client::Pending;
 use super::habits::OUTPUT_BYTES_PLENTY;
 use super::history::{EntryId, Flush, Place, Time};
@@ -13,8 +14,6 @@ use crate::ports::ConnectionId;
 use crate::runtime::driver::{Driver, Flow};
 use crate::types::ShardId;
 
-/// The keyspace that the clients use.
-pub(super) const KEYSPACE: u32 = 1;
 /// The hello's request id; requests count from 1.
 pub(super) const HELLO_ID: u32 = u32::MAX;
 /// A network's delay of one delivery, in nanoseconds.
@@ -92,6 +91,7 @@ impl World {
         }
         let burst = 1 + self.clients[number].random.index(4);
         for _ in 0..burst {
+            let keyspace = self.keyspace();
             let client = &mut self.clients[number];
             if client.pending.len() >= client.depth {
                 break;
@@ -100,12 +100,12 @@ impl World {
                 &self.habits,
                 &self.keys,
                 &self.history,
-                KEYSPACE,
+                keyspace,
                 &mut self.writer,
                 self.now,
             );
             match action {
-                Some(action) => self.ask(number, action),
+                Some((keyspace, action)) => self.ask(number, keyspace, action),
                 None => break,
             }
         }
@@ -113,6 +113,15 @@ impl World {
         if client.pending.len() < client.depth && self.phase == Phase::Load {
             self.wake(number);
         }
+    }
+
+    /// The keyspace of the next request: mostly the one that always exists, else one that is known to have been made.
+    fn keyspace(&mut self) -> u32 {
+        let known = self.catalog.known();
+        if known.is_empty() || self.random.percent(60) {
+            return DEFAULT;
+        }
+        known[self.random.index(known.len())]
     }
 
     /// What may befall a client: its line is cut, it stops reading, the server's clock is set.
@@ -225,7 +234,7 @@ impl World {
     }
 
     /// Sends a request.
-    fn ask(&mut self, number: usize, action: Action) {
+    fn ask(&mut self, number: usize, keyspace: u32, action: Action) {
         let pipe = self.clients[number]
             .pipe
             .expect("a client that asks has a connection");
@@ -238,10 +247,7 @@ impl World {
         let entries: Vec<EntryId> = acts
             .into_iter()
             .map(|(key, act)| {
-                let place = Place {
-                    keyspace: KEYSPACE,
-                    key,
-                };
+                let place = Place { keyspace, key };
                 self.history.ask(self.now, pipe, place, act)
             })
             .collect();
@@ -250,7 +256,7 @@ impl World {
         }
         let flush = (action == Action::Flush).then(|| {
             self.history.flushes.push(Flush {
-                keyspace: KEYSPACE,
+                keyspace,
                 invoked: self.now,
                 answered: Time::MAX,
                 closed: Time::MAX,
@@ -271,13 +277,14 @@ impl World {
             .get_mut(&pipe)
             .expect("a client's pipe is there")
             .to_server;
-        action.encode(id, KEYSPACE, &self.keys, bytes);
-        let line = format!("client {number} asks {id}: {action:?}");
+        action.encode(id, keyspace, &self.keys, bytes);
+        let line = format!("client {number} asks {id} of keyspace {keyspace}: {action:?}");
         self.note(|| line);
         self.clients[number].pending.insert(
             id,
             Pending {
                 action,
+                keyspace,
                 entries,
                 invoked: self.now,
                 flush,
