@@ -99,6 +99,13 @@ impl SimDisk {
         self.files.insert(segment, file);
     }
 
+    /// The log was sealed by a clean stop.
+    pub(super) fn sealed(&mut self) {
+        for file in self.files.values_mut() {
+            file.sealed();
+        }
+    }
+
     /// How far a segment is synced, as far as who writes to it can know.
     pub(super) fn synced(&self, segment: SegmentId) -> usize {
         self.files.get(&segment).map_or(0, File::synced)

@@ -299,6 +299,9 @@ impl World {
         if clean {
             let (shown, _) = self.history.wall.span(began, self.now);
             self.history.stops.push((self.now, shown));
+            for shard in &mut self.shards {
+                shard.disk.sealed();
+            }
         }
         // What is on disk must be enough: the machine is switched off at once.
         self.end_life(Death::Power);

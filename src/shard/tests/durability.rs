@@ -1,6 +1,6 @@
 //! What is acknowledged when, and what survives.
 
-use corduroy_proto_wire::{Condition, Request, Status};
+use corduroy_proto_wire::{Condition, Put, Request, Status, Ttl};
 
 use super::{KEYSPACE, World, config, delete, get, put, put_if, put_ttl};
 use crate::ports::DiskOperation;
@@ -274,6 +274,35 @@ fn a_clean_stop_seals_the_log() {
             .status,
         Status::Ok
     );
+}
+
+/// The record that made a keyspace was lost in a power cut, and other shards' logs kept records under its number: the next keyspace got
+/// the number and what was left under it.
+#[test]
+fn a_keyspace_is_made_when_that_is_synced() {
+    for sync in LAZY {
+        let mut world = World::with(ShardConfig { sync, ..config() });
+        world.shard.install(KeyspaceId::SYSTEM, 1, "system");
+        world.send(&Request::Put {
+            keyspace: KeyspaceId::SYSTEM.0,
+            put: Put {
+                key: b"orders",
+                value: &[8, 0],
+                ttl: Ttl::None,
+                condition: Condition::Always,
+                return_value: false,
+            },
+        });
+        world.end_turn();
+        assert!(
+            matches!(
+                world.queue.last(),
+                Some((_, DiskOperation::Write { sync: true, .. }))
+            ),
+            "{sync:?}: {:?}",
+            world.queue.last()
+        );
+    }
 }
 
 /// A world with a write that is acknowledged and not synced, about to stop.

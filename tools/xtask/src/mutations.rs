@@ -34,6 +34,12 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         replace: "if seal && self.pipeline.durable < Position(0) {",
     },
     Mutation {
+        name: "make a keyspace without a sync",
+        file: "src/shard/pipeline.rs",
+        find: "partition.keyspace == KeyspaceId::SYSTEM",
+        replace: "partition.keyspace == KeyspaceId(u32::MAX)",
+    },
+    Mutation {
         name: "leave empty partitions out of a flush",
         file: "src/shard/keyspaces.rs",
         find: "if partition.version_next == Version(1) {",

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::random::Random;
 use crate::limits::SECTOR_LEN;
-use crate::storage::format::SEGMENT_HEADER_LEN;
+use crate::storage::format::{BLOCK_HEADER_LEN, SEGMENT_HEADER_LEN};
 
 type Sector = [u8; SECTOR_LEN];
 
@@ -127,6 +127,12 @@ impl File {
     /// A write of the log was asked for when the file was synced up to `synced`, and the kernel has it now.
     pub(super) fn wrote(&mut self, number: u64, end: usize, synced: usize) {
         self.unproven.push((number, end, synced));
+    }
+
+    /// The log was sealed: what is before the seal is proven.
+    pub(super) fn sealed(&mut self) {
+        let before = self.synced.saturating_sub(BLOCK_HEADER_LEN);
+        self.proven = self.proven.max(before);
     }
 
     /// How far the file is known to be synced.
