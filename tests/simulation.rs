@@ -28,8 +28,8 @@ fn the_first_seeds_are_good() {
 #[test]
 fn seeds_that_found_something_stay_good() {
     for seed in [
-        78, 132, 168, 218, 304, 375, 402, 451, 473, 642, 924, 1137, 1181, 2190, 4239, 4403, 5335,
-        7439, 7822, 8134, 9019, 9139,
+        78, 132, 161, 168, 218, 304, 375, 402, 451, 473, 642, 924, 1086, 1133, 1137, 1181, 1932,
+        2190, 4239, 4403, 5335, 7439, 7822, 8134, 9019, 9139,
     ] {
         good(seed);
     }
@@ -52,7 +52,10 @@ fn the_seeds_reach_what_they_are_for() {
     assert!(sum(|report| report.tally.power_losses) > 100);
     assert!(sum(|report| report.tally.kills) > 50);
     assert!(sum(|report| report.tally.clean_stops) > 300);
+    assert!(sum(|report| report.tally.stops_cut_short) > 10);
     assert!(sum(|report| report.tally.deaths_in_repair) > 10);
+    assert!(sum(|report| report.tally.lost_sectors) > 10);
+    assert!(sum(|report| report.tally.rogues) > 100);
     assert!(sum(|report| report.tally.repairs) > 300);
     assert!(sum(|report| report.tally.records_recovered) > 10_000);
     assert!(sum(|report| report.tally.damage_reported) > 10);

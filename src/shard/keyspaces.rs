@@ -5,8 +5,6 @@
 //! which exist, so [`Shard::install`] either adopts what was replayed or makes empty tables, and [`Shard::drop_unknown`]
 //! then lets go of what no keyspace claims: a drop that was interrupted by a crash.
 
-use std::collections::HashSet;
-
 use corduroy_proto_wire::Status;
 
 use super::origin::{Origin, Replies, ShardCommand, ShardReply};
@@ -342,7 +340,8 @@ impl Shard {
         }
     }
 
-    /// Stages a clear of every partition that is not empty, or may not be once what is staged commits.
+    /// Stages a clear of every partition that anything was ever written to. One that is empty now may not be after a restart: its keys may
+    /// have expired by a clock that is set back later.
     fn flush(&mut self, now: Now, origin: Origin, id: KeyspaceId, out: &mut impl Replies) {
         let Some(at) = self.keyspace_index(id) else {
             return unknown(origin, id, out);
@@ -357,19 +356,13 @@ impl Shard {
         let Keyspace {
             shard, shard_count, ..
         } = self.keyspaces[at];
-        let staged: HashSet<u16> = self
-            .overlay
-            .keys()
-            .filter(|key| key.partition.keyspace == id)
-            .map(|key| key.partition.index)
-            .collect();
         for local in 0..self.keyspaces[at].local.len() {
             let partition_id = PartitionId {
                 keyspace: id,
                 index: shard + local as u16 * shard_count,
             };
             let partition = &mut self.keyspaces[at].local[local];
-            if partition.index.is_empty() && !staged.contains(&partition_id.index) {
+            if partition.version_next == Version(1) {
                 continue;
             }
             partition.clearing = true;

@@ -8,6 +8,9 @@
 //!
 //! - `sync always`: a block is committed when its write and the fdatasync after it have succeeded.
 //! - `interval`, `never`: a block is committed when its write has succeeded; syncs follow on their own.
+//! - In every mode a block that makes or drops a keyspace is committed when it is synced: if that were lost alone, the keyspace's number
+//!   would be given again while other shards' logs still hold records under it.
+//! - In every mode a clean stop syncs the whole log before the seal is written: the seal says that all before it is on disk.
 //! - In every mode a segment is wholly synced before the first block of the next one is written.
 //! - A write or sync that fails is never tried again and nothing that depends on it is acknowledged. The shard takes no
 //!   writes from then on and goes on serving what is committed.
@@ -27,7 +30,7 @@ use crate::limits;
 use crate::ports::{DiskDone, DiskOperation, DiskOutcome, DiskTicket};
 use crate::storage::format::{BlockKind, RecordKind};
 use crate::storage::log::{BlockBuilder, BlockStamp, OutgoingBlock};
-use crate::types::{MonoNanos, Now, Position, SegmentId};
+use crate::types::{KeyspaceId, MonoNanos, Now, Position, SegmentId};
 
 /// What a ticket stands for.
 #[derive(Debug)]
@@ -311,6 +314,12 @@ impl Shard {
             self.answer_ready(now, out);
             return;
         }
+        if seal && self.pipeline.durable < self.log.end() {
+            // The seal testifies for all before it. In one sync with a block it might be there and that block torn, which
+            // recovery would have to take for damage.
+            self.sync_now(disk);
+            return;
+        }
         let order = self.block_order();
         let entries = count_entries(&order, &self.batch);
         let len = BlockBuilder::block_len(entries, self.batch.records_len);
@@ -389,6 +398,10 @@ impl Shard {
             &mut self.batch,
             self.pipeline.spare.take().unwrap_or_default(),
         );
+        // Of the batch's keyspaces the lowest number comes first.
+        let names_keyspaces = order.first().is_some_and(|&first| {
+            batch.effects[first as usize].partition.keyspace == KeyspaceId::SYSTEM
+        });
         let durable = self.pipeline.durable;
         let kind = if seal {
             BlockKind::Seal
@@ -432,7 +445,8 @@ impl Shard {
         self.pipeline.sealed = seal;
         self.statistics.blocks += 1;
         self.statistics.block_bytes += len as u64;
-        let sync = self.config.sync == SyncMode::Always || self.pipeline.stopping;
+        let sync =
+            self.config.sync == SyncMode::Always || self.pipeline.stopping || names_keyspaces;
         self.pipeline.submit(
             Operation::Block {
                 end: plan.end,

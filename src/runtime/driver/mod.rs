@@ -20,6 +20,7 @@
 //! waits in the connection's input, at most one frame and one receive slice of it. A client that reads nothing for the stall
 //! timeout is cut.
 
+mod bounds;
 mod connection;
 mod gather;
 mod hub;
@@ -34,6 +35,7 @@ use corduroy_proto_wire::{
     Body, FrameError, HelloReply, KeyspaceInfo, LENGTH_LEN, Response, Status, split,
 };
 
+pub use bounds::Buffered;
 pub use link::MeshBatch;
 
 use crate::gateway::native::{self, Opening, OpeningError};

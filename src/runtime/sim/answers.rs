@@ -19,6 +19,7 @@ impl World {
         if response.status == Status::Damaged && !self.may_read_damage() {
             return Err(format!("damage that nobody did: {response:?}"));
         }
+        self.check_keyspace(pending, response)?;
         match &pending.action {
             Action::One(_, act) => {
                 let outcome = outcome_of(act, response)
@@ -51,11 +52,29 @@ impl World {
                 Body::Value(payload) if payload == vec![7; *len] => Ok(()),
                 _ => Err(format!("a ping of {len} bytes came back as {response:?}")),
             },
-            _ if response.status.is_error() && self.tally.disk_errors == 0 => {
+            _ if response.status.is_error()
+                && response.status != Status::UnknownKeyspace
+                && self.tally.disk_errors == 0 =>
+            {
                 Err(format!("{:?} failed: {response:?}", pending.action))
             }
             _ => Ok(()),
         }
+    }
+
+    /// A keyspace is unknown only if somebody asked to drop it, and always once that was acknowledged.
+    fn check_keyspace(&self, pending: &Pending, response: &Response<'_>) -> Result<(), String> {
+        let keyspace = pending.keyspace;
+        let is_unknown = response.status == Status::UnknownKeyspace;
+        if is_unknown && self.catalog.is_there(keyspace) {
+            return Err(format!("keyspace {keyspace} is not known: {response:?}"));
+        }
+        let asks_of_it = !pending.entries.is_empty() || pending.flush.is_some();
+        let is_good = !response.status.is_error();
+        if asks_of_it && is_good && self.catalog.was_dropped(keyspace, pending.invoked) {
+            return Err(format!("keyspace {keyspace} was dropped: {response:?}"));
+        }
+        Ok(())
     }
 
     fn keyspace_changed(
@@ -87,7 +106,7 @@ impl World {
             || self
                 .shards
                 .iter()
-                .any(|shard| !shard.disk.flips().is_empty())
+                .any(|shard| !shard.disk.rotten_segments().is_empty())
     }
 
     fn batch_answered(
@@ -194,6 +213,9 @@ impl World {
 
     /// The scan is through: keys that it did not show were absent at some moment of it.
     fn missed(&mut self, scan: &Scan) {
+        if !self.catalog.is_there(scan.keyspace) {
+            return;
+        }
         for key in 0..self.keys.len() as u16 {
             if self.keys.name(key).starts_with(scan.prefix) && !scan.seen.contains(&key) {
                 let place = Place {

@@ -8,6 +8,9 @@ use corduroy_proto_wire::KeyspaceInfo;
 
 use super::history::Time;
 
+/// The number of the keyspace that always exists.
+pub(super) const DEFAULT: u32 = 1;
+
 /// What was asked about a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Deed {
@@ -43,6 +46,8 @@ pub(super) struct ChangeId(usize);
 #[derive(Debug, Default)]
 pub(super) struct Catalog {
     changes: Vec<Change>,
+    /// Clients use keyspaces of which this change or a later one tells.
+    used_from: usize,
 }
 
 impl Catalog {
@@ -93,14 +98,54 @@ impl Catalog {
         change.end = end;
     }
 
-    /// Acknowledged changes may have been lost: what is certain begins anew.
-    pub(super) fn forget(&mut self) {
-        for change in &mut self.changes {
-            if change.end != End::Nothing {
-                change.answered = Time::MAX;
-                change.end = End::Unknown;
-            }
-        }
+    /// The numbers of keyspaces that were made, the newest of them; some may have been dropped since.
+    pub(super) fn known(&self) -> Vec<u32> {
+        const MOST: usize = 3;
+        let made = self.changes[self.used_from..].iter().rev();
+        made.filter_map(|change| match (change.deed, change.end) {
+            (Deed::Make, End::Done(number)) => Some(number),
+            _ => None,
+        })
+        .take(MOST)
+        .collect()
+    }
+
+    fn making(&self, number: u32) -> Option<&Change> {
+        let wanted =
+            |change: &&Change| change.deed == Deed::Make && change.end == End::Done(number);
+        self.changes.iter().find(wanted)
+    }
+
+    /// Whether nobody has asked yet to drop a keyspace: then it is there for certain.
+    pub(super) fn is_there(&self, number: u32) -> bool {
+        number == DEFAULT
+            || self.making(number).is_some_and(|made| {
+                !self.changes.iter().any(|change| {
+                    change.name == made.name
+                        && change.deed == Deed::Drop
+                        && change.end != End::Nothing
+                        && change.answered > made.invoked
+                })
+            })
+    }
+
+    /// Whether a keyspace was gone for certain before a moment.
+    pub(super) fn was_dropped(&self, number: u32, before: Time) -> bool {
+        self.making(number).is_some_and(|made| {
+            self.changes.iter().any(|change| {
+                change.name == made.name
+                    && change.deed == Deed::Drop
+                    && change.end != End::Nothing
+                    && change.end != End::Unknown
+                    && change.invoked > made.answered
+                    && change.answered < before
+            })
+        })
+    }
+
+    /// Clients use none of these keyspaces any more.
+    pub(super) fn leave_alone(&mut self) {
+        self.used_from = self.changes.len();
     }
 
     /// Holds a list against what is certain.

@@ -18,6 +18,8 @@ const LITTLE_MEMORY: u64 = 3 << 20;
 #[derive(Debug)]
 pub(super) struct Pending {
     pub(super) action: Action,
+    /// Where its keys are.
+    pub(super) keyspace: u32,
     /// One for each key that it names, in their order.
     pub(super) entries: Vec<EntryId>,
     pub(super) invoked: Time,
@@ -56,7 +58,7 @@ pub(super) struct Client {
     pub(super) depth: usize,
     pub(super) scan: Option<Scan>,
     /// What it has to do; then nothing. Chance decides if there is no script.
-    pub(super) script: Option<VecDeque<Action>>,
+    pub(super) script: Option<VecDeque<(u32, Action)>>,
     /// It reads nothing until then.
     pub(super) stalls_until: Time,
 }
@@ -89,7 +91,7 @@ impl Client {
         }
     }
 
-    /// What it asks next.
+    /// What it asks next, and of which keyspace: of the default one, or of the one given.
     pub(super) fn choose(
         &mut self,
         habits: &Habits,
@@ -98,7 +100,7 @@ impl Client {
         keyspace: u32,
         writer: &mut u32,
         now: Time,
-    ) -> Option<Action> {
+    ) -> Option<(u32, Action)> {
         if let Some(script) = &mut self.script {
             return script.pop_front();
         }
@@ -108,12 +110,13 @@ impl Client {
             && random.percent(40)
         {
             scan.is_asked = true;
-            return Some(Action::Scan {
+            let action = Action::Scan {
                 prefix: scan.prefix,
                 cursor: scan.cursor,
                 limit: 1 + random.skewed(30) as u32,
                 with_values: scan.with_values,
-            });
+            };
+            return Some((scan.keyspace, action));
         }
         let kind = habits.kind(random);
         let mut chooser = Chooser {
@@ -124,7 +127,7 @@ impl Client {
             keyspace,
             writer,
         };
-        Some(match kind {
+        let action = match kind {
             Kind::One => {
                 let key = chooser.key();
                 Action::One(key, chooser.act(key))
@@ -163,7 +166,8 @@ impl Client {
                     _ => Action::Create(name, self.random.between(0, 9) as u16),
                 }
             }
-        })
+        };
+        Some((keyspace, action))
     }
 }
 

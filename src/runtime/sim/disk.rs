@@ -7,16 +7,21 @@
 //! What a failed fdatasync leaves is the worst that kernels do: some of the dirty sectors are taken for written though they were
 //! not, so that a later sync succeeds without them.
 //!
+//! Files at rest rot: bits turn over, and sectors that were synced come back as zeros. What rotted stays so until it is written over or its file is gone: whoever brings the files back from a backup
+//! turns back only what is still wrong, and not a bit of a new file that has the old one's name.
+//!
 //! Files exist durably only after the directory was synced; until then a new one may be gone after a power loss, and a deleted one back.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod file;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
 
 use super::random::Random;
-use crate::limits::SECTOR_LEN;
 use crate::storage::recovery::Repair;
 use crate::types::SegmentId;
-
-type Sector = [u8; SECTOR_LEN];
+use file::File;
 
 /// How a process ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -27,25 +32,17 @@ pub(super) enum Death {
     Power,
 }
 
-/// One segment file.
-#[derive(Clone, Debug, Default)]
-struct File {
-    /// What a reader sees.
-    image: Vec<u8>,
-    /// For each sector that is not clean: what it held when it was last synced, and after each write since, oldest first.
-    dirty: BTreeMap<usize, Vec<(u64, Box<Sector>)>>,
-    /// Dirty sectors that the kernel takes for clean.
-    given_up: BTreeSet<usize>,
-    /// The directory entry is on disk.
-    is_linked: bool,
-}
-
-/// A bit that turned over by itself.
+/// What happened to a file at rest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Flip {
-    pub(super) segment: SegmentId,
-    pub(super) offset: usize,
-    pub(super) mask: u8,
+pub(super) enum Damage {
+    /// A bit turned over.
+    Flip {
+        segment: SegmentId,
+        offset: usize,
+        mask: u8,
+    },
+    /// A sector that was synced reads as zeros.
+    Lost { segment: SegmentId, offset: usize },
 }
 
 /// One shard's directory.
@@ -54,97 +51,8 @@ pub(super) struct SimDisk {
     files: BTreeMap<SegmentId, File>,
     /// Deleted, and the directory not synced since.
     unlinked: BTreeMap<SegmentId, File>,
-    flips: Vec<Flip>,
     /// Numbers the writes.
     written: u64,
-}
-
-impl File {
-    fn write(&mut self, number: u64, offset: usize, bytes: &[u8]) {
-        let end = offset + bytes.len();
-        if end > self.image.len() {
-            self.image.resize(end.next_multiple_of(SECTOR_LEN), 0);
-        }
-        let (first, last) = (offset / SECTOR_LEN, (end - 1) / SECTOR_LEN);
-        for sector in first..=last {
-            self.given_up.remove(&sector);
-            let start = sector * SECTOR_LEN;
-            let before = Box::new(self.sector(sector));
-            let (from, to) = (offset.max(start), end.min(start + SECTOR_LEN));
-            self.image[from..to].copy_from_slice(&bytes[from - offset..to - offset]);
-            let after = Box::new(self.sector(sector));
-            let versions = self
-                .dirty
-                .entry(sector)
-                .or_insert_with(|| vec![(0, before)]);
-            versions.push((number, after));
-        }
-    }
-
-    fn sector(&self, sector: usize) -> Sector {
-        let start = sector * SECTOR_LEN;
-        self.image[start..start + SECTOR_LEN]
-            .try_into()
-            .expect("a file is whole sectors")
-    }
-
-    /// What was written up to `number` is on disk, but for what the kernel gave up.
-    fn sync(&mut self, number: u64) {
-        let given_up = &self.given_up;
-        self.dirty.retain(|sector, versions| {
-            if given_up.contains(sector) {
-                return true;
-            }
-            let synced = versions
-                .iter()
-                .rposition(|(write, _)| *write <= number)
-                .unwrap_or(0);
-            versions.drain(..synced);
-            versions.len() > 1
-        });
-    }
-
-    fn sync_failed(&mut self, random: &mut Random) {
-        for sector in self.dirty.keys() {
-            if random.percent(50) {
-                self.given_up.insert(*sector);
-            }
-        }
-    }
-
-    /// The machine stopped: each sector is as of some moment since it was synced.
-    fn lose_power(&mut self, random: &mut Random) {
-        // Often the disk was simply some writes behind: then the sectors agree on the moment.
-        let moment = random.percent(30).then(|| {
-            let newest = self.dirty.values().flatten().map(|(write, _)| *write).max();
-            random.below(newest.unwrap_or(0) + 1)
-        });
-        for (sector, versions) in std::mem::take(&mut self.dirty) {
-            let chosen = if self.given_up.contains(&sector) {
-                0
-            } else if let Some(moment) = moment {
-                versions
-                    .iter()
-                    .rposition(|(write, _)| *write <= moment)
-                    .unwrap_or(0)
-            } else {
-                random.index(versions.len())
-            };
-            let start = sector * SECTOR_LEN;
-            self.image[start..start + SECTOR_LEN].copy_from_slice(&versions[chosen].1[..]);
-        }
-        self.given_up.clear();
-    }
-
-    /// The process died: sectors that the kernel gave up leave its cache some day, and today is the worst.
-    fn forget_given_up(&mut self) {
-        for sector in std::mem::take(&mut self.given_up) {
-            if let Some(versions) = self.dirty.remove(&sector) {
-                let start = sector * SECTOR_LEN;
-                self.image[start..start + SECTOR_LEN].copy_from_slice(&versions[0].1[..]);
-            }
-        }
-    }
 }
 
 impl SimDisk {
@@ -164,12 +72,7 @@ impl SimDisk {
     pub(super) fn prepare(&mut self, segment: SegmentId, len: usize, header: &[u8]) {
         let mut image = vec![0; len];
         image[..header.len()].copy_from_slice(header);
-        let file = File {
-            image,
-            is_linked: true,
-            ..File::default()
-        };
-        self.files.insert(segment, file);
+        self.files.insert(segment, File::durable(image));
     }
 
     /// A preparation that did not come to its end leaves no file, or an empty one, or part of one.
@@ -188,15 +91,38 @@ impl SimDisk {
             1 => random.index(len / 4096) * 4096,
             _ => len,
         };
-        let mut file = File {
-            image: vec![0; len],
-            ..File::default()
-        };
+        let mut file = File::unlinked(vec![0; len]);
         if len > 0 && random.percent(60) {
             self.written += 1;
             file.write(self.written, 0, header);
         }
         self.files.insert(segment, file);
+    }
+
+    /// The log was sealed by a clean stop.
+    pub(super) fn sealed(&mut self) {
+        for file in self.files.values_mut() {
+            file.sealed();
+        }
+    }
+
+    /// How far a segment is synced, as far as who writes to it can know.
+    pub(super) fn synced(&self, segment: SegmentId) -> usize {
+        self.files.get(&segment).map_or(0, File::synced)
+    }
+
+    /// Carries out a write that was asked for when the segment was synced up to `synced`.
+    pub(super) fn write_whole(
+        &mut self,
+        segment: SegmentId,
+        offset: usize,
+        bytes: &[u8],
+        synced: usize,
+    ) {
+        self.write(segment, offset, bytes);
+        if let Some(file) = self.files.get_mut(&segment) {
+            file.wrote(self.written, offset + bytes.len(), synced.min(offset));
+        }
     }
 
     pub(super) fn write(&mut self, segment: SegmentId, offset: usize, bytes: &[u8]) {
@@ -290,6 +216,7 @@ impl SimDisk {
     pub(super) fn sync_all(&mut self) {
         for file in self.files.values_mut() {
             file.sync(self.written);
+            file.recovered();
             file.is_linked = true;
         }
         self.unlinked.clear();
@@ -319,55 +246,66 @@ impl SimDisk {
         }
     }
 
-    /// Turns a bit over, in a segment whose sectors are all clean there. Says where.
-    pub(super) fn rot(&mut self, only_old: bool, random: &mut Random) -> Option<Flip> {
+    /// Does damage that recovery can prove: where the disk is clean, turns a bit over or loses a sector. Says where. A disk has one
+    /// at a time, for a second one could be what would have proved the first.
+    pub(super) fn rot(&mut self, only_old: bool, random: &mut Random) -> Option<Damage> {
+        if !self.rotten_segments().is_empty() {
+            return None;
+        }
         let newest = *self.files.keys().next_back()?;
-        let candidates: Vec<SegmentId> = self
-            .files
-            .keys()
-            .copied()
+        let segments = self.files.keys().copied();
+        let candidates: Vec<SegmentId> = segments
             .filter(|segment| !only_old || segment.0 + 1 < newest.0)
             .collect();
         if candidates.is_empty() {
             return None;
         }
         let segment = candidates[random.index(candidates.len())];
+        if random.percent(50) {
+            let mut later = self.files.range(segment..).skip(1);
+            let later_begun = later.any(|(_, file)| file.has_begun());
+            let file = self.files.get_mut(&segment)?;
+            let offset = file.lose_sector(later_begun, random)?;
+            return Some(Damage::Lost { segment, offset });
+        }
         let file = self.files.get_mut(&segment)?;
         let used = file.image.iter().rposition(|byte| *byte != 0)? + 1;
         let offset = random.index(used);
-        if file.dirty.contains_key(&(offset / SECTOR_LEN)) {
+        if file.is_dirty(offset) {
             return None;
         }
         let mask = 1 << random.below(8);
         file.image[offset] ^= mask;
-        let flip = Flip {
+        file.rotten.insert(offset, mask);
+        Some(Damage::Flip {
             segment,
             offset,
             mask,
-        };
-        self.flips.push(flip);
-        Some(flip)
+        })
     }
 
-    /// Bits that turned over and were not turned back.
-    pub(super) fn flips(&self) -> &[Flip] {
-        &self.flips
+    /// Segments with damage that was neither healed nor written over.
+    pub(super) fn rotten_segments(&self) -> Vec<SegmentId> {
+        let rotten = self
+            .files
+            .iter()
+            .filter(|(_, file)| !file.rotten.is_empty());
+        rotten.map(|(segment, _)| *segment).collect()
     }
 
     /// The operator brings the files back from a backup.
     pub(super) fn heal(&mut self) {
-        for flip in std::mem::take(&mut self.flips) {
-            if let Some(file) = self.files.get_mut(&flip.segment)
-                && let Some(byte) = file.image.get_mut(flip.offset)
-            {
-                *byte ^= flip.mask;
+        for file in self.files.values_mut() {
+            for (offset, mask) in std::mem::take(&mut file.rotten) {
+                file.image[offset] ^= mask;
             }
         }
     }
 
-    /// A recovery has read everything and gone on: what is left of flips in the newest segment is where no data is.
-    pub(super) fn outlived_flips(&mut self) {
-        let newest = self.files.keys().next_back().copied();
-        self.flips.retain(|flip| Some(flip.segment) != newest);
+    /// A recovery has read everything and gone on: what is left of rot is where no data is.
+    pub(super) fn outlived_rot(&mut self) {
+        for file in self.files.values_mut() {
+            file.rotten.clear();
+        }
     }
 }

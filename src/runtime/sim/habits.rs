@@ -9,6 +9,9 @@ use super::client::Kind;
 use super::random::Random;
 use crate::shard::SyncMode;
 
+/// More output than the clients of any world leave unread.
+pub(super) const OUTPUT_BYTES_PLENTY: usize = 64 << 20;
+
 /// One world's habits.
 #[derive(Clone, Debug)]
 pub(super) struct Habits {
@@ -31,6 +34,8 @@ pub(super) struct Habits {
     weights: Vec<(Kind, u64)>,
     /// Clean stops among the ends of rounds.
     pub(super) stop_percent: u64,
+    /// Clean stops that a death overtakes.
+    pub(super) stop_cut_percent: u64,
     /// Kills among the other ends; the rest are power losses.
     pub(super) kill_percent: u64,
     pub(super) disk_ns_max: u64,
@@ -47,6 +52,9 @@ pub(super) struct Habits {
     pub(super) channel_room: usize,
     pub(super) socket_room: usize,
     pub(super) in_flight_max: usize,
+    pub(super) output_bytes_max: usize,
+    /// A client that breaks the protocol comes once in so many steps of clients; 0: never.
+    pub(super) rogue_one_in: u64,
     pub(super) chunk_max: usize,
 }
 
@@ -72,14 +80,14 @@ impl Habits {
             (Kind::Atomic, 12),
             (Kind::Scan, 6),
             (Kind::Count, 2),
-            (Kind::Flush, 1),
+            (Kind::Flush, 1 + random.below(4)),
             (Kind::Status, 1),
             (Kind::Ping, 2),
             (Kind::List, 2),
             (Kind::Keyspace, 4),
         ];
         for (kind, weight) in others {
-            let percent = if kind == Kind::Flush { 25 } else { 60 };
+            let percent = if kind == Kind::Flush { 35 } else { 60 };
             if random.percent(percent) {
                 weights.push((kind, weight));
             }
@@ -106,11 +114,12 @@ impl Habits {
             append: random.percent(40),
             weights,
             stop_percent: [0, 20, 50][random.index(3)],
+            stop_cut_percent: [0, 30][random.index(2)],
             kill_percent: [0, 30, 100][random.index(3)],
             disk_ns_max: 1 << random.between(12, 22),
             write_error_one_in: rarely(random, 10, 20, 200),
-            sync_error_one_in: rarely(random, 10, 10, 200),
-            prepare_error_one_in: rarely(random, 20, 1, 4),
+            sync_error_one_in: rarely(random, 20, 4, 100),
+            prepare_error_one_in: rarely(random, 25, 1, 4),
             read_error_one_in: rarely(random, 20, 2, 20),
             rot_percent: rarely(random, 20, 10, 60),
             clock_jump_one_in: rarely(random, 20, 20, 200),
@@ -119,6 +128,11 @@ impl Habits {
             channel_room: [1, 2, 64][random.index(3)],
             socket_room: 1 << random.between(8, 18),
             in_flight_max: 1 + random.skewed(40) as usize,
+            output_bytes_max: match random.percent(15) {
+                true => 1 << random.between(20, 22),
+                false => OUTPUT_BYTES_PLENTY,
+            },
+            rogue_one_in: rarely(random, 25, 10, 200),
             chunk_max: 1 << random.between(3, 16),
         }
     }

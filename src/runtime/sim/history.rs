@@ -124,6 +124,8 @@ pub(super) struct History {
     pub(super) keys: BTreeMap<Place, Vec<Entry>>,
     pub(super) flushes: Vec<Flush>,
     pub(super) wall: WallClock,
+    /// Clean stops: when each ended, and what the clock showed at least when the log was sealed.
+    pub(super) stops: Vec<(Time, u64)>,
 }
 
 /// Names an entry.
@@ -138,6 +140,7 @@ impl History {
         History {
             keys: BTreeMap::new(),
             flushes: Vec::new(),
+            stops: Vec::new(),
             wall: WallClock::new(wall_start_ms),
         }
     }
@@ -166,6 +169,12 @@ impl History {
         let entry = &mut entries[id.index];
         entry.answered = now;
         entry.outcome = outcome;
+    }
+
+    /// Forgets what happened in other keyspaces.
+    pub(super) fn keep_keyspace(&mut self, keyspace: u32) {
+        self.keys.retain(|place, _| place.keyspace == keyspace);
+        self.flushes.retain(|flush| flush.keyspace == keyspace);
     }
 
     /// The process has ended: what has no answer now took effect by now or never will.

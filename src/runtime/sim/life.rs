@@ -4,13 +4,13 @@ use std::collections::VecDeque;
 
 use super::action::{Act, Action};
 use super::atomic::check_atomic;
+use super::catalog::DEFAULT;
 use super::check::check_key;
-use super::disk::Death;
+use super::disk::{Damage, Death};
 use super::history::{EntryId, Outcome, Time};
 use super::losses;
 use super::ports::SimPorts;
 use super::random::Random;
-use super::traffic::KEYSPACE;
 use super::world::{Phase, World};
 use crate::limits;
 use crate::limits::SEGMENT_LEN_MIN;
@@ -52,7 +52,7 @@ impl World {
         (3 * self.habits.value_len_max as usize / 2).max(1000)
     }
 
-    fn driver_config(&self, shard: u16) -> DriverConfig {
+    pub(super) fn driver_config(&self, shard: u16) -> DriverConfig {
         DriverConfig {
             shard: ShardId(shard),
             shard_count: self.habits.shard_count,
@@ -63,7 +63,7 @@ impl World {
             batch_slice_len: [1, 3, limits::BATCH_SLICE_LEN][self.habits.keys % 3],
             connections_max: 64,
             in_flight_max: self.habits.in_flight_max,
-            output_bytes_max: 64 << 20,
+            output_bytes_max: self.habits.output_bytes_max,
             handshake_timeout_ns: 10 * SECOND,
             idle_timeout_ns: 0,
             stall_timeout_ns: 10 * SECOND,
@@ -75,6 +75,9 @@ impl World {
     pub(super) fn start(&mut self, after_clean_stop: bool) -> Result<(), String> {
         let mut is_clean = after_clean_stop;
         self.rot(false);
+        if self.habits.clock_jump_one_in > 0 && self.random.percent(30) {
+            self.set_clock();
+        }
         let shards = loop {
             match self.recover_all(is_clean)? {
                 Some(shards) => break shards,
@@ -107,7 +110,7 @@ impl World {
         for shard in 0..self.habits.shard_count {
             let recovered = self.recover(shard)?;
             let index = usize::from(shard);
-            let healthy = self.shards[index].disk.flips().is_empty();
+            let healthy = self.shards[index].disk.rotten_segments().is_empty();
             if is_clean && healthy && !recovered.clean {
                 return Err(format!(
                     "shard {shard} was stopped cleanly and does not know it"
@@ -128,7 +131,7 @@ impl World {
                 let line = format!("shard {shard}: {}", shorten(&format!("{repair:?}")));
                 self.note(|| line);
             }
-            if dies_at.is_some() && self.phase != Phase::Stop {
+            if dies_at.is_some() {
                 self.tally.deaths_in_repair += 1;
                 let death = self.death();
                 self.note(|| format!("dies in repair: {death:?}"));
@@ -139,7 +142,7 @@ impl World {
                 return Ok(None);
             }
             self.shards[index].disk.sync_all();
-            self.shards[index].disk.outlived_flips();
+            self.shards[index].disk.outlived_rot();
             shards.push(recovered);
         }
         Ok(Some(shards))
@@ -164,17 +167,17 @@ impl World {
                 Ok(recovered) => return Ok(recovered),
                 Err(error) => error,
             };
-            if disk.flips().is_empty() {
+            let rotten = disk.rotten_segments();
+            if rotten.is_empty() {
                 return Err(format!("shard {shard} does not start: {error}"));
             }
             // A rotten header makes the segment before it look wrong too: it is enough that the file is named.
             let text = error.to_string();
-            let is_named = disk
-                .flips()
+            let is_named = rotten
                 .iter()
-                .any(|flip| text.contains(&flip.segment.to_string()));
+                .any(|segment| text.contains(&segment.to_string()));
             if !is_named {
-                return Err(format!("{:?} is reported as: {error}", disk.flips()));
+                return Err(format!("damage in {rotten:?} is reported as: {error}"));
             }
             self.tally.damage_reported += 1;
             self.note(|| format!("shard {shard} is healed: {error}"));
@@ -183,16 +186,19 @@ impl World {
         Err(format!("shard {shard} does not start though it was healed"))
     }
 
-    /// Bits turn over, in one disk or none.
+    /// A file at rest is damaged, on one disk or none.
     pub(super) fn rot(&mut self, only_old: bool) {
         let percent = self.habits.rot_percent;
         if self.phase == Phase::Audit || percent == 0 || !self.random.percent(percent) {
             return;
         }
         let shard = self.random.index(self.shards.len());
-        if let Some(flip) = self.shards[shard].disk.rot(only_old, &mut self.random) {
-            self.tally.flips += 1;
-            self.note(|| format!("shard {shard}: {flip:?}"));
+        if let Some(damage) = self.shards[shard].disk.rot(only_old, &mut self.random) {
+            match damage {
+                Damage::Flip { .. } => self.tally.flips += 1,
+                Damage::Lost { .. } => self.tally.lost_sectors += 1,
+            }
+            self.note(|| format!("shard {shard}: {damage:?}"));
         }
     }
 
@@ -221,7 +227,14 @@ impl World {
     fn may_have_lost(&mut self, losing: bool) {
         self.losses_due |= losing;
         if losing {
-            self.catalog.forget();
+            // Of what a power loss takes, only the default keyspace's part is looked at (`losses`).
+            self.catalog.leave_alone();
+            self.history.keep_keyspace(DEFAULT);
+            self.atomics
+                .retain(|batch| batch.iter().all(|id| id.place.keyspace == DEFAULT));
+            for client in &mut self.clients {
+                client.scan = None;
+            }
         }
     }
 
@@ -276,8 +289,17 @@ impl World {
         for shard in 0..self.habits.shard_count {
             self.with_driver(shard, Driver::seal);
         }
-        let patience = self.now + 30 * SECOND;
+        let (began, patience) = (self.now, self.now + 30 * SECOND);
+        // Some stops come too late: the power goes before the log is sealed.
+        let steps_left = self.random.percent(self.habits.stop_cut_percent);
+        let mut steps_left = steps_left.then(|| self.random.below(30));
         while !self.drivers(Driver::is_sealed) {
+            if steps_left == Some(0) {
+                self.tally.stops_cut_short += 1;
+                self.die();
+                return Ok(false);
+            }
+            steps_left = steps_left.map(|left| left - 1);
             if self.now > patience {
                 return Err("the node does not stop".to_owned());
             }
@@ -285,6 +307,13 @@ impl World {
         }
         let clean = !self.has_failed();
         let losing = !clean && self.habits.sync != SyncMode::Always;
+        if clean {
+            let (shown, _) = self.history.wall.span(began, self.now);
+            self.history.stops.push((self.now, shown));
+            for shard in &mut self.shards {
+                shard.disk.sealed();
+            }
+        }
         // What is on disk must be enough: the machine is switched off at once.
         self.end_life(Death::Power);
         self.may_have_lost(losing);
@@ -314,10 +343,14 @@ impl World {
         self.phase = Phase::Audit;
         let auditor = self.auditor();
         let began = self.now;
-        let script: VecDeque<Action> = (0..self.keys.len() as u16)
-            .map(|key| Action::One(key, Act::Get))
-            .chain([Action::List])
-            .collect();
+        let mut keyspaces = self.catalog.known();
+        keyspaces.retain(|keyspace| self.catalog.is_there(*keyspace));
+        keyspaces.push(DEFAULT);
+        let mut script = VecDeque::from([(DEFAULT, Action::List)]);
+        for keyspace in keyspaces {
+            let keys = 0..self.keys.len() as u16;
+            script.extend(keys.map(|key| (keyspace, Action::One(key, Act::Get))));
+        }
         self.clients[auditor].script = Some(script);
         self.clients[auditor].depth = 4;
         self.clients[auditor].stalls_until = 0;
@@ -341,7 +374,7 @@ impl World {
         let healthy = self
             .shards
             .iter()
-            .all(|shard| shard.disk.flips().is_empty());
+            .all(|shard| shard.disk.rotten_segments().is_empty());
         let refused = self
             .history
             .keys
@@ -357,7 +390,8 @@ impl World {
         for batch in std::mem::take(&mut self.atomics) {
             let unknown =
                 |id: &EntryId| self.history.keys[&id.place][id.index].outcome == Outcome::Unknown;
-            if batch.iter().all(unknown) {
+            let is_there = |id: &EntryId| self.catalog.is_there(id.place.keyspace);
+            if batch.iter().all(unknown) && batch.iter().all(is_there) {
                 check_atomic(&self.history, &batch, began)?;
             }
         }
@@ -366,8 +400,9 @@ impl World {
             check_key(&self.history, place).map_err(|reason| {
                 self.suspect = Some(place);
                 format!(
-                    "key {} of keyspace {KEYSPACE}: {reason}",
-                    self.keys.name(place.key)
+                    "key {} of keyspace {}: {reason}",
+                    self.keys.name(place.key),
+                    place.keyspace
                 )
             })?;
         }

@@ -11,6 +11,7 @@
 //! | `ports` | what the driver sees of the world |
 //! | `world`, `traffic`, `storage`, `life` | the events: rounds, connections, disks and channels, starts and deaths |
 //! | `client`, `action`, `answers`, `value` | what clients ask, and what the answers say |
+//! | `rogue` | clients that break the protocol |
 //! | `history`, `check`, `atomic`, `catalog`, `losses` | the model, and whether the history of each key adds up |
 //!
 //! # Invariants
@@ -31,6 +32,7 @@ mod life;
 mod losses;
 mod ports;
 mod random;
+mod rogue;
 mod storage;
 mod traffic;
 mod value;

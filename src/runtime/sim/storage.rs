@@ -18,6 +18,8 @@ use crate::types::ShardId;
 pub(super) struct InFlight {
     operation: DiskOperation,
     stage: Stage,
+    /// How far its segment was synced when it was asked for.
+    synced: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +40,15 @@ impl World {
         if let DiskOperation::Read { .. } = operation {
             self.tally.cold_reads += 1;
         }
-        let in_flight = InFlight { operation, stage };
+        let synced = match operation {
+            DiskOperation::Write { segment, .. } => disk.synced(segment),
+            _ => 0,
+        };
+        let in_flight = InFlight {
+            operation,
+            stage,
+            synced,
+        };
         self.shards[usize::from(shard)]
             .in_flight
             .insert(ticket, in_flight);
@@ -122,7 +132,7 @@ impl World {
                     disk.write_in_part(*segment, *offset as usize, &bytes, random);
                     return error(libc::EIO);
                 }
-                disk.write(*segment, *offset as usize, &bytes);
+                disk.write_whole(*segment, *offset as usize, &bytes, in_flight.synced);
                 if *sync {
                     in_flight.stage = Stage::Syncing(disk.written());
                     return None;

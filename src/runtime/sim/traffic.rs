@@ -3,18 +3,19 @@
 use corduroy_proto_wire::{CONNECTION_REQUEST_ID, Hello, PREAMBLE, Request, Response, split};
 
 use super::action::Action;
+use super::catalog::DEFAULT;
 use super::client::Pending;
+use super::habits::OUTPUT_BYTES_PLENTY;
 use super::history::{EntryId, Flush, Place, Time};
 use super::ports::Socket;
+use super::rogue::Rogue;
 use super::world::{Event, Phase, World};
 use crate::ports::ConnectionId;
 use crate::runtime::driver::{Driver, Flow};
 use crate::types::ShardId;
 
-/// The keyspace that the clients use.
-pub(super) const KEYSPACE: u32 = 1;
 /// The hello's request id; requests count from 1.
-const HELLO_ID: u32 = u32::MAX;
+pub(super) const HELLO_ID: u32 = u32::MAX;
 /// A network's delay of one delivery, in nanoseconds.
 const NETWORK_NS_MAX: Time = 50_000;
 
@@ -23,6 +24,8 @@ const NETWORK_NS_MAX: Time = 50_000;
 pub(super) struct Pipe {
     /// The client, unless it has gone.
     client: Option<usize>,
+    /// The client, if it is one that breaks the protocol.
+    pub(super) rogue: Option<Rogue>,
     shard: u16,
     /// As the shard knows it; `None` before it has arrived there and after the server closed it.
     id: Option<ConnectionId>,
@@ -36,6 +39,25 @@ pub(super) struct Pipe {
     is_excused: bool,
     to_server_due: bool,
     to_client_due: bool,
+}
+
+impl Pipe {
+    fn new(shard: u16, to_server: Vec<u8>) -> Pipe {
+        Pipe {
+            client: None,
+            rogue: None,
+            shard,
+            id: None,
+            to_server,
+            to_client: Vec::new(),
+            is_paused: false,
+            moving: Vec::new(),
+            is_closed_by_server: false,
+            is_excused: false,
+            to_server_due: false,
+            to_client_due: false,
+        }
+    }
 }
 
 impl World {
@@ -69,6 +91,7 @@ impl World {
         }
         let burst = 1 + self.clients[number].random.index(4);
         for _ in 0..burst {
+            let keyspace = self.keyspace();
             let client = &mut self.clients[number];
             if client.pending.len() >= client.depth {
                 break;
@@ -77,12 +100,12 @@ impl World {
                 &self.habits,
                 &self.keys,
                 &self.history,
-                KEYSPACE,
+                keyspace,
                 &mut self.writer,
                 self.now,
             );
             match action {
-                Some(action) => self.ask(number, action),
+                Some((keyspace, action)) => self.ask(number, keyspace, action),
                 None => break,
             }
         }
@@ -90,6 +113,15 @@ impl World {
         if client.pending.len() < client.depth && self.phase == Phase::Load {
             self.wake(number);
         }
+    }
+
+    /// The keyspace of the next request: mostly the one that always exists, else one that is known to have been made.
+    fn keyspace(&mut self) -> u32 {
+        let known = self.catalog.known();
+        if known.is_empty() || self.random.percent(60) {
+            return DEFAULT;
+        }
+        known[self.random.index(known.len())]
     }
 
     /// What may befall a client: its line is cut, it stops reading, the server's clock is set.
@@ -102,6 +134,14 @@ impl World {
         );
         if cut > 0 && self.random.one_in(cut) {
             self.cut(number);
+        }
+        let rogue = self.habits.rogue_one_in;
+        if rogue > 0 && self.random.one_in(rogue) {
+            self.connect_rogue();
+        }
+        if self.random.one_in(500) {
+            // Records that have left memory are met by reads, the others by the next start.
+            self.rot(true);
         }
         if stall > 0 && self.random.one_in(stall) {
             let longest = if self.random.one_in(5) {
@@ -118,17 +158,22 @@ impl World {
             }
         }
         if jump > 0 && self.random.one_in(jump) {
-            let offset = self.history.wall.offset_ms();
-            let by = self.random.skewed(100_000);
-            let offset = if self.random.percent(50) {
-                offset + by
-            } else {
-                offset - by
-            };
-            self.tally.clock_jumps += 1;
-            self.note(|| format!("the wall clock is set to an offset of {offset} ms"));
-            self.history.wall.set(self.now, offset);
+            self.set_clock();
         }
+    }
+
+    /// The wall clock jumps, forwards or back.
+    pub(super) fn set_clock(&mut self) {
+        let offset = self.history.wall.offset_ms();
+        let by = self.random.skewed(100_000);
+        let offset = if self.random.percent(50) {
+            offset + by
+        } else {
+            offset - by
+        };
+        self.tally.clock_jumps += 1;
+        self.note(|| format!("the wall clock is set to an offset of {offset} ms"));
+        self.history.wall.set(self.now, offset);
     }
 
     fn connect(&mut self, number: usize) {
@@ -147,26 +192,38 @@ impl World {
             client_name: "simulated",
         })
         .encode(HELLO_ID, &mut to_server);
+        // Where little output may wait, a client that asks much and reads slowly is cut with reason.
+        let cuts_soon = self.habits.output_bytes_max < OUTPUT_BYTES_PLENTY;
         let pipe = self.pipe_next;
         self.pipe_next += 1;
+        let is_excused = self.clients[number].stalls_until > self.now || cuts_soon;
         self.pipes.insert(
             pipe,
             Pipe {
                 client: Some(number),
-                shard,
-                id: None,
-                to_server,
-                to_client: Vec::new(),
-                is_paused: false,
-                moving: Vec::new(),
-                is_closed_by_server: false,
-                is_excused: self.clients[number].stalls_until > self.now,
-                to_server_due: false,
-                to_client_due: false,
+                is_excused,
+                ..Pipe::new(shard, to_server)
             },
         );
         self.clients[number].pipe = Some(pipe);
         self.after(NETWORK_NS_MAX, Event::Arrive(pipe));
+    }
+
+    /// A client that breaks the protocol connects.
+    fn connect_rogue(&mut self) {
+        let shard_count = u64::from(self.habits.shard_count);
+        let shard = self.random.below(shard_count) as u16;
+        let wanted = self.random.percent(50);
+        let wanted = wanted.then(|| self.random.below(shard_count) as u16);
+        let (rogue, to_server) = Rogue::new(wanted, &mut self.random);
+        self.tally.rogues += 1;
+        let number = self.pipe_next;
+        self.pipe_next += 1;
+        self.note(|| format!("a client breaks the protocol over {number}: {rogue:?}"));
+        let mut pipe = Pipe::new(shard, to_server);
+        pipe.rogue = Some(rogue);
+        self.pipes.insert(number, pipe);
+        self.after(NETWORK_NS_MAX, Event::Arrive(number));
     }
 
     fn cut(&mut self, number: usize) {
@@ -177,7 +234,7 @@ impl World {
     }
 
     /// Sends a request.
-    fn ask(&mut self, number: usize, action: Action) {
+    fn ask(&mut self, number: usize, keyspace: u32, action: Action) {
         let pipe = self.clients[number]
             .pipe
             .expect("a client that asks has a connection");
@@ -190,10 +247,7 @@ impl World {
         let entries: Vec<EntryId> = acts
             .into_iter()
             .map(|(key, act)| {
-                let place = Place {
-                    keyspace: KEYSPACE,
-                    key,
-                };
+                let place = Place { keyspace, key };
                 self.history.ask(self.now, pipe, place, act)
             })
             .collect();
@@ -202,7 +256,7 @@ impl World {
         }
         let flush = (action == Action::Flush).then(|| {
             self.history.flushes.push(Flush {
-                keyspace: KEYSPACE,
+                keyspace,
                 invoked: self.now,
                 answered: Time::MAX,
                 closed: Time::MAX,
@@ -223,13 +277,14 @@ impl World {
             .get_mut(&pipe)
             .expect("a client's pipe is there")
             .to_server;
-        action.encode(id, KEYSPACE, &self.keys, bytes);
-        let line = format!("client {number} asks {id}: {action:?}");
+        action.encode(id, keyspace, &self.keys, bytes);
+        let line = format!("client {number} asks {id} of keyspace {keyspace}: {action:?}");
         self.note(|| line);
         self.clients[number].pending.insert(
             id,
             Pending {
                 action,
+                keyspace,
                 entries,
                 invoked: self.now,
                 flush,
@@ -345,7 +400,7 @@ impl World {
             return;
         };
         if let Some(pipe) = self.pipes.get_mut(&number)
-            && pipe.client.is_some()
+            && (pipe.client.is_some() || pipe.rogue.is_some())
         {
             pipe.to_client.extend_from_slice(bytes);
             self.deliver_to_client(number);
@@ -421,7 +476,7 @@ impl World {
         };
         pipe.to_client_due = false;
         let Some(client) = pipe.client else {
-            return Ok(());
+            return self.reach_rogue(number);
         };
         let stalls_until = self.clients[client].stalls_until;
         if stalls_until > self.now {
@@ -434,8 +489,27 @@ impl World {
             .len()
             .min(1 + self.random.skewed(1 << 17) as usize);
         let chunk: Vec<u8> = pipe.to_client.drain(..len).collect();
-        let (shard, id) = (pipe.shard, pipe.id);
         let at_end = pipe.is_closed_by_server && pipe.to_client.is_empty();
+        self.took(number, len);
+        self.clients[client].input.extend_from_slice(&chunk);
+        self.read_answers(client)?;
+        if at_end {
+            return self.end_of_stream(client, number);
+        }
+        if !self.clients[client]
+            .script
+            .as_ref()
+            .is_some_and(|script| script.is_empty())
+        {
+            self.wake(client);
+        }
+        Ok(())
+    }
+
+    /// The client has read so many bytes: the server's socket has room for as many.
+    fn took(&mut self, number: u32, len: usize) {
+        let pipe = &self.pipes[&number];
+        let (shard, id) = (pipe.shard, pipe.id);
         if !pipe.to_client.is_empty() {
             self.deliver_to_client(number);
         }
@@ -452,19 +526,27 @@ impl World {
                 }
             });
         }
-        self.clients[client].input.extend_from_slice(&chunk);
-        self.read_answers(client)?;
-        if at_end {
-            return self.end_of_stream(client, number);
+    }
+
+    /// A client that breaks the protocol reads all that there is, to the end.
+    fn reach_rogue(&mut self, number: u32) -> Result<(), String> {
+        let Some(pipe) = self.pipes.get_mut(&number) else {
+            return Ok(());
+        };
+        let chunk = std::mem::take(&mut pipe.to_client);
+        let Some(rogue) = &mut pipe.rogue else {
+            return Ok(());
+        };
+        rogue.receive(&chunk);
+        if !pipe.is_closed_by_server {
+            self.took(number, chunk.len());
+            return Ok(());
         }
-        if !self.clients[client]
-            .script
-            .as_ref()
-            .is_some_and(|script| script.is_empty())
-        {
-            self.wake(client);
+        let closed = self.pipes.remove(&number);
+        match closed.and_then(|pipe| pipe.rogue) {
+            Some(rogue) if self.phase != Phase::Stop => rogue.judge(),
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     fn end_of_stream(&mut self, client: usize, number: u32) -> Result<(), String> {

@@ -20,7 +20,7 @@ use super::random::{Random, spread};
 use super::storage::InFlight;
 use super::traffic::Pipe;
 use crate::ports::{ConnectionId, DiskTicket};
-use crate::runtime::driver::{Driver, MeshBatch};
+use crate::runtime::driver::{Buffered, Driver, MeshBatch};
 use crate::types::{MonoNanos, Now, ShardId, WallMillis};
 
 /// What happens at a moment.
@@ -126,6 +126,8 @@ pub struct Tally {
     pub kills: u64,
     /// Clean stops.
     pub clean_stops: u64,
+    /// Of those, the ones that the process did not live through.
+    pub stops_cut_short: u64,
     /// Deaths in the middle of a recovery's repairs.
     pub deaths_in_repair: u64,
     /// Records that recovery replayed.
@@ -140,10 +142,14 @@ pub struct Tally {
     pub disk_errors: u64,
     /// Bits that were turned over.
     pub flips: u64,
+    /// Sectors that were synced and came back as zeros.
+    pub lost_sectors: u64,
     /// Jumps of the wall clock.
     pub clock_jumps: u64,
     /// Scans that went through to their end.
     pub scans: u64,
+    /// Clients that broke the protocol.
+    pub rogues: u64,
     /// Batches that a full channel refused.
     pub batches_refused: u64,
 }
@@ -274,7 +280,12 @@ impl World {
         const PATIENCE: Time = 60_000_000_000;
         self.phase = Phase::Settle;
         let deadline = self.now + PATIENCE;
-        while self.clients.iter().any(|client| !client.pending.is_empty()) {
+        let is_busy = |world: &World| {
+            let rogues = world.pipes.values().any(|pipe| pipe.rogue.is_some());
+            let mut clients = world.clients.iter();
+            rogues || clients.any(|client| !client.pending.is_empty())
+        };
+        while is_busy(self) {
             if self.now > deadline {
                 return Err(self.describe_stuck());
             }
@@ -298,7 +309,12 @@ impl World {
             })
             .take(5)
             .collect();
-        format!("no answer for a minute: {}", stuck.join("; "))
+        let rogues = self.pipes.values().filter_map(|pipe| pipe.rogue.as_ref());
+        let rogues: Vec<String> = rogues.map(|rogue| format!("{rogue:?}")).collect();
+        format!(
+            "no answer for a minute: {}; clients that broke the protocol and are still there: {rogues:?}",
+            stuck.join("; ")
+        )
     }
 
     /// Queues an event of this life.
@@ -331,7 +347,7 @@ impl World {
         self.trace.mix(time);
         self.note(|| format!("{event:?}"));
         match event {
-            Event::Turn(shard) => self.end_turn(shard),
+            Event::Turn(shard) => return self.end_turn(shard),
             Event::Arrive(pipe) => self.arrive(pipe),
             Event::ToServer(pipe) => self.reach_server(pipe),
             Event::ToClient(pipe) => return self.reach_client(pipe),
@@ -410,10 +426,10 @@ impl World {
         }
     }
 
-    fn end_turn(&mut self, shard: u16) {
+    fn end_turn(&mut self, shard: u16) -> Result<(), String> {
         let now = self.now;
         let Some(end) = self.with_driver(shard, Driver::end_turn) else {
-            return;
+            return Ok(());
         };
         // `with_driver` asked for another turn; whether there is one is what the turn said.
         let place = &mut self.shards[usize::from(shard)].turn_at;
@@ -422,6 +438,22 @@ impl World {
             self.turn_soon(shard, 2000);
         } else if let Some(deadline) = end.deadline {
             self.turn_at(shard, deadline.0.max(now + 1));
+        }
+        self.check_buffers(shard)
+    }
+
+    /// No client makes the node hold more for it than was promised.
+    fn check_buffers(&self, shard: u16) -> Result<(), String> {
+        let config = self.driver_config(shard);
+        let answer_max = 4 + config.frame_len_max() as usize;
+        let driver = self.shards[usize::from(shard)].driver.as_ref();
+        let within = |held: &Buffered| {
+            held.input_bytes <= config.input_bytes_max()
+                && held.output_bytes <= config.output_bytes_max + answer_max
+        };
+        match driver.and_then(|driver| driver.buffered().find(|held| !within(held))) {
+            Some(held) => Err(format!("shard {shard} holds more than it may: {held:?}")),
+            None => Ok(()),
         }
     }
 

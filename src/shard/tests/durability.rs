@@ -1,10 +1,11 @@
 //! What is acknowledged when, and what survives.
 
-use corduroy_proto_wire::{Condition, Request, Status};
+use corduroy_proto_wire::{Condition, Put, Request, Status, Ttl};
 
 use super::{KEYSPACE, World, config, delete, get, put, put_if, put_ttl};
 use crate::ports::DiskOperation;
-use crate::shard::{ShardConfig, SyncMode};
+use crate::shard::{ShardCommand, ShardConfig, SyncMode};
+use crate::storage::format::{BLOCK_HEADER_LEN, BlockHeader, BlockKind};
 use crate::types::{KeyspaceId, WallMillis};
 
 /// The one bug that this store exists to not have.
@@ -156,6 +157,22 @@ fn expired_keys_stay_expired_when_the_clock_goes_back() {
     assert_eq!(again.get(b"k").status, Status::NotFound);
 }
 
+/// A flush found the partition empty, for its key had expired, and logged nothing; after a crash the clock was set back, and the key was
+/// there again though the flush had been acknowledged.
+#[test]
+fn a_flush_takes_expired_keys_away_for_good() {
+    let mut world = World::new();
+    world.ask(&put_ttl(b"k", b"v", 1));
+    world.now.wall = WallMillis(world.now.wall.0 + 5000);
+    world.settle();
+    world.now.wall = WallMillis(world.now.wall.0 - 5000);
+    world.command(ShardCommand::Flush {
+        keyspace: KeyspaceId::DEFAULT,
+    });
+    world.settle();
+    assert_eq!(world.restart().get(b"k").status, Status::NotFound);
+}
+
 /// With a tail far smaller than the data, reads come from disk, checked, and in order with writes on the same key.
 #[test]
 fn cold_records_are_read_from_disk() {
@@ -257,4 +274,95 @@ fn a_clean_stop_seals_the_log() {
             .status,
         Status::Ok
     );
+}
+
+/// The record that made a keyspace was lost in a power cut, and other shards' logs kept records under its number: the next keyspace got
+/// the number and what was left under it.
+#[test]
+fn a_keyspace_is_made_when_that_is_synced() {
+    for sync in LAZY {
+        let mut world = World::with(ShardConfig { sync, ..config() });
+        world.shard.install(KeyspaceId::SYSTEM, 1, "system");
+        world.send(&Request::Put {
+            keyspace: KeyspaceId::SYSTEM.0,
+            put: Put {
+                key: b"orders",
+                value: &[8, 0],
+                ttl: Ttl::None,
+                condition: Condition::Always,
+                return_value: false,
+            },
+        });
+        world.end_turn();
+        assert!(
+            matches!(
+                world.queue.last(),
+                Some((_, DiskOperation::Write { sync: true, .. }))
+            ),
+            "{sync:?}: {:?}",
+            world.queue.last()
+        );
+    }
+}
+
+/// A world with a write that is acknowledged and not synced, about to stop.
+fn unsynced(sync: SyncMode) -> World {
+    let mut world = World::with(ShardConfig { sync, ..config() });
+    world.put(b"k", b"v");
+    world.shard.stop();
+    world.end_turn();
+    world
+}
+
+const LAZY: [SyncMode; 2] = [SyncMode::Never, SyncMode::Interval { nanos: 1 << 40 }];
+
+/// A power cut in the middle of a clean stop left the seal there and the block before it torn. The seal testifies that the block was
+/// synced, so the next start called it damage and refused.
+#[test]
+fn the_seal_is_written_when_all_before_it_is_synced() {
+    for sync in LAZY {
+        let mut world = unsynced(sync);
+        assert!(
+            matches!(&world.queue[..], [(_, DiskOperation::Sync { .. })]),
+            "{sync:?}: {:?}",
+            world.queue
+        );
+        world.end_turn();
+        assert_eq!(world.queue.len(), 1, "{sync:?}: it waits for the sync");
+        world.step();
+        world.end_turn();
+        let [(_, DiskOperation::Write { block, sync, .. })] = &world.queue[..] else {
+            panic!("the seal follows: {:?}", world.queue);
+        };
+        assert!(sync, "the seal is synced itself");
+        let bytes: Vec<u8> = block.parts().flatten().copied().collect();
+        let header = bytes.last_chunk::<BLOCK_HEADER_LEN>().expect("a block");
+        let seal = BlockHeader::decode(header).expect("a sound header");
+        assert_eq!(seal.kind, BlockKind::Seal);
+        assert_eq!(
+            seal.durable, seal.position,
+            "it testifies for all before it"
+        );
+        assert!(!world.shard.is_stopped());
+        world.settle();
+        assert!(world.shard.is_stopped());
+        assert_eq!(world.restart().get(b"k").status, Status::Ok);
+    }
+}
+
+/// If that sync fails, nobody knows what is on disk: a seal would be a lie. The stop still comes to its end.
+#[test]
+fn a_log_that_can_not_be_synced_gets_no_seal() {
+    for sync in LAZY {
+        let mut world = unsynced(sync);
+        world.fail(
+            |operation| matches!(operation, DiskOperation::Sync { .. }),
+            libc::EIO,
+        );
+        world.settle();
+        assert!(world.shard.is_stopped());
+        assert!(world.shard.writes_refused().is_some());
+        let blocks = world.shard.status().blocks;
+        assert_eq!(blocks, 1, "{sync:?}: the key's block is the last");
+    }
 }

@@ -5,7 +5,10 @@
 //! nothing of this: there is no hook in it that a release build would have to leave out.
 //!
 //! The mutations stand in `mutations.rs`, each as the text to find and the text to put in its place. A text that is not found
-//! exactly once is an error, so that a mutation can't quietly stop being one when the code changes.
+//! exactly once is an error, found before anything is built and by a test of its own, so that a mutation can't quietly stop being one
+//! when the code changes.
+//!
+//! The copy and its target directory stay, and only files that differ are copied: a mutation costs one build of one crate.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -36,11 +39,26 @@ enum Verdict {
 
 /// Tries the mutations whose name contains `only`, each on at most `seeds` seeds.
 pub(crate) fn run(workspace: &Workspace, only: &str, seeds: u64) -> Result<(), TaskError> {
+    let chosen: Vec<&Mutation> = MUTATIONS
+        .iter()
+        .filter(|each| each.name.contains(only))
+        .collect();
+    if chosen.is_empty() {
+        return Err(TaskError::Malformed {
+            what: format!("the word {only:?}"),
+            why: "no mutation has it in its name".to_owned(),
+        });
+    }
+    for mutation in &chosen {
+        mutated(workspace.root(), mutation)?;
+    }
     let copy = workspace.root().join("target/mutants/tree");
     let mut survived = 0;
-    for mutation in MUTATIONS.iter().filter(|each| each.name.contains(only)) {
+    for mutation in chosen {
         copy_sources(workspace.root(), &copy)?;
-        mutate(&copy, mutation)?;
+        let path = copy.join(mutation.file);
+        let text = mutated(&copy, mutation)?;
+        fs::write(&path, text).map_err(|source| io_error(&path, source))?;
         match try_seeds(&copy, seeds)? {
             Verdict::Caught(said) => println!("caught    {}: {said}", mutation.name),
             Verdict::Survived => {
@@ -58,8 +76,9 @@ pub(crate) fn run(workspace: &Workspace, only: &str, seeds: u64) -> Result<(), T
     Ok(())
 }
 
-fn mutate(copy: &Path, mutation: &Mutation) -> Result<(), TaskError> {
-    let path = copy.join(mutation.file);
+/// The text of the file that a mutation changes, changed.
+fn mutated(root: &Path, mutation: &Mutation) -> Result<String, TaskError> {
+    let path = root.join(mutation.file);
     let text = fs::read_to_string(&path).map_err(|source| io_error(&path, source))?;
     let found = text.matches(mutation.find).count();
     if found != 1 {
@@ -68,8 +87,7 @@ fn mutate(copy: &Path, mutation: &Mutation) -> Result<(), TaskError> {
             why: format!("its text is {found} times in {}", mutation.file),
         });
     }
-    let text = text.replace(mutation.find, mutation.replace);
-    fs::write(&path, text).map_err(|source| io_error(&path, source))
+    Ok(text.replace(mutation.find, mutation.replace))
 }
 
 fn try_seeds(copy: &Path, seeds: u64) -> Result<Verdict, TaskError> {
@@ -162,5 +180,23 @@ fn io_error(path: &Path, source: std::io::Error) -> TaskError {
     TaskError::Io {
         what: path.display().to_string(),
         source,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A rule that was rewritten took its mutation with it, and nobody tried it for months.
+    #[test]
+    fn every_mutation_fits_the_code() {
+        let workspace = Workspace::find().expect("the tests are run by cargo");
+        for mutation in MUTATIONS {
+            if let Err(error) = mutated(workspace.root(), mutation) {
+                panic!("{error}");
+            }
+            let same = MUTATIONS.iter().filter(|each| each.name == mutation.name);
+            assert_eq!(same.count(), 1, "{:?} is a name of one", mutation.name);
+        }
     }
 }

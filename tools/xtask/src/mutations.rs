@@ -28,6 +28,24 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         replace: "if self.pipeline.durable < Position(0) {\n            self.sync_now(disk);\n            return false;",
     },
     Mutation {
+        name: "seal what is not synced",
+        file: "src/shard/pipeline.rs",
+        find: "if seal && self.pipeline.durable < self.log.end() {",
+        replace: "if seal && self.pipeline.durable < Position(0) {",
+    },
+    Mutation {
+        name: "make a keyspace without a sync",
+        file: "src/shard/pipeline.rs",
+        find: "partition.keyspace == KeyspaceId::SYSTEM",
+        replace: "partition.keyspace == KeyspaceId(u32::MAX)",
+    },
+    Mutation {
+        name: "leave empty partitions out of a flush",
+        file: "src/shard/keyspaces.rs",
+        find: "if partition.version_next == Version(1) {",
+        replace: "if partition.index.is_empty() {",
+    },
+    Mutation {
         name: "acknowledge a write that failed",
         file: "src/shard/pipeline.rs",
         find: "(Operation::Block { .. }, Err(error)) => self.fail(now, \"write\", &error, out),",

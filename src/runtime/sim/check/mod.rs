@@ -10,7 +10,8 @@
 //! 4. Real time agrees with the versions: whatever was answered before a request was sent has no higher version than it. As this holds
 //!    across crashes too, it is also the check that no acknowledged write is ever lost.
 //! 5. Requests on one connection take effect in the order in which they were sent.
-//! 6. A key that was not there had a reason: it never was, or was deleted, flushed or expired at some moment of the request.
+//! 6. A key whose time had passed by the clock of a clean stop is not shown by a later life, wherever the clock is set.
+//! 7. A key that was not there had a reason: it never was, or was deleted, flushed or expired at some moment of the request.
 
 mod points;
 #[cfg(test)]
@@ -50,6 +51,7 @@ struct Checker<'a> {
     entries: &'a [Entry],
     flushes: Vec<&'a Flush>,
     wall: &'a WallClock,
+    stops: &'a [(Time, u64)],
     points: Vec<Point>,
     /// Requests of unknown outcome that no point stands for.
     open: Vec<usize>,
@@ -70,6 +72,7 @@ pub(super) fn check_key(history: &History, place: Place) -> Result<(), String> {
             .filter(|flush| flush.keyspace == place.keyspace)
             .collect(),
         wall: &history.wall,
+        stops: &history.stops,
         points: Vec::new(),
         open: Vec::new(),
         floors: Vec::new(),
@@ -190,7 +193,7 @@ impl Checker<'_> {
             .span(entry.invoked.saturating_sub(CLOCK_AGE), entry.answered)
     }
 
-    /// Step 3.
+    /// Steps 3 and 6.
     fn check_seen(&self, entry: &Entry) -> Result<(), String> {
         let Outcome::Saw {
             version,
@@ -220,6 +223,16 @@ impl Checker<'_> {
             && at <= low
         {
             return Err(format!("it expired at {at}, and the clock showed {low}"));
+        }
+        // The log knew that its time had passed: the clock may go back, the key may not come back.
+        if let Some(Some(at)) = point.expiry
+            && let Some((_, shown)) = self.stops.iter().find(|(stop, shown)| {
+                point.answered < *stop && *stop < entry.invoked && at <= *shown
+            })
+        {
+            return Err(format!(
+                "it expired at {at}, and a clean stop showed {shown} before"
+            ));
         }
         if let (Some(expiry), Some(seen)) = (point.expiry, expires_at_ms)
             && expiry != *seen
@@ -252,7 +265,7 @@ impl Checker<'_> {
         }
     }
 
-    /// Step 6.
+    /// Step 7.
     fn check_absent(&self, entry: &Entry, floor: u64) -> Result<(), String> {
         let Some(first) = self.point_of(floor) else {
             return Ok(());

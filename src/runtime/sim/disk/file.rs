@@ -1,0 +1,225 @@
+//! One segment file: what a reader sees, what a power loss can bring back, and what has rotted.
+//!
+//! The file also knows for itself what recovery must be able to prove. A block that is written after the log before it was synced says
+//! so, and so does the beginning of the next segment. Once such a block is on disk itself, nothing before it can be lost silently: whole
+//! sectors that read as zeros there are damage, though they look like a tear. [`File::lose_sector`] takes only such sectors.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::super::random::Random;
+use crate::limits::SECTOR_LEN;
+use crate::storage::format::{BLOCK_HEADER_LEN, SEGMENT_HEADER_LEN};
+
+type Sector = [u8; SECTOR_LEN];
+
+/// One segment file.
+#[derive(Clone, Debug, Default)]
+pub(super) struct File {
+    /// What a reader sees.
+    pub(super) image: Vec<u8>,
+    /// For each sector that is not clean: what it held when it was last synced, and after each write since, oldest first.
+    dirty: BTreeMap<usize, Vec<(u64, Box<Sector>)>>,
+    /// Dirty sectors that the kernel takes for clean.
+    given_up: BTreeSet<usize>,
+    /// The bits that are not what was written, by offset. `image` shows them, the versions of dirty sectors do not.
+    pub(super) rotten: BTreeMap<usize, u8>,
+    /// The directory entry is on disk.
+    pub(super) is_linked: bool,
+    /// Writes since the last sync: their numbers, where they end, and how far the file was synced when they were asked for.
+    unproven: Vec<(u64, usize, usize)>,
+    /// All below this is synced, as far as the writer can know.
+    synced: usize,
+    /// A block that is on disk says that all below this was synced.
+    proven: usize,
+}
+
+impl File {
+    /// A file that is on disk as a whole.
+    pub(super) fn durable(image: Vec<u8>) -> File {
+        File {
+            image,
+            is_linked: true,
+            ..File::default()
+        }
+    }
+
+    /// A file that a power loss may take away.
+    pub(super) fn unlinked(image: Vec<u8>) -> File {
+        File {
+            image,
+            ..File::default()
+        }
+    }
+
+    pub(super) fn write(&mut self, number: u64, offset: usize, bytes: &[u8]) {
+        let end = offset + bytes.len();
+        if end > self.image.len() {
+            self.image.resize(end.next_multiple_of(SECTOR_LEN), 0);
+        }
+        let (first, last) = (offset / SECTOR_LEN, (end - 1) / SECTOR_LEN);
+        for sector in first..=last {
+            self.given_up.remove(&sector);
+            let start = sector * SECTOR_LEN;
+            let before = Box::new(self.sector(sector));
+            let (from, to) = (offset.max(start), end.min(start + SECTOR_LEN));
+            self.image[from..to].copy_from_slice(&bytes[from - offset..to - offset]);
+            self.rotten.retain(|offset, _| !(from..to).contains(offset));
+            let after = Box::new(self.sector(sector));
+            let versions = self
+                .dirty
+                .entry(sector)
+                .or_insert_with(|| vec![(0, before)]);
+            versions.push((number, after));
+        }
+    }
+
+    /// A sector as it was written.
+    fn sector(&self, sector: usize) -> Sector {
+        let start = sector * SECTOR_LEN;
+        let mut bytes: Sector = self.image[start..start + SECTOR_LEN]
+            .try_into()
+            .expect("a file is whole sectors");
+        for (offset, mask) in self.rotten.range(start..start + SECTOR_LEN) {
+            bytes[offset - start] ^= mask;
+        }
+        bytes
+    }
+
+    /// Lets a sector be what it was at some moment. What is rotten in it stays so.
+    fn set_sector(&mut self, sector: usize, bytes: &Sector) {
+        let start = sector * SECTOR_LEN;
+        self.image[start..start + SECTOR_LEN].copy_from_slice(bytes);
+        for (offset, mask) in self.rotten.range(start..start + SECTOR_LEN) {
+            self.image[*offset] ^= mask;
+        }
+    }
+
+    /// What was written up to `number` is on disk, but for what the kernel gave up.
+    pub(super) fn sync(&mut self, number: u64) {
+        let given_up = &self.given_up;
+        self.dirty.retain(|sector, versions| {
+            if given_up.contains(sector) {
+                return true;
+            }
+            let synced = versions
+                .iter()
+                .rposition(|(write, _)| *write <= number)
+                .unwrap_or(0);
+            versions.drain(..synced);
+            versions.len() > 1
+        });
+        if self.given_up.is_empty() {
+            self.prove(number);
+        }
+    }
+
+    fn prove(&mut self, number: u64) {
+        for (write, end, synced) in std::mem::take(&mut self.unproven) {
+            if write <= number {
+                self.synced = self.synced.max(end);
+                self.proven = self.proven.max(synced);
+            } else {
+                self.unproven.push((write, end, synced));
+            }
+        }
+    }
+
+    /// A write of the log was asked for when the file was synced up to `synced`, and the kernel has it now.
+    pub(super) fn wrote(&mut self, number: u64, end: usize, synced: usize) {
+        self.unproven.push((number, end, synced));
+    }
+
+    /// The log was sealed: what is before the seal is proven.
+    pub(super) fn sealed(&mut self) {
+        let before = self.synced.saturating_sub(BLOCK_HEADER_LEN);
+        self.proven = self.proven.max(before);
+    }
+
+    /// How far the file is known to be synced.
+    pub(super) fn synced(&self) -> usize {
+        self.synced
+    }
+
+    /// Recovery has read the file and synced it: whoever writes to it knows.
+    pub(super) fn recovered(&mut self) {
+        let used = self.image.iter().rposition(|byte| *byte != 0);
+        self.synced = used.map_or(0, |last| last + 1);
+        self.unproven.clear();
+    }
+
+    /// A sector that was synced comes back as zeros, one of those of which the disk can prove that they were. If a later segment
+    /// has begun, that is all of them.
+    pub(super) fn lose_sector(&mut self, later_begun: bool, random: &mut Random) -> Option<usize> {
+        let end = if later_begun {
+            self.synced
+        } else {
+            self.proven
+        };
+        let sector = random.index((end / SECTOR_LEN).max(1));
+        let start = sector * SECTOR_LEN;
+        let is_whole = start + SECTOR_LEN <= end;
+        if !is_whole || self.dirty.contains_key(&sector) {
+            return None;
+        }
+        let bytes = self.sector(sector);
+        if bytes.iter().all(|byte| *byte == 0) {
+            return None;
+        }
+        for (at, byte) in bytes.iter().enumerate().filter(|(_, byte)| **byte != 0) {
+            self.rotten.insert(start + at, *byte);
+        }
+        self.image[start..start + SECTOR_LEN].fill(0);
+        Some(start)
+    }
+
+    pub(super) fn is_dirty(&self, offset: usize) -> bool {
+        self.dirty.contains_key(&(offset / SECTOR_LEN))
+    }
+
+    /// Whether the first block of the segment is on disk, and with it the header that says so.
+    pub(super) fn has_begun(&self) -> bool {
+        self.synced > SEGMENT_HEADER_LEN
+    }
+
+    pub(super) fn sync_failed(&mut self, random: &mut Random) {
+        for sector in self.dirty.keys() {
+            if random.percent(50) {
+                self.given_up.insert(*sector);
+            }
+        }
+    }
+
+    /// The machine stopped: each sector is as of some moment since it was synced.
+    pub(super) fn lose_power(&mut self, random: &mut Random) {
+        // Often the disk was simply some writes behind: then the sectors agree on the moment.
+        let moment = random.percent(30).then(|| {
+            let newest = self.dirty.values().flatten().map(|(write, _)| *write).max();
+            random.below(newest.unwrap_or(0) + 1)
+        });
+        for (sector, versions) in std::mem::take(&mut self.dirty) {
+            let chosen = if self.given_up.contains(&sector) {
+                0
+            } else if let Some(moment) = moment {
+                versions
+                    .iter()
+                    .rposition(|(write, _)| *write <= moment)
+                    .unwrap_or(0)
+            } else {
+                random.index(versions.len())
+            };
+            self.set_sector(sector, &versions[chosen].1);
+        }
+        self.given_up.clear();
+        self.unproven.clear();
+    }
+
+    /// The process died: sectors that the kernel gave up leave its cache some day, and today is the worst.
+    pub(super) fn forget_given_up(&mut self) {
+        self.unproven.clear();
+        for sector in std::mem::take(&mut self.given_up) {
+            if let Some(versions) = self.dirty.remove(&sector) {
+                self.set_sector(sector, &versions[0].1);
+            }
+        }
+    }
+}
