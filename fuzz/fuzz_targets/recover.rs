@@ -69,6 +69,9 @@ fn assert_written(writer: &Writer, outcome: &Outcome, is_sound: bool) {
     }
     let mut written = writer.known.iter();
     for seen in &outcome.seen {
-        assert!(written.any(|known| known == seen), "{seen:?} was not written");
+        assert!(
+            written.any(|known| known == seen),
+            "{seen:?} was not written"
+        );
     }
 }

@@ -24,23 +24,47 @@ pub(crate) enum Wound<'a> {
     /// A range comes back as zeros.
     Zero { file: Which, at: u32, len: u16 },
     /// A range comes back with bytes that belong elsewhere.
-    Copy { from: Which, start: u32, file: Which, at: u32, len: u16 },
+    Copy {
+        from: Which,
+        start: u32,
+        file: Which,
+        at: u32,
+        len: u16,
+    },
     /// The file is shorter, or longer.
     Length { file: Which, len: u32 },
     /// The file is gone.
     Remove { file: Which },
     /// Bytes of anybody's choice.
-    Write { file: Which, at: u32, bytes: &'a [u8] },
+    Write {
+        file: Which,
+        at: u32,
+        bytes: &'a [u8],
+    },
     /// A file of anybody's choice: its header's page, and what follows.
-    File { segment: u8, header: &'a [u8], log: &'a [u8], is_full: bool },
+    File {
+        segment: u8,
+        header: &'a [u8],
+        log: &'a [u8],
+        is_full: bool,
+    },
     /// A file that says that it is this segment, and is it.
     Renumber { file: Which, segment: u64 },
     /// A segment's header says something else.
     SegmentHeader { file: Which, field: SegmentField },
     /// The nth block's header says something else.
-    BlockHeader { file: Which, nth: u8, field: BlockField },
+    BlockHeader {
+        file: Which,
+        nth: u8,
+        field: BlockField,
+    },
     /// The nth block's payload is something else.
-    Payload { file: Which, nth: u8, at: u16, byte: u8 },
+    Payload {
+        file: Which,
+        nth: u8,
+        at: u16,
+        byte: u8,
+    },
 }
 
 #[derive(Arbitrary, Clone, Copy, Debug)]
@@ -98,7 +122,13 @@ impl Wound<'_> {
                     .fill(0);
                 false
             }
-            Wound::Copy { from, start, file, at, len } => {
+            Wound::Copy {
+                from,
+                start,
+                file,
+                at,
+                len,
+            } => {
                 let source = range(from.bytes(image), start, usize::from(len));
                 let source = source.unwrap_or_default().to_vec();
                 if let Some(place) = range(file.bytes(image), at, source.len()) {
@@ -108,7 +138,13 @@ impl Wound<'_> {
             }
             Wound::Length { file, len } => {
                 if let Some(segment) = file.of(image) {
-                    let len = len as usize % (SEGMENT_LEN_MIN as usize + 8192);
+                    // Near the beginning, near the end, or longer than it should be.
+                    let (full, by) = (SEGMENT_LEN_MIN as usize, (len % REACH) as usize);
+                    let len = match len >> 30 {
+                        0 | 1 => by,
+                        2 => full - by,
+                        _ => full + by,
+                    };
                     image.entry(segment).or_default().resize(len, 0);
                 }
                 false
@@ -125,7 +161,12 @@ impl Wound<'_> {
                 }
                 true
             }
-            Wound::File { segment, header, log, is_full } => {
+            Wound::File {
+                segment,
+                header,
+                log,
+                is_full,
+            } => {
                 let mut bytes = header[..header.len().min(SEGMENT_HEADER_LEN)].to_vec();
                 bytes.resize(SEGMENT_HEADER_LEN, 0);
                 bytes.extend_from_slice(log);
@@ -162,7 +203,12 @@ impl Wound<'_> {
                 }
                 true
             }
-            Wound::Payload { file, nth, at, byte } => {
+            Wound::Payload {
+                file,
+                nth,
+                at,
+                byte,
+            } => {
                 if let Some(block) = nth_block(file.bytes(image), nth) {
                     edit_payload(block, at, byte);
                 }

@@ -157,6 +157,27 @@ fn a_skip_does_not_testify_for_what_was_in_flight_before_it() {
     assert_eq!(seen, writer.records_to(synced));
 }
 
+/// Behind a skip any higher number is right, so a block may come with the highest there is. It has no successor: to count on
+/// from it would begin again at zero.
+#[test]
+fn the_highest_number_is_no_blocks() {
+    let writer = small_log();
+    let mut image = writer.kill();
+    let (second, third) = (
+        writer.offset(writer.blocks[3].0),
+        writer.offset(writer.blocks[4].0),
+    );
+    let file = image.get_mut(&2).expect("there");
+    file[second + 70] ^= 1;
+    let place = file[third..].first_chunk_mut().expect("a header");
+    let mut header = BlockHeader::decode(place).expect("whole");
+    header.sequence = u64::MAX;
+    header.encode(place);
+    let (recovered, seen) = salvage(&image);
+    assert_eq!(seen, writer.records_to(writer.blocks[3].0));
+    assert!(recovered.next_sequence < 20, "{}", recovered.next_sequence);
+}
+
 /// The sector of a segment's header is gone. All its blocks are still there and say where they belong; not one
 /// record may be lost.
 #[test]
