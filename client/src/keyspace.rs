@@ -136,7 +136,8 @@ impl Keyspace {
 
     /// Writes a value, whatever the key holds. The key does not expire.
     ///
-    /// Repeatable: after a lost connection it is sent again.
+    /// Repeatable: after a lost connection it is sent again. The first copy may arrive late, after another client's write: see
+    /// the crate's documentation.
     pub async fn put(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<Written> {
         let (key, value) = (key.as_ref(), value.as_ref());
         let options = PutOptions::new();

@@ -13,7 +13,8 @@ use crate::limits;
 /// How often, and at what pace, a request is tried again within its timeout.
 ///
 /// Only what is safe is ever repeated: an idempotent request after any passing failure, any other one only when it is
-/// certain that it was not carried out. The policy also paces the attempts to open a lost connection again.
+/// certain that it was not carried out, as after `Overloaded` and `ShuttingDown`. A put that is repeated may also arrive late, after
+/// another client's: see the crate's documentation. The policy also paces the attempts to open a lost connection again.
 ///
 /// ```
 /// use corduroy_client::RetryPolicy;

@@ -178,6 +178,8 @@ impl DataDirectory {
         shard_count: u16,
         now: WallMillis,
     ) -> Result<DataDirectory, DirectoryError> {
+        // Not every call below takes a relative path as counting from the current directory: glommio's for directories doesn't.
+        let path = &std::path::absolute(path).map_err(failed("find", path))?;
         fs::create_dir_all(path).map_err(failed("make the directory", path))?;
         let lock = lock(path)?;
         let manifest = match read_manifest(path)? {

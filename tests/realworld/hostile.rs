@@ -13,7 +13,7 @@ use socket2::SockRef;
 
 use crate::support::node::{Node, Place};
 use crate::support::random::Random;
-use crate::support::value::describing;
+use crate::support::value::{described, describing};
 use crate::support::wait_until;
 use crate::support::wire::{Wire, greeting, plain_put, raw};
 
@@ -320,16 +320,19 @@ fn a_client_that_reads_late_gets_everything() {
         let key = format!("large:{number}").into_bytes();
         wire.put(&key, &describing(&key, 1, 1 << 20));
     }
-    for number in 0..REQUESTS {
-        wire.queue_get(format!("large:{}", number % 8).as_bytes());
-    }
+    let asked: Vec<u32> = (0..REQUESTS)
+        .map(|number| wire.queue_get(format!("large:{}", number % 8).as_bytes()))
+        .collect();
     wire.flush().unwrap();
     // Until its socket is full, and some more.
     thread::sleep(Duration::from_millis(500));
     for _ in 0..REQUESTS {
         let answer = wire.receive().unwrap();
         assert_eq!(answer.status, Status::Ok, "{answer:?}");
-        assert_eq!(answer.value.unwrap().len(), 1 << 20);
+        let number = asked.iter().position(|id| *id == answer.id).unwrap();
+        let key = format!("large:{}", number % 8).into_bytes();
+        let value = answer.value.unwrap();
+        assert_eq!((value.len(), described(&key, &value)), (1 << 20, 1));
     }
 }
 

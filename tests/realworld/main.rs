@@ -12,6 +12,8 @@
 )]
 
 mod cli;
+mod connections;
+mod data;
 mod expiry;
 mod full;
 mod hostile;

@@ -1,4 +1,4 @@
-//! Starts that can't be: each must end with a sentence that says what to do, and leave whoever runs already alone.
+//! First starts, and starts that can't be: each of these must end with a sentence that says what to do, and leave whoever runs already alone.
 
 use std::fs;
 use std::net::TcpListener;
@@ -34,6 +34,27 @@ fn expect(failed: &Failed, parts: &[&str]) {
         );
     }
     assert!(!failed.messages.contains("panicked"), "{failed:?}");
+}
+
+/// What the README says first: no flag for the directory, which is made where one stands. A relative path once reached a call that
+/// takes none, and no new node could make its first segment; every test named its directory in full.
+#[test]
+fn a_relative_directory_counts_from_where_one_stands() {
+    let place = Place::new();
+    for flags in [&[][..], &["--data", "here/and there"]] {
+        let mut command = Command::new(PROGRAM);
+        without_settings(&mut command);
+        command.args(["--listen", "127.0.0.1:0", "--cores", "1"]);
+        command.args(["--memory", "256MiB", "--segment-len", "64MiB"]);
+        command.args(flags);
+        let node = place
+            .try_start(command)
+            .unwrap_or_else(|failed| panic!("{failed:?}"));
+        node.connect().put(b"k", b"v");
+        node.stop();
+        let data = flags.last().unwrap_or(&"corduroy-data");
+        assert!(place.path().join(data).join("MANIFEST").is_file());
+    }
 }
 
 /// Two servers that append to one log destroy it. A supervisor that restarts too early must not be able to do that.

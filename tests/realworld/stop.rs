@@ -10,11 +10,11 @@ use crate::support::node::{Node, Place};
 use crate::support::value::{described, describing};
 use crate::support::wire::Wire;
 
-fn stop_under_load(signal: Signal, seed: u64) {
+fn stop_under_load(signal: Signal, flags: &[&str], seed: u64) {
     let place = Place::new();
     let mut load = Load::new(seed, 2, 4);
     for _ in 0..3 {
-        let mut node = place.start(&[]);
+        let mut node = place.start(flags);
         let address = node.address();
         load.verify(address);
         load.run(address, |progress| {
@@ -27,7 +27,7 @@ fn stop_under_load(signal: Signal, seed: u64) {
         node.says("clean=");
         node.says("stopped");
     }
-    let node = place.start(&[]);
+    let node = place.start(flags);
     load.verify(node.address());
     // Sealed logs need no recovery: whoever stops a node politely gets a quick start.
     node.says("clean=true");
@@ -38,13 +38,13 @@ fn stop_under_load(signal: Signal, seed: u64) {
 /// connection until it is killed, or that ends with an error makes each of them an incident.
 #[test]
 fn sigterm_under_load_loses_nothing_and_ends_well() {
-    stop_under_load(Signal::TERM, 11);
+    stop_under_load(Signal::TERM, &[], 11);
 }
 
-/// Ctrl-C in a terminal is a stop like any other.
+/// Ctrl-C in a terminal is a stop like any other, and a clean one takes nothing whatever the sync mode.
 #[test]
 fn sigint_under_load_loses_nothing_and_ends_well() {
-    stop_under_load(Signal::INT, 12);
+    stop_under_load(Signal::INT, &["--sync", "never"], 12);
 }
 
 /// What a node holds that has values of 16 MiB.

@@ -64,11 +64,11 @@ pub struct Config {
     pub idle_timeout: Option<Duration>,
     /// A connection that hasn't said which protocol it speaks after this long is closed.
     pub handshake_timeout: Duration,
-    /// A connection whose replies could not be sent for this long is closed.
+    /// A connection whose replies could not be sent, or whose frame is unfinished, for this long is closed.
     pub stall_timeout: Duration,
-    /// Most unanswered requests of a connection; beyond it the node stops reading from it.
+    /// Most unanswered requests of a connection; beyond it the node works off no more of them.
     pub in_flight_max: usize,
-    /// Most bytes of replies that wait for a connection; beyond it the node stops reading from it.
+    /// Most bytes of replies that wait for a connection; beyond it the connection is cut. `limits::OUTPUT_HIGH_WATER` comes first.
     pub output_bytes_max: usize,
     /// Longest wait for requests in flight when the node stops.
     pub stop_timeout: Duration,

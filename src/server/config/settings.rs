@@ -159,17 +159,18 @@ settings! {
     handshake_timeout "TIME": Time = Time { min: Duration::from_millis(1), max: HOUR }, default "10s",
         shown |config| time_text(config.handshake_timeout);
 
-    /// A connection that takes none of its replies for this long is closed.
+    /// A connection that takes none of its replies, or leaves a frame unfinished, for this long is closed.
     stall_timeout "TIME": Time = Time { min: Duration::from_millis(1), max: HOUR }, default "30s",
         shown |config| time_text(config.stall_timeout);
 
     /// Most unanswered requests of one connection.
-    /// Beyond it the node reads no further from that connection until it has answered some.
+    /// Beyond it the node works off no more of that connection's requests until it has answered some.
     in_flight_max "COUNT": Count = Count { min: 1, max: limits::IN_FLIGHT_MAX }, default "1024",
         shown |config| config.in_flight_max.to_string();
 
     /// Most bytes of replies that wait for one connection.
-    /// Beyond it the node reads no further from that connection until its client has taken some.
+    /// Beyond it the connection is closed. Long before, at 1 MiB, the node works off no more of its requests until its client has
+    /// taken some; at half of it, gets whose values come from other cores are refused.
     output_bytes_max "SIZE": Bytes = Bytes { min: 4096, max: limits::OUTPUT_BYTES_MAX }, default "64MiB",
         shown |config| bytes_text(config.output_bytes_max as u64);
 

@@ -205,6 +205,8 @@ impl BlockHeader {
         };
         let sound = header.durable <= header.position
             && header.position.0.is_multiple_of(BLOCK_ALIGN as u64)
+            // The next block's number is one more.
+            && header.sequence < u64::MAX
             && u64::from(header.payload_len) <= SEGMENT_LEN_MAX
             && (kind != BlockKind::Seal || (header.payload_len == 0 && header.entries == 0))
             && is_zero(&bytes[RESERVED..]);

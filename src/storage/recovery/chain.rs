@@ -278,7 +278,8 @@ impl Chain {
     }
 
     /// Where a damaged range ends: at the next block that is in its place, else at the next segment's base,
-    /// else where this block would have ended, else behind the last byte that is not zero.
+    /// else where this block would have ended, else behind the last byte that is not zero or, if that is further, where
+    /// what is known to have been synced ends.
     fn skip_end(&self, span: &Span<'_>, at: usize, block: Option<&BlockHeader>) -> Position {
         let limit = span.next_base;
         let next = span
@@ -292,8 +293,11 @@ impl Chain {
         if let Some(limit) = limit {
             return limit;
         }
+        // In one go: a step for each block's worth of zeros, with a look at all that follows, would take hours.
+        let synced = span.testimony.0.saturating_sub(span.base.0);
         let used = tear::used_len(span.log, at)
             .max(at + 1)
+            .max(synced.min(span.capacity) as usize)
             .next_multiple_of(BLOCK_ALIGN);
         let len = block
             .filter(|block| block.position == self.end)

@@ -30,7 +30,7 @@ pub enum Fault {
     /// The segment's header.
     #[error("{0}")]
     SegmentHeader(SegmentError),
-    /// The file has another length than its header says.
+    /// The file is shorter than its header says.
     #[error("the file has {actual} bytes and its header says {expected}")]
     FileLength {
         /// As the header says.

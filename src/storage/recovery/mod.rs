@@ -192,13 +192,7 @@ pub fn recover(
             plan.give_up(damage.clone())?;
         }
         let base = begun.base.unwrap_or(chain.end);
-        if !begun.header_is_good {
-            let header = SegmentHeader {
-                state: SegmentState::Active { base },
-                ..begun.header
-            };
-            plan.write(begun.file.id, 0, header.encode().to_vec());
-        }
+        // Before the header: a file that was cut inside it is filled up from there.
         let missing = begun
             .header
             .segment_len
@@ -210,6 +204,13 @@ pub fn recover(
                 offset,
                 len: missing,
             });
+        }
+        if !begun.header_is_good {
+            let header = SegmentHeader {
+                state: SegmentState::Active { base },
+                ..begun.header
+            };
+            plan.write(begun.file.id, 0, header.encode().to_vec());
         }
         let next = survey.begun.get(index + 1);
         let span = Span {

@@ -9,14 +9,9 @@
 //! answer, 32 and 92 bytes, weigh as much as the echo of a put with a 32-byte value, 64 bytes either way: that is the floor
 //! under such gets. All integers are little-endian.
 
-use std::net::TcpStream;
-
 use super::{Dialect, Expected, Malformed, Outcome, Reply, Template};
 use crate::{
-    drive::{
-        DriveError,
-        workload::{self, KEY_LEN, Operation},
-    },
+    drive::workload::{self, KEY_LEN, Operation},
     echo::{FRAME_LEN_MAX, LENGTH_LEN},
 };
 
@@ -44,10 +39,6 @@ impl EchoDialect {
 impl Dialect for EchoDialect {
     const IN_ORDER: bool = false;
 
-    fn greet(&mut self, _: &mut TcpStream, _: usize) -> Result<Option<u16>, DriveError> {
-        Ok(None)
-    }
-
     fn template(&self, operation: Operation, value_len: usize) -> Template {
         let value = match operation {
             Operation::Get => Vec::new(),
@@ -69,10 +60,6 @@ impl Dialect for EchoDialect {
 
     fn reply_len_max(&self, _: usize) -> usize {
         self.lens[1]
-    }
-
-    fn keys_of(&self, _: u16, keys: u64) -> Vec<u64> {
-        (0..keys).collect()
     }
 
     #[inline]

@@ -1,14 +1,7 @@
 //! memcached's text protocol: `get` and `set`.
 
-use std::net::TcpStream;
-
-use super::{
-    Dialect, Expected, Malformed, Outcome, Reply, Template, decimal, line, value_and_tail,
-};
-use crate::drive::{
-    DriveError,
-    workload::{self, Operation},
-};
+use super::{Dialect, Malformed, Outcome, Reply, Template, decimal, line, value_and_tail};
+use crate::drive::workload::{self, Operation};
 
 /// memcached's text protocol.
 #[derive(Debug)]
@@ -16,10 +9,6 @@ pub struct MemcachedDialect;
 
 impl Dialect for MemcachedDialect {
     const IN_ORDER: bool = true;
-
-    fn greet(&mut self, _: &mut TcpStream, _: usize) -> Result<Option<u16>, DriveError> {
-        Ok(None)
-    }
 
     fn template(&self, operation: Operation, value_len: usize) -> Template {
         let mut bytes = match operation {
@@ -39,19 +28,8 @@ impl Dialect for MemcachedDialect {
         Template::new(bytes, key_at).with_value(value_at, value_len)
     }
 
-    fn expected(&self, operation: Operation) -> Expected {
-        match operation {
-            Operation::Get => Expected::Value,
-            Operation::Put => Expected::Done,
-        }
-    }
-
     fn reply_len_max(&self, value_len: usize) -> usize {
         value_len + 128
-    }
-
-    fn keys_of(&self, _: u16, keys: u64) -> Vec<u64> {
-        (0..keys).collect()
     }
 
     #[inline]
@@ -59,13 +37,7 @@ impl Dialect for MemcachedDialect {
         let Some((text, line_len)) = line(bytes)? else {
             return Ok(None);
         };
-        let reply = |len, outcome| {
-            Ok(Some(Reply {
-                len,
-                slot: None,
-                outcome,
-            }))
-        };
+        let reply = |len, outcome| Ok(Some(Reply::in_order(len, outcome)));
         match text {
             b"STORED" => reply(line_len, Outcome::Done),
             b"END" => reply(line_len, Outcome::Missing),

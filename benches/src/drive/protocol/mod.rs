@@ -29,8 +29,8 @@ pub trait Dialect {
     /// Replies come in the order of the requests. Otherwise each names the slot of its request.
     const IN_ORDER: bool;
 
-    /// Says on a fresh connection what must be said before the first request. Answers the shard that serves it, if the
-    /// language knows shards.
+    /// Says on a fresh connection what must be said before the first request: nothing, in most languages. Answers the shard
+    /// that serves it, if the language knows shards.
     ///
     /// # Errors
     ///
@@ -39,19 +39,30 @@ pub trait Dialect {
         &mut self,
         stream: &mut TcpStream,
         connection: usize,
-    ) -> Result<Option<u16>, DriveError>;
+    ) -> Result<Option<u16>, DriveError> {
+        let _ = (stream, connection);
+        Ok(None)
+    }
 
     /// A request as it looks for any key. Called once all connections are greeted.
     fn template(&self, operation: Operation, value_len: usize) -> Template;
 
     /// What a reply to this operation must say.
-    fn expected(&self, operation: Operation) -> Expected;
+    fn expected(&self, operation: Operation) -> Expected {
+        match operation {
+            Operation::Get => Expected::Value,
+            Operation::Put => Expected::Done,
+        }
+    }
 
     /// How long the longest expected reply is, in bytes, or more.
     fn reply_len_max(&self, value_len: usize) -> usize;
 
-    /// Which numbers below `keys` belong to this shard, one that [`Dialect::greet`] answered.
-    fn keys_of(&self, shard: u16, keys: u64) -> Vec<u64>;
+    /// Which numbers below `keys` belong to this shard, one that [`Dialect::greet`] answered: all, where there are none.
+    fn keys_of(&self, shard: u16, keys: u64) -> Vec<u64> {
+        let _ = shard;
+        (0..keys).collect()
+    }
 
     /// The first reply in `bytes`, `None` if it isn't all there.
     ///
@@ -79,6 +90,18 @@ pub struct Reply<'a> {
     pub slot: Option<u32>,
     /// What it says.
     pub outcome: Outcome<'a>,
+}
+
+impl<'a> Reply<'a> {
+    /// In a language that answers in order.
+    #[inline]
+    fn in_order(len: usize, outcome: Outcome<'a>) -> Reply<'a> {
+        Reply {
+            len,
+            slot: None,
+            outcome,
+        }
+    }
 }
 
 /// What a reply says.

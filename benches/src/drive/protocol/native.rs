@@ -10,7 +10,7 @@ use corduroy_proto_wire::{
     slot_of, split,
 };
 
-use super::{Dialect, Expected, Malformed, Outcome, Reply, Template, session::hello};
+use super::{Dialect, Malformed, Outcome, Reply, Template, session::hello};
 use crate::drive::{
     DriveError, Route,
     workload::{self, Operation},
@@ -114,13 +114,6 @@ impl Dialect for NativeDialect {
             Operation::Get => template,
             // A put's value is the rest of its frame.
             Operation::Put => template.with_value(len - value_len, value_len),
-        }
-    }
-
-    fn expected(&self, operation: Operation) -> Expected {
-        match operation {
-            Operation::Get => Expected::Value,
-            Operation::Put => Expected::Done,
         }
     }
 

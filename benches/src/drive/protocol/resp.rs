@@ -1,14 +1,7 @@
 //! RESP, as Redis, Valkey and Corduroy's second door speak it: `GET` and `SET`.
 
-use std::net::TcpStream;
-
-use super::{
-    Dialect, Expected, Malformed, Outcome, Reply, Template, decimal, line, value_and_tail,
-};
-use crate::drive::{
-    DriveError,
-    workload::{self, KEY_LEN, Operation},
-};
+use super::{Dialect, Malformed, Outcome, Reply, Template, decimal, line, value_and_tail};
+use crate::drive::workload::{self, KEY_LEN, Operation};
 
 /// RESP2.
 #[derive(Debug)]
@@ -16,10 +9,6 @@ pub struct RespDialect;
 
 impl Dialect for RespDialect {
     const IN_ORDER: bool = true;
-
-    fn greet(&mut self, _: &mut TcpStream, _: usize) -> Result<Option<u16>, DriveError> {
-        Ok(None)
-    }
 
     fn template(&self, operation: Operation, value_len: usize) -> Template {
         let (words, command) = match operation {
@@ -40,19 +29,8 @@ impl Dialect for RespDialect {
         Template::new(bytes, key_at).with_value(value_at, value_len)
     }
 
-    fn expected(&self, operation: Operation) -> Expected {
-        match operation {
-            Operation::Get => Expected::Value,
-            Operation::Put => Expected::Done,
-        }
-    }
-
     fn reply_len_max(&self, value_len: usize) -> usize {
         value_len + 64
-    }
-
-    fn keys_of(&self, _: u16, keys: u64) -> Vec<u64> {
-        (0..keys).collect()
     }
 
     #[inline]
@@ -63,13 +41,7 @@ impl Dialect for RespDialect {
         let (kind, rest) = text
             .split_first()
             .ok_or(Malformed::of("a reply is an empty line"))?;
-        let reply = |len, outcome| {
-            Ok(Some(Reply {
-                len,
-                slot: None,
-                outcome,
-            }))
-        };
+        let reply = |len, outcome| Ok(Some(Reply::in_order(len, outcome)));
         match kind {
             b'$' if rest == b"-1" => reply(line_len, Outcome::Missing),
             b'$' => {

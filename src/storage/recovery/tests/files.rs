@@ -118,6 +118,46 @@ fn a_block_in_an_unused_segment_testifies() {
     assert!(matches!(damage.proof, Proof::LaterBlock { .. }));
 }
 
+/// The same, and all that was in the segment before from some place on is gone: no block is left there that would end what is
+/// given up. Salvage once went on by 64 bytes at a time, each with a look at all that follows.
+#[test]
+fn zeros_up_to_what_an_unused_segment_testifies_are_given_up_at_once() {
+    let mut writer = small_log();
+    let kept = writer.blocks[3].0;
+    let hole = writer.offset(kept);
+    let end = writer.end;
+    writer.rotate();
+    writer.append(&[vec![1; 10]]);
+    let image = writer.kill();
+    let mut image = with_header(&image, 3, |header| header.state = SegmentState::Prepared);
+    image.get_mut(&2).expect("there")[hole..].fill(0);
+    let (recovered, seen) = run(&image, true).expect("salvageable");
+    assert_eq!(seen, writer.records_to(kept));
+    assert_eq!(recovered.end.0, end);
+    assert_eq!(recovered.damage.len(), 1);
+    assert_eq!(recovered.damage[0].len, end - kept);
+}
+
+/// Something was appended to a file. Nothing of it is ever read, and nothing was lost: to call it damage would need a
+/// salvage at this start and, since salvage cuts no file, at each one after it.
+#[test]
+fn a_file_that_is_too_long_has_lost_nothing() {
+    let writer = small_log();
+    for segment in [1, 2] {
+        let mut image = writer.kill();
+        image.get_mut(&segment).expect("there").extend([7; 700]);
+        let (recovered, seen) = run(&image, false).expect("all is there");
+        assert_eq!(seen, writer.records_to(u64::MAX));
+        assert_eq!(recovered.end.0, writer.end);
+        assert!(
+            recovered
+                .segments
+                .iter()
+                .all(|segment| segment.len == LEN as u64)
+        );
+    }
+}
+
 /// A file is missing, or one was added from elsewhere: each has its own sentence, names the file and is never
 /// repaired.
 #[test]

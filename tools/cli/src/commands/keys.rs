@@ -44,10 +44,7 @@ pub(super) async fn put(
         .await?;
     let reply = match outcome {
         PutOutcome::Done(written, old) => done(written, arguments.return_value.then_some(old)),
-        PutOutcome::ConditionFailed { current, value } => Reply::ConditionFailed {
-            current: current.map(Stamp::from),
-            value,
-        },
+        PutOutcome::ConditionFailed { current, value } => condition_failed(current, value),
     };
     print(output, &key, &reply)
 }
@@ -90,10 +87,7 @@ pub(super) async fn delete(
     {
         DeleteOutcome::Done(written, old) => done(written, arguments.return_value.then_some(old)),
         DeleteOutcome::NotFound => Reply::NotFound,
-        DeleteOutcome::ConditionFailed { current, value } => Reply::ConditionFailed {
-            current: current.map(Stamp::from),
-            value,
-        },
+        DeleteOutcome::ConditionFailed { current, value } => condition_failed(current, value),
     };
     print(output, &key, &reply)
 }
@@ -185,11 +179,7 @@ pub(super) async fn touch(
         .await?
         .touch(&key, arguments.ttl)
         .await?;
-    print(
-        output,
-        &key,
-        &written.map_or(Reply::NotFound, |written| done(written, None)),
-    )
+    print(output, &key, &done_if_found(written))
 }
 
 pub(super) async fn persist(
@@ -200,11 +190,7 @@ pub(super) async fn persist(
 ) -> Result<Exit, Error> {
     let key = bytes("KEY", &arguments.key, context)?;
     let written = session.keyspace(context).await?.persist(&key).await?;
-    print(
-        output,
-        &key,
-        &written.map_or(Reply::NotFound, |written| done(written, None)),
-    )
+    print(output, &key, &done_if_found(written))
 }
 
 /// The bytes of an argument, which the help calls `what`: as they are, or with `--escape` what they stand for.
@@ -273,6 +259,18 @@ fn done(written: Written, old: Option<Option<corduroy_client::Bytes>>) -> Reply 
     Reply::Done {
         stamp: written.into(),
         old,
+    }
+}
+
+/// To a request that has nothing to do where there is no key.
+fn done_if_found(written: Option<Written>) -> Reply {
+    written.map_or(Reply::NotFound, |written| done(written, None))
+}
+
+fn condition_failed(current: Option<Written>, value: Option<corduroy_client::Bytes>) -> Reply {
+    Reply::ConditionFailed {
+        current: current.map(Stamp::from),
+        value,
     }
 }
 
