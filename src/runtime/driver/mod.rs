@@ -500,8 +500,8 @@ impl<P: Ports> Driver<P> {
             && connection.phase == Phase::Open
             && let Some(len) = large_frame_len(rest, self.config.large_len)
         {
-            connection.frame_since.get_or_insert(now.mono);
             if self.claims.has_room(len) {
+                connection.frame_since.get_or_insert(now.mono);
                 return self.begin_large(id, len, rest);
             }
             connection.large_wanted = len;
@@ -515,6 +515,8 @@ impl<P: Ports> Driver<P> {
             connection.frame_since.get_or_insert(now.mono);
         }
         if waits_for_room {
+            // It is not the client that is slow.
+            connection.frame_since = None;
             if !connection.waits_for_room {
                 connection.waits_for_room = true;
                 self.waiting.push_back(id);
