@@ -32,7 +32,7 @@ impl<P> Driver<P> {
                 slot: slot as u32,
                 generation: connection.generation,
             },
-            input_bytes: connection.input.len(),
+            input_bytes: connection.input_bytes(),
             output_bytes: connection.output.len(),
         })
     }

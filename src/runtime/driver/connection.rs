@@ -244,11 +244,15 @@ impl Connection {
         self.in_flight == 0 && self.output.is_empty()
     }
 
+    /// Bytes that came in and are not worked off.
+    pub(super) fn input_bytes(&self) -> usize {
+        self.input.len() + self.large.as_ref().map_or(0, |large| large.buffer.len())
+    }
+
     /// Since when an incomplete frame has been coming in, and how long it may take: a client that sends half a frame and
     /// then nothing must not keep its place, one that uploads a large value over a slow line may.
     pub(super) fn frame_overdue(&self, now: MonoNanos, patience_nanos: u64) -> bool {
-        let large = self.large.as_ref().map_or(0, |large| large.buffer.len());
-        let come = (self.input.len() + large) as u64;
+        let come = self.input_bytes() as u64;
         let allowed = patience_nanos * (1 + come / limits::SLOW_UPLOAD_BYTES);
         self.frame_since
             .is_some_and(|since| now.0 - since.0 > allowed)

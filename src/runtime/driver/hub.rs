@@ -127,8 +127,10 @@ impl Hub {
     /// long before; but those that are on their way to other shards when the first large answers come back can't be stopped.
     fn is_flooded(&self, client: ConnectionId, more: usize) -> bool {
         let connection = self.connections.get(client.slot as usize);
-        connection
-            .is_some_and(|connection| connection.output.len() + more > self.output_bytes_max / 2)
+        connection.is_some_and(|connection| {
+            let unsent = connection.output.len();
+            unsent > 0 && unsent + more > self.output_bytes_max / 2
+        })
     }
 
     /// Refuses a get whose answer has come and has no room: the client may ask again when it has read what it asked for before.

@@ -18,8 +18,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "acknowledge a write before its fdatasync",
         file: "src/shard/pipeline.rs",
-        find: "                bytes: plan.bytes,\n                sync,",
-        replace: "                bytes: plan.bytes,\n                sync: false,",
+        find: "                block: plan.block,\n                sync,",
+        replace: "                block: plan.block,\n                sync: false,",
     },
     Mutation {
         name: "begin a segment before the one before is synced",
@@ -143,9 +143,9 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "skip the check of a record that is read from disk",
-        file: "src/shard/waiting.rs",
-        find: "Record::check(&bytes, position)",
-        replace: "Record::parse(&bytes)",
+        file: "src/storage/format/record.rs",
+        find: "if computed == self.stored {",
+        replace: "if computed == self.stored || self.len > 0 {",
     },
     Mutation {
         name: "carry out an atomic batch whose conditions hold in part",
@@ -186,8 +186,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "answer a request of a batch twice",
         file: "src/runtime/driver/hub.rs",
-        find: "            out.extend_from_slice(&(frame.len() as u32).to_le_bytes());\n            out.extend_from_slice(frame);\n            connection.in_flight -= 1;",
-        replace: "            out.extend_from_slice(&(frame.len() as u32).to_le_bytes());\n            out.extend_from_slice(frame);\n            out.extend_from_slice(&(frame.len() as u32).to_le_bytes());\n            out.extend_from_slice(frame);\n            connection.in_flight -= 1;",
+        find: "            if let Some(value) = large {\n",
+        replace: "            if large.is_none() {\n                out.extend_from_slice(&(len as u32).to_le_bytes());\n                out.extend_from_slice(frame);\n            }\n            if let Some(value) = large {\n",
     },
     Mutation {
         name: "resume a scan one entry too far",
@@ -206,5 +206,29 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         file: "src/runtime/driver/mod.rs",
         find: "                self.ports.resume(id);",
         replace: "                let _ = id;",
+    },
+    Mutation {
+        name: "leave the checksum of a large record open",
+        file: "src/storage/log/outgoing.rs",
+        find: "            Record::seal_apart(head, slices(&large.value, pause), padding, large.position);",
+        replace: "            let _ = (head, padding, slices(&large.value, pause), large.position);",
+    },
+    Mutation {
+        name: "send a large value in the wrong place",
+        file: "src/runtime/driver/connection.rs",
+        find: "        self.large.push_back((self.bytes.len(), value));",
+        replace: "        self.large.push_back((self.sent, value));",
+    },
+    Mutation {
+        name: "take the large value of another record",
+        file: "src/storage/log/mod.rs",
+        find: "            Ok(found) => Some(&segment.large[found].1),",
+        replace: "            Ok(found) => Some(&segment.large[found / 2].1),",
+    },
+    Mutation {
+        name: "leave out the end of a long batch",
+        file: "src/runtime/driver/multipart.rs",
+        find: "            progress.next = end;",
+        replace: "            progress.next = end + 1;",
     },
 ];
