@@ -32,7 +32,7 @@ pub struct DiskTicket(pub u64);
 /// Something to be done with a segment file.
 #[derive(Debug)]
 pub enum DiskOperation {
-    /// Makes the file, writes `header` at its start, fills it with zeros to `len` bytes, syncs file and directory.
+    /// Makes the file, writes `header` at its start, makes the rest read as zeros up to `len` bytes, syncs file and directory.
     /// When it succeeds, all of that is durable.
     Prepare {
         /// The new segment.
@@ -43,6 +43,8 @@ pub enum DiskOperation {
         header: Vec<u8>,
         /// Memory for what goes into it, if there is some to use again; else new memory is made, and populated.
         memory: Option<SegmentMemory>,
+        /// Whether zeros are written over the file's space, not only reserved: an fdatasync of later writes is then faster.
+        zeros: bool,
     },
     /// Writes all of `block` at `offset`; then, if `sync`, waits for an fdatasync.
     Write {

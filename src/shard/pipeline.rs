@@ -291,6 +291,7 @@ impl Shard {
                 len,
                 header,
                 memory,
+                zeros: self.config.sync == SyncMode::Always,
             },
             disk,
         );

@@ -3,8 +3,8 @@
 //! Making one writes as many bytes as the segment holds. io_uring would do that on kernel workers that share the executor's core, and while a
 //! worker copies zeros the executor waits; so it is a thread of its own, which the scheduler puts behind everything else that wants a core.
 //!
-//! The file is made under its final name: space is reserved first, so that a full disk says so at once; then the header and zeros are
-//! written a slice at a time, synced every few slices so that neither the page cache nor the disk's queue fills up and the
+//! The file is made under its final name: space is reserved first, so that a full disk says so at once; then the header and, with `sync always`, zeros
+//! are written a slice at a time (an fdatasync need not tell the filesystem then that space came into use), synced every few slices so that neither the page cache nor the disk's queue fills up and the
 //! shard's own writes keep their pace; then the directory is synced. A crash on the way leaves a file that is shorter, or whose header
 //! is missing or says *prepared*: recovery takes any of them for a segment that has not begun and deletes it. A failure
 //! on the way deletes the half-made file.
@@ -56,6 +56,8 @@ pub(super) struct Preparation {
     pub(super) header: Vec<u8>,
     /// To be used again.
     pub(super) memory: Option<SegmentMemory>,
+    /// Write zeros, don't only reserve space.
+    pub(super) zeros: bool,
     /// Who waits for the first segment to know whether the node can start.
     pub(super) told: Option<Sender<io::Result<()>>>,
 }
@@ -180,7 +182,7 @@ fn same_error(error: &io::Error) -> io::Error {
 fn prepare(directory: &Path, preparation: Preparation) -> io::Result<SegmentMemory> {
     let path = directory.join(file_name(preparation.segment));
     let made = File::create(&path)
-        .and_then(|file| fill(&file, preparation.len, &preparation.header))
+        .and_then(|file| fill(&file, &preparation))
         .and_then(|()| sync_directory(directory))
         .and_then(|()| {
             if let Some(memory) = preparation.memory {
@@ -197,14 +199,21 @@ fn prepare(directory: &Path, preparation: Preparation) -> io::Result<SegmentMemo
     made
 }
 
-/// Reserves `len` bytes and writes `header` and zeros over them.
-fn fill(file: &File, len: u64, header: &[u8]) -> io::Result<()> {
-    match rustix::fs::fallocate(file, FallocateFlags::empty(), 0, len) {
+/// Reserves the segment's space and writes its header, and zeros over the rest. Space that is only reserved reads as zeros too, so where nobody
+/// waits for fdatasyncs, writing them is left out: it would double what is written.
+fn fill(file: &File, preparation: &Preparation) -> io::Result<()> {
+    let Preparation { len, header, .. } = preparation;
+    let len = *len;
+    let is_reserved = match rustix::fs::fallocate(file, FallocateFlags::empty(), 0, len) {
+        Ok(()) => true,
         // Some filesystems can't reserve; writing finds out just as well.
-        Ok(()) | Err(Errno::OPNOTSUPP) => {}
+        Err(Errno::OPNOTSUPP) => false,
         Err(error) => return Err(error.into()),
-    }
+    };
     file.write_all_at(header, 0)?;
+    if is_reserved && !preparation.zeros {
+        return file.sync_all();
+    }
     let zeros = vec![0; limits::PREPARE_SLICE_BYTES as usize];
     let mut offset = header.len() as u64;
     let mut unsynced = offset;

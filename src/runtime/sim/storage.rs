@@ -145,6 +145,7 @@ impl World {
                     len,
                     header,
                     memory,
+                    ..
                 },
                 _,
             ) => {

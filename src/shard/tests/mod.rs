@@ -248,6 +248,7 @@ impl World {
                 len,
                 header,
                 memory,
+                ..
             } => {
                 let mut file = vec![0; len as usize];
                 file[..header.len()].copy_from_slice(&header);
