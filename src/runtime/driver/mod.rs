@@ -40,10 +40,10 @@ pub use link::MeshBatch;
 
 use crate::gateway::native::{self, Opening, OpeningError};
 use crate::limits;
-use crate::ports::{
-    Clock, ConnectionId, Disk, DiskOperation, DiskOutcome, DiskTicket, Memory, Mesh, Net,
-};
+use crate::ports::{Clock, ConnectionId, Mesh, Net};
 use crate::shard::Shard;
+use crate::storage::buffer::Memory;
+use crate::storage::disk::{Disk, DiskOperation, DiskOutcome, DiskTicket};
 use crate::types::{KeyspaceId, MonoNanos, Now, ShardId};
 use connection::{Claims, Connection, LargeInput, Phase};
 use hub::Hub;
