@@ -92,11 +92,11 @@ impl Preparer {
                             retired
                                 .into_iter()
                                 .filter_map(Retired::into_map)
-                                .for_each(unmap);
+                                .for_each(|map| unmap(&map));
                             continue;
                         }
                         Order::Unmap(map) => {
-                            unmap(map);
+                            unmap(&map);
                             continue;
                         }
                     };
@@ -153,15 +153,15 @@ fn stand_behind() {
     }
 }
 
-/// Gives a mapping back to the kernel in slices: other threads of the process can't map memory while the kernel is at it.
-fn unmap(map: MmapMut) {
+/// Gives the pages of a mapping that is about to be dropped back to the kernel in slices: other threads of the process can't map memory while the kernel is at it.
+fn unmap(map: &MmapMut) {
     for offset in (0..map.len()).step_by(UNMAP_SLICE_BYTES) {
         let len = (map.len() - offset).min(UNMAP_SLICE_BYTES);
         #[expect(
             unsafe_code,
             reason = "no safe call gives part of a mapping back, see the argument"
         )]
-        // SAFETY: the bytes become zeros, and nobody reads them: the mapping is owned here and there is no reference into it.
+        // SAFETY: the bytes become zeros, and nobody reads them: the caller owns the mapping and drops it next.
         let given_back =
             unsafe { map.unchecked_advise_range(UncheckedAdvice::DontNeed, offset, len) };
         // Dropping the mapping gives back whatever is left.
