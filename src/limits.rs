@@ -142,6 +142,12 @@ pub const SEND_SLICE_BYTES: usize = 256 << 10;
 pub const SLOW_UPLOAD_BYTES: u64 = 256 << 10;
 /// What a batch's answer takes beside its values, in bytes.
 pub const BATCH_REPLY_SLACK: usize = 256 << 10;
+/// Most bytes of values in a batch's answer, which must fit into the largest frame.
+#[must_use]
+pub fn batch_values_max(value_len_max: usize) -> usize {
+    let frame_len_max = corduroy_proto_wire::frame_len_max_least(value_len_max as u32) as usize;
+    BATCH_BYTES_MAX.min(frame_len_max - BATCH_REPLY_SLACK)
+}
 /// Multi-part requests that a shard coordinates at a time.
 pub const GATHERS_MAX: usize = 65_536;
 /// Frames of a connection whose keys are looked for in memory before the first of them is evaluated.
@@ -165,6 +171,10 @@ pub const HOLD_NS: u64 = 100_000;
 pub const HOLD_BYTES_MAX: usize = 16 << 10;
 /// Connections that one turn offers output to before it lets others run.
 pub const TURN_SENDS_MAX: usize = 128;
+/// Bytes that one turn sends, of all its connections, before it lets others run: the kernel copies them.
+pub const TURN_SEND_BYTES: usize = 512 << 10;
+/// Bytes of cold records that one turn asks the disk for before it lets others run: what is in the page cache the kernel copies at once.
+pub const TURN_READ_BYTES: usize = 1 << 20;
 
 /// Segment files that a shard keeps open.
 pub const SEGMENT_FILES_OPEN_MAX: usize = 64;

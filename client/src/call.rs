@@ -19,7 +19,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use corduroy_proto_wire::{
-    BatchItem, Body, Condition, HelloReply, LENGTH_LEN, Opcode, Request, Response,
+    APPEND_LEN_MAX, BATCH_BYTES_MAX, BatchItem, Body, COMPARE_LEN_MAX, Condition, HelloReply,
+    LENGTH_LEN, Opcode, Request, Response,
 };
 use tokio::time::{Instant, timeout_at};
 
@@ -265,8 +266,17 @@ fn check_limits(request: &Request<'_>, hello: &HelloReply) -> Result<(), LimitEr
         }),
         _ => Ok(()),
     };
+    let within = |bytes: &[u8], limit: usize| match bytes.len() as u64 {
+        length if length > limit as u64 => Err(LimitError::ValueLength {
+            length,
+            maximum: limit as u32,
+        }),
+        _ => Ok(()),
+    };
     let condition = |condition: &Condition<'_>| match condition {
-        Condition::IfValue(expected) => value(expected),
+        Condition::IfValue(expected) => {
+            value(expected).and_then(|()| within(expected, COMPARE_LEN_MAX))
+        }
         _ => Ok(()),
     };
     let batch_len = |length: u64| match length {
@@ -279,7 +289,9 @@ fn check_limits(request: &Request<'_>, hello: &HelloReply) -> Result<(), LimitEr
     match request {
         Request::Put { put, .. } => value(put.value).and_then(|()| condition(&put.condition))?,
         Request::Delete { delete, .. } => condition(&delete.condition)?,
-        Request::Append { suffix, .. } => value(suffix)?,
+        Request::Append { suffix, .. } => {
+            value(suffix).and_then(|()| within(suffix, APPEND_LEN_MAX))?;
+        }
         Request::Batch { items, .. } | Request::AtomicBatch { items, .. } => {
             batch_len(items.len() as u64)?;
             items.iter().try_for_each(|item| match item {
@@ -291,11 +303,14 @@ fn check_limits(request: &Request<'_>, hello: &HelloReply) -> Result<(), LimitEr
         Request::Scan { limit, .. } => batch_len(u64::from(*limit))?,
         _ => {}
     }
+    let maximum = match request {
+        Request::Batch { .. } | Request::AtomicBatch { .. } => {
+            hello.frame_len_max.min(BATCH_BYTES_MAX as u32)
+        }
+        _ => hello.frame_len_max,
+    };
     match (request.encoded_len() - LENGTH_LEN) as u64 {
-        length if length > u64::from(hello.frame_len_max) => Err(LimitError::RequestLength {
-            length,
-            maximum: hello.frame_len_max,
-        }),
+        length if length > u64::from(maximum) => Err(LimitError::RequestLength { length, maximum }),
         _ => Ok(()),
     }
 }

@@ -27,7 +27,8 @@ use crate::value::{
 
 /// A handle on one keyspace. Cheap to clone; all clones share the client's connections.
 ///
-/// Keys are 1 to 65,535 bytes, values 0 bytes to the server's limit. Every function may be called by any number of tasks at
+/// Keys are 1 to 65,535 bytes, values 0 bytes to the server's limit. Batches, values that conditions compare with, and values that appends
+/// make are at most 1 MiB; whatever is seen to be over a limit is an [`Error::Limit`] before it is sent. Every function may be called by any number of tasks at
 /// once; the requests share connections and don't wait for each other. A dropped call is safe: its request may or
 /// may not have been carried out.
 ///
@@ -284,6 +285,9 @@ impl Keyspace {
     /// Carries out independent operations on any keys, and answers a result for each, in the same order. There is
     /// no order among operations on different keys, and no isolation.
     ///
+    /// At most 4,096 operations and 1 MiB, keys included: put larger values on their own. The values that come back take at most 1 MiB too; a
+    /// get whose value would be more fails with status `LimitExceeded`, and a write then comes without its old value.
+    ///
     /// Repeatable if it consists of unconditional puts, and then gets. Nothing is sent for an empty batch.
     pub async fn batch(&self, operations: Vec<BatchOp>) -> Result<Vec<Result<BatchResult>>> {
         let Some(first) = operations.first() else {
@@ -300,7 +304,8 @@ impl Keyspace {
     }
 
     /// Carries out puts and deletes on keys of one partition, all or nothing, conditions included. Keys with the same
-    /// `{tag}` are in the same partition. Nothing is sent for an empty batch.
+    /// `{tag}` are in the same partition. At most 1,024 operations and 1 MiB, keys included; old values over 1 MiB in all are refused with status
+    /// `LimitExceeded` before anything is done. Nothing is sent for an empty batch.
     ///
     /// ```no_run
     /// # async fn example(keyspace: corduroy_client::Keyspace) -> corduroy_client::Result<()> {

@@ -109,7 +109,7 @@ pub(super) struct Waiting {
     queues: HashMap<QueueId, Queue>,
     reads: HashMap<Position, Read>,
     warm: HashMap<Position, Warm>,
-    to_submit: Vec<Position>,
+    to_submit: VecDeque<Position>,
     checking: VecDeque<Checking>,
     for_commit: Vec<WaiterId>,
     waiter_next: u64,
@@ -134,7 +134,7 @@ impl Waiting {
 
     /// Whether there is a slice of work for the next turn.
     pub(super) fn has_slices(&self) -> bool {
-        !self.checking.is_empty()
+        !self.checking.is_empty() || !self.to_submit.is_empty()
     }
 
     pub(super) fn cold_reads(&self) -> u64 {
@@ -204,7 +204,7 @@ impl Waiting {
                 self.waiter(id).missing = records.len();
                 for (position, len) in records {
                     let read = self.reads.entry(position).or_insert_with(|| {
-                        self.to_submit.push(position);
+                        self.to_submit.push_back(position);
                         self.bytes += len as usize;
                         Read {
                             len,
@@ -319,10 +319,14 @@ impl Shard {
         queues
     }
 
-    /// Hands the reads that requests wait for to the disk.
+    /// Hands the reads that requests wait for to the disk, one slice.
     pub(super) fn submit_reads(&mut self, disk: &mut Vec<(DiskTicket, DiskOperation)>) {
-        for position in std::mem::take(&mut self.waiting.to_submit) {
+        let mut bytes = 0;
+        while bytes < limits::TURN_READ_BYTES
+            && let Some(position) = self.waiting.to_submit.pop_front()
+        {
             let len = self.waiting.reads[&position].len;
+            bytes += len as usize;
             self.waiting.cold_reads += 1;
             assert!(
                 self.submit_read(position, len, disk),

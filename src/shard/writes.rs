@@ -11,7 +11,7 @@ use super::{Refusal, Shard, Stop};
 use crate::limits;
 use crate::storage::buffer::share_part;
 use crate::storage::format::{Record, RecordKind};
-use crate::types::{KeyspaceId, Now, Version, WallMillis};
+use crate::types::{KeyspaceId, Now, Position, Version, WallMillis};
 
 /// What a single conditional write came to, before anything was staged.
 struct Decision {
@@ -72,6 +72,22 @@ fn check_compared(condition: &Condition<'_>) -> Result<(), Refusal> {
         )),
         _ => Ok(()),
     }
+}
+
+/// An atomic batch is evaluated when all the records that it needs are in memory.
+fn check_cold(records: &[(Position, u32)]) -> Result<(), Refusal> {
+    let bytes: usize = records.iter().map(|(_, len)| *len as usize).sum();
+    if bytes > limits::WAITING_BYTES_MAX {
+        return Err(Refusal::new(
+            Status::LimitExceeded,
+            format!(
+                "an atomic batch on keys whose records on disk take {bytes} bytes is over waiting_bytes_max, {} bytes: \
+                 split it",
+                limits::WAITING_BYTES_MAX
+            ),
+        ));
+    }
+    Ok(())
 }
 
 fn decide_put(facts: &Facts<'_>, put: &Put<'_>) -> Decision {
@@ -358,8 +374,9 @@ impl Shard {
         items: &[BatchItem<'_>],
         places: &[KeyPlace],
     ) -> Result<Vec<Decision>, Stop> {
-        let mut decisions = Vec::with_capacity(items.len());
+        let mut decisions: Vec<Decision> = Vec::with_capacity(items.len());
         let mut cold = Vec::new();
+        let mut given_back = 0;
         for (item, place) in items.iter().zip(places) {
             let key = match item {
                 BatchItem::Put(put) => put.key,
@@ -375,12 +392,32 @@ impl Shard {
                 (Err(Stop::Cold(records)), _) => cold.extend(records),
                 (Err(stop), _) => return Err(stop),
             }
+            let value = decisions.last().and_then(|last| last.value.as_ref());
+            if cold.is_empty() {
+                given_back += value.map_or(0, Bytes::len);
+                self.check_given_back(given_back)?;
+            }
         }
         if cold.is_empty() {
             Ok(decisions)
         } else {
+            check_cold(&cold)?;
             Err(Stop::Cold(cold))
         }
+    }
+
+    /// All values that an atomic batch gives back are in one answer, and are copied there.
+    fn check_given_back(&self, bytes: usize) -> Result<(), Refusal> {
+        let most = limits::batch_values_max(self.config.value_len_max);
+        if bytes > most {
+            return Err(Refusal::new(
+                Status::LimitExceeded,
+                format!(
+                    "the values that an atomic batch gives back are over batch_bytes_max, {most} bytes: ask for fewer"
+                ),
+            ));
+        }
+        Ok(())
     }
 
     fn check_value_len(&self, len: usize) -> Result<(), Refusal> {

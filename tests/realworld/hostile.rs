@@ -21,7 +21,7 @@ use crate::support::wire::{Wire, greeting, plain_put, raw};
 const TIMEOUTS: [&str; 4] = ["--handshake-timeout", "700ms", "--stall-timeout", "700ms"];
 
 /// Runs `attack` while a well-behaved client puts and gets. It is given a way to wait until that client got on.
-fn beside_a_good_client(node: &Node, attack: impl FnOnce(&dyn Fn())) {
+pub(crate) fn beside_a_good_client(node: &Node, attack: impl FnOnce(&dyn Fn())) {
     let served = AtomicU64::new(0);
     let over = AtomicBool::new(false);
     let mut wire = node.connect();
@@ -57,7 +57,7 @@ fn beside_a_good_client(node: &Node, attack: impl FnOnce(&dyn Fn())) {
 
 /// Everything that still comes, until the node ends the connection.
 #[track_caller]
-fn until_closed(mut stream: &TcpStream) -> Vec<u8> {
+pub(crate) fn until_closed(mut stream: &TcpStream) -> Vec<u8> {
     let mut rest = Vec::new();
     match stream.read_to_end(&mut rest) {
         Ok(_) => {}
@@ -74,7 +74,7 @@ fn until_closed(mut stream: &TcpStream) -> Vec<u8> {
 
 /// The last answer on a connection that the node has closed.
 #[track_caller]
-fn last_word(bytes: &[u8]) -> (u32, Status, String) {
+pub(crate) fn last_word(bytes: &[u8]) -> (u32, Status, String) {
     let mut rest = bytes;
     let mut last = None;
     while let Some((frame, len)) = split(rest, 1 << 20).unwrap() {

@@ -18,6 +18,7 @@ mod expiry;
 mod full;
 mod hostile;
 mod kill;
+mod large;
 mod many;
 mod packages;
 mod power;

@@ -241,6 +241,61 @@ async fn limits_are_named_before_anything_is_sent() {
     assert!(peer.request().await.is_none(), "something was sent");
 }
 
+/// Some bounds are lower than those of a single value, because the server does such requests in one go.
+#[tokio::test(start_paused = true)]
+async fn batches_conditions_and_appends_have_bounds_of_their_own() {
+    let (core, mut peer) = core(RetryPolicy::default(), hello(10));
+    let long = vec![7; (1 << 20) + 1];
+    let put = Put {
+        key: b"key",
+        value: &long,
+        ttl: Ttl::None,
+        condition: Condition::Always,
+        return_value: false,
+    };
+    let compared = Put {
+        value: b"",
+        condition: Condition::IfValue(&long),
+        ..put
+    };
+    let over = |what: &str, len| {
+        format!("{what} of {len} bytes is over the server's limit of 1048576 bytes")
+    };
+    for (request, expected) in [
+        (
+            Request::Batch {
+                keyspace: 1,
+                items: vec![BatchItem::Put(put)],
+            },
+            over("a request", (1 << 20) + 1 + 27),
+        ),
+        (
+            Request::Put {
+                keyspace: 1,
+                put: compared,
+            },
+            over("a value", (1 << 20) + 1),
+        ),
+        (
+            Request::Append {
+                keyspace: 1,
+                key: b"key",
+                suffix: &long,
+            },
+            over("a value", (1 << 20) + 1),
+        ),
+    ] {
+        let error = core
+            .call(Target::Any, &request, core.deadline(), reply::done)
+            .await
+            .unwrap_err();
+        assert!(matches!(error, Error::Limit(_)), "{error:?}");
+        assert_eq!(error.to_string(), expected);
+    }
+    drop(core);
+    assert!(peer.request().await.is_none(), "something was sent");
+}
+
 /// An answer of the wrong kind says nothing about what was done, and nothing that follows it on that connection can be trusted.
 #[tokio::test(start_paused = true)]
 async fn a_wrong_answer_ends_the_connection_and_leaves_the_outcome_open() {

@@ -266,12 +266,14 @@ impl Connection {
         self.input.len() + self.large.as_ref().map_or(0, |large| large.buffer.len())
     }
 
-    /// Since when an incomplete frame has been coming in, and how long it may take: a client that sends half a frame and
-    /// then nothing must not keep its place, one that uploads a large value over a slow line may.
+    /// Whether an incomplete frame takes too long: a client that sends part of a frame and then nothing must not keep its place, nor the
+    /// memory that a large frame has claimed, however much of it has come; one that uploads a large value over a slow line may.
     pub(super) fn frame_overdue(&self, now: MonoNanos, patience_nanos: u64) -> bool {
         let come = self.input_bytes() as u64;
-        let allowed = patience_nanos * (1 + come / limits::SLOW_UPLOAD_BYTES);
-        self.frame_since
-            .is_some_and(|since| now.0 - since.0 > allowed)
+        let allowed = patience_nanos.saturating_mul(1 + come / limits::SLOW_UPLOAD_BYTES);
+        self.frame_since.is_some_and(|since| {
+            let silent_since = since.max(self.received_at);
+            now.0 - since.0 > allowed || now.0 - silent_since.0 > patience_nanos
+        })
     }
 }

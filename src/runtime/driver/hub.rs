@@ -113,7 +113,9 @@ impl Hub {
         }
         let len = frame.len() + large.as_ref().map_or(0, Bytes::len);
         if route.get && self.is_flooded(client, len) {
-            return self.refuse_flooded(client, frame);
+            let (request, _) =
+                Response::decode(frame).expect("a shard of this node encodes what decodes");
+            return self.refuse_flooded(client, request);
         }
         if let Some(connection) = self.connections.get_mut(client.slot as usize)
             && connection.generation == client.generation
@@ -134,7 +136,7 @@ impl Hub {
 
     /// Whether an answer would leave a connection half as much unsent output as it may have. Requests of its own shard stop being evaluated
     /// long before; but those that are on their way to other shards when the first large answers come back can't be stopped.
-    fn is_flooded(&self, client: ConnectionId, more: usize) -> bool {
+    pub(super) fn is_flooded(&self, client: ConnectionId, more: usize) -> bool {
         let connection = self.connections.get(client.slot as usize);
         connection.is_some_and(|connection| {
             let unsent = connection.output.len();
@@ -142,10 +144,8 @@ impl Hub {
         })
     }
 
-    /// Refuses a get whose answer has come and has no room: the client may ask again when it has read what it asked for before.
-    fn refuse_flooded(&mut self, client: ConnectionId, frame: &[u8]) {
-        let (request, _) =
-            Response::decode(frame).expect("a shard of this node encodes what decodes");
+    /// Refuses a get or a scan whose answer has come and has no room: the client may ask again when it has read what it asked for before.
+    pub(super) fn refuse_flooded(&mut self, client: ConnectionId, request: RequestId) {
         let reason = "the connection has too many answers to read: read them and ask again";
         let body = Body::Error(reason);
         self.answer(

@@ -28,6 +28,9 @@ mod link;
 mod multipart;
 mod requests;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::VecDeque;
 
 use bytes::Bytes;
@@ -131,6 +134,8 @@ pub struct Driver<P> {
     turn: Option<Now>,
     /// Connections whose input waits for room.
     waiting: VecDeque<ConnectionId>,
+    /// Connections that wait for memory for a large frame, in the order of their coming: only the first of them is looked at.
+    waiting_large: VecDeque<ConnectionId>,
     operations: Vec<(DiskTicket, DiskOperation)>,
     /// Memory of large frames that are coming in.
     claims: Claims,
@@ -151,6 +156,7 @@ impl<P: Ports> Driver<P> {
             ports,
             turn: None,
             waiting: VecDeque::new(),
+            waiting_large: VecDeque::new(),
             operations: Vec::new(),
             draining: false,
             sealing: false,
@@ -342,7 +348,9 @@ impl<P: Ports> Driver<P> {
         let can_go_on = !self.hub.dirty.is_empty()
             || self.shard.has_slices()
             || (0..self.config.shard_count).any(|peer| self.may_work_off(ShardId(peer)))
-            || (self.has_room() && self.waiting.iter().any(|&id| self.is_ready(id)));
+            || (self.has_room()
+                && (self.first_large_may_go_on()
+                    || self.waiting.iter().any(|&id| self.is_ready(id))));
         TurnEnd {
             deadline: [self.shard.deadline(now), housekeeping, held]
                 .into_iter()
@@ -371,6 +379,7 @@ impl<P: Ports> Driver<P> {
             connection.large = None;
             self.hub.mark_dirty(id);
         }
+        self.waiting_large.clear();
         // What was read in part is still carried out.
         let hub = &mut self.hub;
         self.waiting.retain(|&id| {
@@ -521,7 +530,12 @@ impl<P: Ports> Driver<P> {
             connection.frame_since = None;
             if !connection.waits_for_room {
                 connection.waits_for_room = true;
-                self.waiting.push_back(id);
+                let line = if connection.large_wanted > 0 {
+                    &mut self.waiting_large
+                } else {
+                    &mut self.waiting
+                };
+                line.push_back(id);
             }
             connection.paused = true;
             return Flow::Pause;
@@ -551,6 +565,20 @@ impl<P: Ports> Driver<P> {
     /// Takes up connections that waited for room, as many as a turn's slice allows.
     fn go_on_with_waiting(&mut self, now: Now) {
         let mut budget = limits::TURN_INPUT_BYTES;
+        while budget > 0 && self.has_room() && self.first_large_may_go_on() {
+            let Some(id) = self.waiting_large.pop_front() else {
+                break;
+            };
+            if self.hub.connection(id).is_none() {
+                continue;
+            }
+            if self.may_go_on(id) {
+                self.go_on(now, id, &mut budget);
+            } else {
+                // Something of its own holds it up, and others need not wait for that.
+                self.waiting.push_back(id);
+            }
+        }
         for _ in 0..self.waiting.len() {
             if budget == 0 || !self.has_room() {
                 return;
@@ -575,17 +603,31 @@ impl<P: Ports> Driver<P> {
                 self.waiting.push_back(id);
                 continue;
             }
-            let connection = &mut self.hub.connections[id.slot as usize];
-            connection.waits_for_room = false;
-            let input = std::mem::take(&mut connection.input);
-            budget = budget.saturating_sub(input.len().max(1));
-            if self.work_off(now, id, &input) == Flow::Continue
-                && let Some(connection) = self.hub.connection(id)
-                && std::mem::take(&mut connection.paused)
-            {
-                self.ports.resume(id);
-            }
+            self.go_on(now, id, &mut budget);
         }
+    }
+
+    /// Goes on with a connection that waited and may go on.
+    fn go_on(&mut self, now: Now, id: ConnectionId, budget: &mut usize) {
+        let connection = &mut self.hub.connections[id.slot as usize];
+        connection.waits_for_room = false;
+        let input = std::mem::take(&mut connection.input);
+        *budget = budget.saturating_sub(input.len().max(1));
+        if self.work_off(now, id, &input) == Flow::Continue
+            && let Some(connection) = self.hub.connection(id)
+            && std::mem::take(&mut connection.paused)
+        {
+            self.ports.resume(id);
+        }
+    }
+
+    /// Whether there is memory for the large frame that has waited for longest, or its connection is gone.
+    fn first_large_may_go_on(&self) -> bool {
+        self.waiting_large.front().is_some_and(|&id| {
+            let connection = self.hub.connections.get(id.slot as usize);
+            let alive = connection.filter(|connection| connection.generation == id.generation);
+            alive.is_none_or(|connection| self.claims.has_room(connection.large_wanted))
+        })
     }
 
     /// Whether a connection that waits could go on now.
@@ -725,11 +767,15 @@ impl<P: Ports> Driver<P> {
         !link.inbox.is_empty() && link.reader_keeps_up() && self.shard.has_room()
     }
 
-    /// Offers each connection's output to its socket, a slice at a time, and no more connections than a turn's slice.
+    /// Offers each connection's output to its socket, a slice at a time, and no more connections and bytes than a turn's slice.
     fn flush_outputs(&mut self, now: MonoNanos) {
         self.hub.release_held(now);
         let offered = self.hub.dirty.len().min(limits::TURN_SENDS_MAX);
+        let mut sent = 0;
         for _ in 0..offered {
+            if sent >= limits::TURN_SEND_BYTES {
+                return;
+            }
             let Some(id) = self.hub.dirty.pop_front() else {
                 return;
             };
@@ -748,11 +794,13 @@ impl<P: Ports> Driver<P> {
                 continue;
             }
             connection.held_since = None;
-            if connection.output.len() > self.config.output_bytes_max || !self.offer(now, id) {
+            let unsent = connection.output.len();
+            if unsent > self.config.output_bytes_max || !self.offer(now, id) {
                 self.cut(id);
                 continue;
             }
             let connection = &self.hub.connections[id.slot as usize];
+            sent += unsent - connection.output.len();
             if connection.phase == Phase::Closing && connection.is_quiet() {
                 self.cut(id);
             } else if !connection.output.is_empty() && !connection.blocked {

@@ -149,17 +149,15 @@ impl<P: Ports> Driver<P> {
         let gathering = Gathering::Batch {
             results: vec![None; items.len()],
             bytes: 0,
-            bytes_max: limits::BATCH_BYTES_MAX
-                .min(self.config.frame_len_max() as usize - limits::BATCH_REPLY_SLACK),
+            bytes_max: limits::batch_values_max(self.config.value_len_max),
         };
         let gather = self.hub.gather(client, id, items.len(), gathering);
-        let slice = items.len().min(self.config.batch_slice_len);
-        self.ask_items(now, client, gather, keyspace, &items[..slice], 0);
-        if slice < items.len() {
+        let asked = self.ask_items(now, client, gather, keyspace, items, 0);
+        if asked < items.len() {
             let progress = BatchProgress {
                 frame: Bytes::copy_from_slice(frame),
                 gather,
-                next: slice,
+                next: asked,
                 len: items.len(),
             };
             self.hub.connections[client.slot as usize].batch = Some(progress);
@@ -175,16 +173,16 @@ impl<P: Ports> Driver<P> {
         let Ok((_, Request::Batch { keyspace, items })) = Request::decode(&progress.frame) else {
             unreachable!("it was decoded when it came in")
         };
-        let end = items.len().min(progress.next + self.config.batch_slice_len);
-        let slice = &items[progress.next..end];
-        self.ask_items(now, client, progress.gather, keyspace, slice, progress.next);
-        if end < items.len() {
-            progress.next = end;
+        let rest = &items[progress.next..];
+        let asked = self.ask_items(now, client, progress.gather, keyspace, rest, progress.next);
+        if asked < rest.len() {
+            progress.next += asked;
             self.hub.connections[client.slot as usize].batch = Some(progress);
         }
     }
 
-    /// Sends some operations of a batch, of which the first has number `first`, to the shards that own their keys.
+    /// Sends operations of a batch, of which the first has number `first`, to the shards that own their keys: a slice of them, fewer if
+    /// there is no more room after one, for each may ask for a large record on disk. Answers how many.
     fn ask_items(
         &mut self,
         now: Now,
@@ -193,8 +191,12 @@ impl<P: Ports> Driver<P> {
         keyspace: u32,
         items: &[BatchItem<'_>],
         first: usize,
-    ) {
-        for (number, item) in items.iter().enumerate() {
+    ) -> usize {
+        let slice = &items[..items.len().min(self.config.batch_slice_len)];
+        for (number, item) in slice.iter().enumerate() {
+            if number > 0 && !self.has_room() {
+                return number;
+            }
             let request = match *item {
                 BatchItem::Get { key } => Request::Get { keyspace, key },
                 BatchItem::Put(put) => Request::Put { keyspace, put },
@@ -204,6 +206,7 @@ impl<P: Ports> Driver<P> {
             let part = (first + number) as u32;
             self.ask(now, owner, client, gather, part, &request);
         }
+        slice.len()
     }
 
     #[expect(
@@ -573,6 +576,9 @@ impl<P: Ports> Driver<P> {
             body,
         };
         match &gathering {
+            Gathering::Scan(scan) if self.hub.is_flooded(client, scan.bytes) => {
+                self.hub.refuse_flooded(client, request);
+            }
             Gathering::Scan(scan) if let Some(value) = scan.large_value() => {
                 self.hub.answer_large(client, request, &response, value);
             }

@@ -10,7 +10,10 @@
 //! on the way deletes the half-made file.
 //!
 //! Populating a segment's memory and giving megabytes back to the kernel take milliseconds each, which is why they are done here too.
+//! Making a segment can take seconds, and meanwhile every cold read of a large value leaves memory to be given back: so that is done
+//! between two slices.
 
+use std::collections::VecDeque;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -18,7 +21,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 
-use flume::Sender;
+use flume::{Receiver, Sender};
 use memmap2::{MmapMut, UncheckedAdvice};
 use rustix::fs::FallocateFlags;
 use rustix::io::Errno;
@@ -85,23 +88,13 @@ impl Preparer {
             .spawn(move || {
                 roam();
                 stand_behind();
-                while let Ok(order) = ordered.recv() {
-                    let preparation = match order {
-                        Order::Prepare(preparation) => preparation,
-                        Order::Release(retired) => {
-                            retired
-                                .into_iter()
-                                .filter_map(Retired::into_map)
-                                .for_each(|map| unmap(&map));
-                            continue;
-                        }
-                        Order::Unmap(map) => {
-                            unmap(&map);
-                            continue;
-                        }
-                    };
+                let mut orders = Orders {
+                    ordered,
+                    preparations: VecDeque::new(),
+                };
+                while let Some(preparation) = orders.next() {
                     let (ticket, told) = (preparation.ticket, preparation.told.clone());
-                    let made = prepare(&directory, preparation);
+                    let made = prepare(&directory, preparation, || orders.give_back());
                     if let Some(told) = told {
                         let made = match &made {
                             Ok(_) => Ok(()),
@@ -146,6 +139,43 @@ impl Preparer {
     }
 }
 
+/// What the thread was told and has not done.
+struct Orders {
+    ordered: Receiver<Order>,
+    preparations: VecDeque<Preparation>,
+}
+
+impl Orders {
+    /// The next segment to make; until there is one, memory is given back. `None`: the preparer is gone.
+    fn next(&mut self) -> Option<Preparation> {
+        loop {
+            if let Some(preparation) = self.preparations.pop_front() {
+                return Some(preparation);
+            }
+            let order = self.ordered.recv().ok()?;
+            self.take(order);
+        }
+    }
+
+    /// Gives back the memory that has come to be given back.
+    fn give_back(&mut self) {
+        while let Ok(order) = self.ordered.try_recv() {
+            self.take(order);
+        }
+    }
+
+    fn take(&mut self, order: Order) {
+        match order {
+            Order::Prepare(preparation) => self.preparations.push_back(preparation),
+            Order::Release(retired) => retired
+                .into_iter()
+                .filter_map(Retired::into_map)
+                .for_each(|map| unmap(&map)),
+            Order::Unmap(map) => unmap(&map),
+        }
+    }
+}
+
 /// Lets everything else that wants a core go before this thread.
 fn stand_behind() {
     if let Err(error) = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICE) {
@@ -178,11 +208,16 @@ fn same_error(error: &io::Error) -> io::Error {
     }
 }
 
-/// Makes a segment's file, and populates the memory for its content. Everything is synced when it returns.
-fn prepare(directory: &Path, preparation: Preparation) -> io::Result<SegmentMemory> {
+/// Makes a segment's file, and populates the memory for its content. Everything is synced when it returns. `between` is called after each
+/// slice that is written.
+fn prepare(
+    directory: &Path,
+    preparation: Preparation,
+    between: impl FnMut(),
+) -> io::Result<SegmentMemory> {
     let path = directory.join(file_name(preparation.segment));
     let made = File::create(&path)
-        .and_then(|file| fill(&file, &preparation))
+        .and_then(|file| fill(&file, &preparation, between))
         .and_then(|()| sync_directory(directory))
         .and_then(|()| {
             if let Some(memory) = preparation.memory {
@@ -201,7 +236,7 @@ fn prepare(directory: &Path, preparation: Preparation) -> io::Result<SegmentMemo
 
 /// Reserves the segment's space and writes its header, and zeros over the rest. Space that is only reserved reads as zeros too, so where nobody
 /// waits for fdatasyncs, writing them is left out: it would double what is written.
-fn fill(file: &File, preparation: &Preparation) -> io::Result<()> {
+fn fill(file: &File, preparation: &Preparation, mut between: impl FnMut()) -> io::Result<()> {
     let Preparation { len, header, .. } = preparation;
     let len = *len;
     let is_reserved = match rustix::fs::fallocate(file, FallocateFlags::empty(), 0, len) {
@@ -226,7 +261,49 @@ fn fill(file: &File, preparation: &Preparation) -> io::Result<()> {
             file.sync_data()?;
             unsynced = 0;
         }
+        between();
         thread::yield_now();
     }
     file.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every cold read of a large value leaves up to 16 MiB to be given back. Were they to wait until a segment of 256 MiB is written and
+    /// synced, a few hundred such reads would take gigabytes.
+    #[test]
+    fn memory_is_given_back_while_a_segment_is_made() {
+        let directory = tempfile::tempdir().unwrap();
+        let (order, ordered) = flume::unbounded();
+        let mut orders = Orders {
+            ordered,
+            preparations: VecDeque::new(),
+        };
+        let preparation = |number| Preparation {
+            ticket: DiskTicket(number),
+            segment: SegmentId(number),
+            len: 4 * limits::PREPARE_SLICE_BYTES,
+            header: vec![0; SEGMENT_HEADER_LEN],
+            memory: None,
+            told: None,
+        };
+        for number in [1, 2] {
+            order.send(Order::Prepare(preparation(number))).unwrap();
+        }
+        let first = orders.next().expect("a segment to make");
+        let mut slices = 0;
+        prepare(directory.path(), first, || {
+            slices += 1;
+            let map = MmapMut::map_anon(100).unwrap();
+            order.send(Order::Unmap(map)).unwrap();
+            orders.give_back();
+            assert!(order.is_empty(), "it waits for nothing");
+        })
+        .unwrap();
+        assert_eq!(slices, 4);
+        let next = orders.next().expect("an order that came meanwhile is kept");
+        assert_eq!(next.segment, SegmentId(2));
+    }
 }

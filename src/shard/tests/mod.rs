@@ -306,7 +306,7 @@ impl World {
     fn settle(&mut self) {
         loop {
             self.end_turn();
-            if !self.step() {
+            if !self.step() && !self.shard.has_slices() {
                 return;
             }
         }

@@ -1,6 +1,6 @@
 //! Requests that wait, and what may not happen meanwhile. The simulator found each of these first.
 
-use corduroy_proto_wire::{BatchItem, Condition, Put, Request, Status, Ttl};
+use corduroy_proto_wire::{BatchItem, Condition, Delete, Put, Request, Status, Ttl};
 
 use super::{KEYSPACE, World, config, get, put, put_if};
 use crate::shard::{ShardCommand, ShardConfig, SyncMode};
@@ -149,4 +149,105 @@ fn a_sync_may_fail_while_a_block_is_being_written() {
     world.settle();
     assert_eq!(world.get(b"k").value.as_deref(), Some(&b"old"[..]));
     assert_eq!(world.put(b"k", b"newer").status, Status::ReadOnly);
+}
+
+/// What is in the page cache the kernel copies at once, on the shard's core: a hundred records that are asked for in one turn held it up for
+/// as long as copying all of them takes.
+#[test]
+fn cold_records_are_asked_for_a_slice_a_turn() {
+    let mut world = with_cold_record(b"cold");
+    let keys: Vec<String> = (0..40).map(|number| format!("filler {number}")).collect();
+    let gets: Vec<u32> = keys
+        .iter()
+        .map(|key| world.send(&get(key.as_bytes())))
+        .collect();
+    let most = crate::limits::TURN_READ_BYTES / 50_000 + 1;
+    let mut turns = 0;
+    while turns == 0 || world.shard.has_slices() {
+        let before = world.queue.len();
+        world.end_turn();
+        let asked = world.queue.len() - before;
+        assert!(asked <= most, "{asked} reads in a turn");
+        turns += 1;
+    }
+    assert!(turns > 1, "there was too little to read");
+    world.settle();
+    for get in gets {
+        assert_eq!(world.inbox.answers[&get].status, Status::Ok);
+    }
+}
+
+/// All old values that an atomic batch gives back stand in one answer, which is copied together: a thousand of 16 MiB each would need 16 GiB.
+#[test]
+fn an_atomic_batch_gives_back_no_more_than_fits_into_an_answer() {
+    let mut world = World::new();
+    let keys: Vec<String> = (0..11).map(|number| format!("{{tag}}{number}")).collect();
+    for key in &keys {
+        world.put(key.as_bytes(), &[7; 99_000]);
+    }
+    let mut batch = |keys: &[String]| {
+        let items = keys.iter().map(|key| {
+            BatchItem::Put(Put {
+                key: key.as_bytes(),
+                value: b"new",
+                ttl: Ttl::None,
+                condition: Condition::Always,
+                return_value: true,
+            })
+        });
+        world.ask(&Request::AtomicBatch {
+            keyspace: KEYSPACE,
+            items: items.collect(),
+        })
+    };
+    let refused = batch(&keys);
+    assert_eq!(refused.status, Status::LimitExceeded);
+    assert!(refused.text.contains("batch_bytes_max"), "{}", refused.text);
+    assert_eq!(batch(&keys[..7]).status, Status::Ok);
+    assert_eq!(
+        world
+            .get(keys[10].as_bytes())
+            .value
+            .map(|value| value.len()),
+        Some(99_000),
+        "nothing of the refused batch was done"
+    );
+}
+
+/// An atomic batch is evaluated with all its records in memory; a thousand cold ones of 16 MiB would take 16 GiB.
+#[test]
+fn an_atomic_batch_asks_for_a_bounded_number_of_bytes_from_disk() {
+    let mut world = World::with(ShardConfig {
+        memory_bytes: 1 << 20,
+        value_len_max: 4 << 20,
+        segment_len: 8 << 20,
+        ..config()
+    });
+    let value = vec![7; 4 << 20];
+    let keys: Vec<String> = (0..20).map(|number| format!("{{tag}}{number}")).collect();
+    for key in &keys {
+        world.put(key.as_bytes(), &value);
+    }
+    let mut delete = |keys: &[String]| {
+        let items = keys.iter().map(|key| {
+            BatchItem::Delete(Delete {
+                key: key.as_bytes(),
+                condition: Condition::Always,
+                return_value: false,
+            })
+        });
+        world.ask(&Request::AtomicBatch {
+            keyspace: KEYSPACE,
+            items: items.collect(),
+        })
+    };
+    let refused = delete(&keys);
+    assert_eq!(refused.status, Status::LimitExceeded);
+    assert!(
+        refused.text.contains("waiting_bytes_max"),
+        "{}",
+        refused.text
+    );
+    assert_eq!(delete(&keys[..10]).status, Status::Ok);
+    assert_eq!(delete(&keys[10..]).status, Status::Ok);
 }

@@ -1,0 +1,334 @@
+//! The driver alone, over ports that keep what they are told: what a turn may take, and who waits for whom.
+
+use std::collections::BTreeMap;
+use std::io;
+
+use bytes::Bytes;
+use corduroy_proto_wire::{
+    BatchItem, Condition, Hello, PREAMBLE, Put, Request, Ttl, VERSION_MAX, VERSION_MIN,
+};
+
+use super::{Driver, DriverConfig, Flow, MeshBatch, TurnEnd};
+use crate::limits;
+use crate::ports::{
+    Clock, ConnectionId, Disk, DiskDone, DiskOperation, DiskTicket, Memory, Mesh, Net,
+};
+use crate::shard::{Shard, ShardConfig, SyncMode};
+use crate::storage::buffer::LargeBuffer;
+use crate::storage::format::{LogTag, SEGMENT_HEADER_LEN};
+use crate::storage::log::SegmentMemory;
+use crate::storage::recovery::Identity;
+use crate::types::{KeyspaceId, MonoNanos, Now, ShardId, WallMillis};
+
+const KEYSPACE: u32 = KeyspaceId::DEFAULT.0;
+const SECOND: u64 = 1_000_000_000;
+
+/// Ports of a world in which sockets take everything.
+#[derive(Debug)]
+struct Plain {
+    now: Now,
+    operations: Vec<(DiskTicket, DiskOperation)>,
+    sent: BTreeMap<u32, usize>,
+    resumed: Vec<ConnectionId>,
+    closed: Vec<ConnectionId>,
+}
+
+impl Clock for Plain {
+    fn now(&self) -> Now {
+        self.now
+    }
+}
+
+impl Memory for Plain {
+    fn large_buffer(&mut self, capacity: usize) -> io::Result<LargeBuffer> {
+        LargeBuffer::new(capacity)
+    }
+}
+
+impl Disk for Plain {
+    fn submit(&mut self, ticket: DiskTicket, operation: DiskOperation) {
+        self.operations.push((ticket, operation));
+    }
+}
+
+impl Net for Plain {
+    fn send(&mut self, connection: ConnectionId, bytes: &[u8]) -> io::Result<usize> {
+        *self.sent.entry(connection.slot).or_default() += bytes.len();
+        Ok(bytes.len())
+    }
+
+    fn resume(&mut self, connection: ConnectionId) {
+        self.resumed.push(connection);
+    }
+
+    fn close(&mut self, connection: ConnectionId) {
+        self.closed.push(connection);
+    }
+
+    fn hand_over(&mut self, _: ConnectionId, _: ShardId, _: Vec<u8>) {
+        unreachable!("there is one shard")
+    }
+}
+
+impl Mesh<MeshBatch> for Plain {
+    fn send(&mut self, _: ShardId, _: MeshBatch) -> Result<(), MeshBatch> {
+        unreachable!("there is one shard")
+    }
+}
+
+struct World {
+    driver: Driver<Plain>,
+    /// The longest block that was written.
+    block_len_max: usize,
+}
+
+impl World {
+    fn new() -> World {
+        let mut shard = Shard::new(ShardConfig {
+            identity: Identity {
+                node: 7,
+                shard: ShardId(0),
+                shard_count: 1,
+            },
+            log_tag: LogTag(0x1234_5678),
+            sync: SyncMode::Always,
+            value_len_max: 1 << 20,
+            large_len: 50_000,
+            memory_bytes: 64 << 20,
+            segment_len: 8 << 20,
+            hash_secret: [3; 16],
+        });
+        shard.install(KeyspaceId::DEFAULT, 64, "default");
+        let config = DriverConfig {
+            shard: ShardId(0),
+            shard_count: 1,
+            value_len_max: 1 << 20,
+            large_len: 50_000,
+            large_input_bytes_max: 300_000,
+            batch_slice_len: 256,
+            connections_max: 100,
+            in_flight_max: 100,
+            output_bytes_max: 4 << 20,
+            handshake_timeout_ns: 10 * SECOND,
+            idle_timeout_ns: 0,
+            stall_timeout_ns: 10 * SECOND,
+            server_name: "test".to_owned(),
+        };
+        let ports = Plain {
+            now: Now {
+                mono: MonoNanos(SECOND),
+                wall: WallMillis(1_700_000_000_000),
+            },
+            operations: Vec::new(),
+            sent: BTreeMap::new(),
+            resumed: Vec::new(),
+            closed: Vec::new(),
+        };
+        let mut world = World {
+            driver: Driver::new(config, shard, ports),
+            block_len_max: 0,
+        };
+        world.settle();
+        world
+    }
+
+    fn end_turn(&mut self) -> TurnEnd {
+        self.driver.end_turn()
+    }
+
+    /// Turns and disk operations until nothing is left to do.
+    fn settle(&mut self) {
+        loop {
+            let end = self.end_turn();
+            let operations = std::mem::take(&mut self.driver.ports().operations);
+            if operations.is_empty() && !end.again {
+                return;
+            }
+            for (ticket, operation) in operations {
+                let done = match operation {
+                    DiskOperation::Prepare { len, memory, .. } => {
+                        let len = len as usize - SEGMENT_HEADER_LEN;
+                        let memory = memory.unwrap_or_else(|| SegmentMemory::new(len).unwrap());
+                        DiskDone::Prepared(memory)
+                    }
+                    DiskOperation::Write { mut block, .. } => {
+                        block.seal(|| {});
+                        self.block_len_max = self.block_len_max.max(block.len());
+                        DiskDone::Written(block)
+                    }
+                    DiskOperation::Sync { .. } => DiskDone::Synced,
+                    DiskOperation::Release(_) => continue,
+                    DiskOperation::Read { .. } => DiskDone::Read(Bytes::new()),
+                };
+                self.driver.disk_completed(ticket, Ok(done));
+            }
+        }
+    }
+
+    fn later(&mut self, seconds: u64) {
+        let now = &mut self.driver.ports().now;
+        now.mono.0 += seconds * SECOND;
+        now.wall.0 += seconds * 1000;
+        self.settle();
+    }
+
+    /// A connection, its hello done.
+    fn connect(&mut self) -> ConnectionId {
+        let id = self.driver.opened().unwrap();
+        let mut bytes = PREAMBLE.to_vec();
+        Request::Hello(Hello {
+            version_min: VERSION_MIN,
+            version_max: VERSION_MAX,
+            shard: None,
+            keyspace: "default",
+            client_name: "test",
+        })
+        .encode(1, &mut bytes);
+        assert_eq!(self.driver.received(id, &bytes), Flow::Continue);
+        self.settle();
+        id
+    }
+}
+
+fn encoded(request: &Request<'_>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    request.encode(7, &mut bytes);
+    bytes
+}
+
+fn put<'a>(key: &'a [u8], value: &'a [u8]) -> Put<'a> {
+    Put {
+        key,
+        value,
+        ttl: Ttl::None,
+        condition: Condition::Always,
+        return_value: false,
+    }
+}
+
+fn put_frame(key: &[u8], len: usize) -> Vec<u8> {
+    encoded(&Request::Put {
+        keyspace: KEYSPACE,
+        put: put(key, &vec![1; len]),
+    })
+}
+
+/// A hundred clients that download large values at a time are offered 256 KiB each; copying all that into the kernel in one turn held
+/// the core up for many milliseconds.
+#[test]
+fn a_turn_sends_no_more_than_its_slice() {
+    const CLIENTS: usize = 20;
+    const LEN: usize = 200_000;
+    let mut world = World::new();
+    let writer = world.connect();
+    world.driver.received(writer, &put_frame(b"key", LEN));
+    world.settle();
+    let get = encoded(&Request::Get {
+        keyspace: KEYSPACE,
+        key: b"key",
+    });
+    let readers: Vec<ConnectionId> = (0..CLIENTS).map(|_| world.connect()).collect();
+    world.driver.ports().sent.clear();
+    for reader in readers {
+        world.driver.received(reader, &get);
+    }
+    let sent = |world: &mut World| world.driver.ports().sent.values().sum::<usize>();
+    let mut before = 0;
+    loop {
+        let again = world.end_turn().again;
+        let now = sent(&mut world);
+        let most = limits::TURN_SEND_BYTES + limits::SEND_SLICE_BYTES;
+        assert!(now - before <= most, "{} bytes in a turn", now - before);
+        if !again {
+            break;
+        }
+        before = now;
+    }
+    assert!(sent(&mut world) > CLIENTS * LEN, "all is sent");
+}
+
+/// Ten thousand connections that wait for memory must not be looked through in every turn: they stand in line, and only the first of
+/// them is looked at. Who comes and finds room need not wait for them: else a client that begins large frames and stops would keep out all.
+#[test]
+fn large_frames_wait_for_memory_in_line() {
+    let mut world = World::new();
+    let begin = |world: &mut World, len| {
+        let connection = world.connect();
+        let frame = put_frame(b"key", len);
+        let flow = world.driver.received(connection, &frame[..1000]);
+        world.settle();
+        (connection, frame, flow)
+    };
+    let (first, ..) = begin(&mut world, 200_000);
+    let (second, frame, flow) = begin(&mut world, 250_000);
+    assert_eq!(flow, Flow::Pause, "there is no memory for it");
+    let (third, _, flow) = begin(&mut world, 150_000);
+    assert_eq!(flow, Flow::Pause, "there is no memory for it");
+    let (small, _, flow) = begin(&mut world, 60_000);
+    assert_eq!(flow, Flow::Continue, "there is memory for it");
+    world.driver.closed(small);
+    world.driver.closed(first);
+    world.settle();
+    assert_eq!(world.driver.ports().resumed, [second]);
+    for part in frame[1000..].chunks(50_000) {
+        assert_eq!(world.driver.received(second, part), Flow::Continue);
+    }
+    world.settle();
+    assert_eq!(world.driver.ports().resumed, [second, third]);
+    // A connection that is gone holds nobody up.
+    let (fourth, ..) = begin(&mut world, 250_000);
+    let (fifth, ..) = begin(&mut world, 200_000);
+    world.driver.closed(fourth);
+    world.driver.closed(third);
+    world.settle();
+    assert_eq!(world.driver.ports().resumed, [second, third, fifth]);
+}
+
+/// Each 256 KiB of a frame earn its client patience, for a slow line. A client that sends nearly all of 16 MiB at once and then nothing
+/// had earned half an hour, and kept the memory of a large frame for as long.
+#[test]
+fn a_client_that_falls_silent_is_cut_however_much_it_has_sent() {
+    let mut world = World::new();
+    let (silent, slow) = (world.connect(), world.connect());
+    let frame = put_frame(b"key", 1 << 20);
+    let (begin, rest) = frame.split_at(900_000);
+    world.driver.received(silent, begin);
+    world.settle();
+    world.later(9);
+    assert_eq!(world.driver.ports().closed, []);
+    world.later(2);
+    assert_eq!(world.driver.ports().closed, [silent]);
+    world.driver.received(slow, begin);
+    for part in rest.chunks(50_000) {
+        world.later(9);
+        world.driver.received(slow, part);
+    }
+    world.settle();
+    assert_eq!(world.driver.ports().closed, [silent], "it went on sending");
+    assert_eq!(world.driver.shard().count(KeyspaceId::DEFAULT), 1);
+}
+
+/// Each operation of a batch may stage much, or ask for a large record on disk. A slice of them that went on when the shard had no more room
+/// would take as much memory as it liked.
+#[test]
+fn a_batch_stops_where_the_shard_has_no_room() {
+    let mut world = World::new();
+    let client = world.connect();
+    let keys: Vec<Vec<u8>> = (0..20_u8).map(|number| vec![number]).collect();
+    let value = vec![1; 45_000];
+    let items = keys.iter().map(|key| BatchItem::Put(put(key, &value)));
+    let batch = encoded(&Request::Batch {
+        keyspace: KEYSPACE,
+        items: items.collect(),
+    });
+    // One block takes an eighth of a segment here, and one request more.
+    for _ in 0..3 {
+        for part in batch.chunks(limits::RECEIVE_SLICE_BYTES) {
+            world.driver.received(client, part);
+        }
+    }
+    world.settle();
+    assert_eq!(world.driver.shard().count(KeyspaceId::DEFAULT), 20);
+    let most = limits::BATCH_ARENA_MAX + 50_000 + SEGMENT_HEADER_LEN;
+    assert!(world.block_len_max <= most, "{}", world.block_len_max);
+}
