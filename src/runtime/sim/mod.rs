@@ -12,6 +12,7 @@
 //! | `world`, `traffic`, `storage`, `life` | the events: rounds, connections, disks and channels, starts and deaths |
 //! | `client`, `action`, `answers`, `value` | what clients ask, and what the answers say |
 //! | `rogue` | clients that break the protocol |
+//! | `salvage` | starts with `--salvage`, and what they may give up |
 //! | `history`, `check`, `atomic`, `catalog`, `losses` | the model, and whether the history of each key adds up |
 //!
 //! # Invariants
@@ -33,6 +34,7 @@ mod losses;
 mod ports;
 mod random;
 mod rogue;
+mod salvage;
 mod storage;
 mod traffic;
 mod value;

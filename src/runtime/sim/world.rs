@@ -7,7 +7,7 @@
 //! and the rounds.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 
 use super::action::Keys;
 use super::catalog::Catalog;
@@ -21,7 +21,7 @@ use super::storage::InFlight;
 use super::traffic::Pipe;
 use crate::ports::{ConnectionId, DiskTicket};
 use crate::runtime::driver::{Buffered, Driver, MeshBatch};
-use crate::types::{MonoNanos, Now, ShardId, WallMillis};
+use crate::types::{MonoNanos, Now, SegmentId, ShardId, WallMillis};
 
 /// What happens at a moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -105,6 +105,8 @@ pub(super) struct World {
     /// Atomic batches that may have to be judged by the next audit.
     pub(super) atomics: Vec<Vec<EntryId>>,
     pub(super) catalog: Catalog,
+    /// Reads of this life that found damage or failed: the shard, the segment and where in its file.
+    pub(super) bad_reads: BTreeSet<(ShardId, SegmentId, u64)>,
     /// The key whose history does not add up.
     pub(super) suspect: Option<Place>,
     pub(super) tally: Tally,
@@ -136,8 +138,16 @@ pub struct Tally {
     pub repairs: u64,
     /// Damage that recovery reported.
     pub damage_reported: u64,
+    /// Starts of a shard with salvage.
+    pub salvages: u64,
+    /// Records that were given up there.
+    pub records_given_up: u64,
     /// Reads of records that were not in memory.
     pub cold_reads: u64,
+    /// Of those, the ones that found damage or failed.
+    pub bad_reads: u64,
+    /// Answers that said so.
+    pub damage_told: u64,
     /// Writes, syncs, preparations and reads that were made to fail.
     pub disk_errors: u64,
     /// Bits that were turned over.
@@ -227,6 +237,7 @@ impl World {
             losses_due: false,
             atomics: Vec::new(),
             catalog: Catalog::default(),
+            bad_reads: BTreeSet::new(),
             suspect: None,
             tally: Tally::default(),
             trace: Trace {

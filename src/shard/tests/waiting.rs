@@ -150,3 +150,21 @@ fn a_sync_may_fail_while_a_block_is_being_written() {
     assert_eq!(world.get(b"k").value.as_deref(), Some(&b"old"[..]));
     assert_eq!(world.put(b"k", b"newer").status, Status::ReadOnly);
 }
+
+/// A sum that was evaluated while a flush was on its way to the disk went on from what the flush takes away, and stood after it.
+#[test]
+fn a_write_behind_a_flush_starts_from_nothing() {
+    let add = |delta| Request::Add {
+        keyspace: KEYSPACE,
+        key: b"counter",
+        delta,
+    };
+    let mut world = World::new();
+    world.ask(&add(5));
+    world.command(ShardCommand::Flush {
+        keyspace: KeyspaceId::DEFAULT,
+    });
+    world.send(&add(1));
+    world.settle();
+    assert_eq!(world.get(b"counter").value.as_deref(), Some(&b"1"[..]));
+}
