@@ -64,7 +64,7 @@ impl World {
 
     /// The record that is about to be read may rot before it is: nothing else makes sure that damage and a read ever meet.
     fn rot_under(&mut self, shard: u16, segment: SegmentId, offset: usize, len: usize) {
-        if self.habits.rot_percent == 0 || self.phase != Phase::Load || !self.random.one_in(10) {
+        if self.habits.rot_percent == 0 || self.phase != Phase::Load || !self.random.one_in(3) {
             return;
         }
         let disk = &mut self.shards[usize::from(shard)].disk;
