@@ -25,13 +25,16 @@ const LONGEST: usize = 16 << 20;
 /// Just long enough to be kept apart.
 const LONG: usize = 300 << 10;
 /// Room for the longest values, in segments as short and memory as little as those allow on two cores.
-const ROOMY: [&str; 6] = [
+const ROOMY: [&str; 8] = [
     "--value-len-max",
     "16MiB",
     "--segment-len",
     "32MiB",
     "--memory",
     "256MiB",
+    // All that a test asks for at once.
+    "--output-bytes-max",
+    "512MiB",
 ];
 
 /// A key of each shard, as many times as asked for: `name` tells them from others.
