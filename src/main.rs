@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
+use corduroy::runtime::allocator::keep_freed_memory;
 use corduroy::server::cli::{Action, Cli, print_config};
 use corduroy::server::serve::serve;
 
@@ -11,6 +12,7 @@ use corduroy::server::serve::serve;
 const EXIT_USAGE: u8 = 2;
 
 fn main() -> ExitCode {
+    keep_freed_memory();
     let cli = Cli::parse();
     let action = cli.action();
     let resolved = match cli.resolve() {

@@ -1,4 +1,5 @@
-//! The traits through which a driver reaches the world, and the values that cross them.
+//! The traits through which a driver reaches the world, and the values that cross them. Two more stand beside what they are about: the disk's
+//! (`storage::disk`, whose operations carry the log's own values) and the one for large memory (`storage::buffer`).
 //!
 //! Everything above (`storage`, `shard`, `gateway`) computes; everything that waits is behind one of these. They are tiny on
 //! purpose: each has a real implementation (`runtime::glommio`) and a faulty one (`runtime::sim`), and the driver in
@@ -9,11 +10,7 @@
 
 use std::io;
 
-use bytes::Bytes;
-
-use crate::storage::buffer::LargeBuffer;
-use crate::storage::log::{OutgoingBlock, Retired, SegmentMemory};
-use crate::types::{Now, SegmentId, ShardId};
+use crate::types::{Now, ShardId};
 
 /// One connection of one shard: a slot and how often the slot was used before, so that a late answer to a connection that is
 /// gone never reaches its successor.
@@ -25,103 +22,10 @@ pub struct ConnectionId {
     pub generation: u32,
 }
 
-/// Names one submitted disk operation; unique in a shard for the life of the process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct DiskTicket(pub u64);
-
-/// Something to be done with a segment file.
-#[derive(Debug)]
-pub enum DiskOperation {
-    /// Makes the file, writes `header` at its start, fills it with zeros to `len` bytes, syncs file and directory.
-    /// When it succeeds, all of that is durable.
-    Prepare {
-        /// The new segment.
-        segment: SegmentId,
-        /// The file's whole length in bytes.
-        len: u64,
-        /// Its first bytes.
-        header: Vec<u8>,
-        /// Memory for what goes into it, if there is some to use again; else new memory is made, and populated.
-        memory: Option<SegmentMemory>,
-    },
-    /// Writes all of `block` at `offset`; then, if `sync`, waits for an fdatasync.
-    Write {
-        /// The segment.
-        segment: SegmentId,
-        /// In bytes from the start of the file.
-        offset: u64,
-        /// What to write; to be sealed first.
-        block: OutgoingBlock,
-        /// Whether to sync the file before the operation completes.
-        sync: bool,
-    },
-    /// Waits for an fdatasync of everything written to the segment before this was submitted.
-    Sync {
-        /// The segment.
-        segment: SegmentId,
-    },
-    /// Reads `len` bytes at `offset` (fewer only at the end of the file).
-    Read {
-        /// The segment.
-        segment: SegmentId,
-        /// In bytes from the start of the file.
-        offset: u64,
-        /// How many bytes.
-        len: usize,
-    },
-    /// Gives memory back to the kernel, where that holds nobody up. Nothing comes back.
-    Release(Vec<Retired>),
-}
-
-/// What a disk operation that succeeded gives back.
-#[derive(Debug)]
-pub enum DiskDone {
-    /// A segment is prepared; the memory for its content.
-    Prepared(SegmentMemory),
-    /// A segment is synced.
-    Synced,
-    /// The block that was written, sealed.
-    Written(OutgoingBlock),
-    /// What was read.
-    Read(Bytes),
-}
-
-impl DiskDone {
-    /// What a read brought.
-    ///
-    /// # Panics
-    /// If it was no read: the port mixed up its operations.
-    #[must_use]
-    pub fn into_bytes(self) -> Bytes {
-        match self {
-            DiskDone::Read(bytes) => bytes,
-            other => unreachable!("a read does not end with {other:?}"),
-        }
-    }
-}
-
-/// How a disk operation ended.
-pub type DiskOutcome = Result<DiskDone, io::Error>;
-
-/// Memory for large things.
-pub trait Memory {
-    /// A buffer for `capacity` bytes, which costs nothing to drop.
-    ///
-    /// # Errors
-    /// When the kernel refuses the memory.
-    fn large_buffer(&mut self, capacity: usize) -> io::Result<LargeBuffer>;
-}
-
 /// Time.
 pub trait Clock {
     /// Both clocks. The driver reads them once a turn.
     fn now(&self) -> Now;
-}
-
-/// The shard's segment files.
-pub trait Disk {
-    /// Starts an operation; its outcome comes back as `disk_completed(ticket, …)`, in any order.
-    fn submit(&mut self, ticket: DiskTicket, operation: DiskOperation);
 }
 
 /// The shard's client connections.

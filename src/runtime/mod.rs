@@ -4,6 +4,7 @@
 //! the ports for production, one executor a core; it is the only module that names glommio. `sim` implements them over a
 //! simulated disk, clock and network, all driven by one seed.
 
+pub mod allocator;
 pub mod driver;
 pub mod glommio;
 mod prefetch;

@@ -27,7 +27,7 @@ use super::staging::{
 };
 use super::{Shard, SyncMode};
 use crate::limits;
-use crate::ports::{DiskDone, DiskOperation, DiskOutcome, DiskTicket};
+use crate::storage::disk::{DiskDone, DiskOperation, DiskOutcome, DiskTicket};
 use crate::storage::format::{BlockKind, RecordKind};
 use crate::storage::log::{BlockBuilder, BlockStamp, OutgoingBlock};
 use crate::types::{KeyspaceId, MonoNanos, Now, Position, SegmentId};
@@ -291,6 +291,7 @@ impl Shard {
                 len,
                 header,
                 memory,
+                zeros: self.config.sync == SyncMode::Always,
             },
             disk,
         );

@@ -21,7 +21,7 @@ use super::scan::ScanStep;
 use super::staging::OverlayKey;
 use super::{Refusal, Shard, Stop};
 use crate::limits;
-use crate::ports::{DiskOperation, DiskOutcome, DiskTicket};
+use crate::storage::disk::{DiskOperation, DiskOutcome, DiskTicket};
 use crate::storage::format::RecordCheck;
 use crate::types::{KeyspaceId, Now, Position};
 

@@ -14,6 +14,15 @@ use std::sync::Arc;
 use bytes::Bytes;
 use memmap2::MmapMut;
 
+/// Memory for large things.
+pub trait Memory {
+    /// A buffer for `capacity` bytes, which costs nothing to drop.
+    ///
+    /// # Errors
+    /// When the kernel refuses the memory.
+    fn large_buffer(&mut self, capacity: usize) -> io::Result<LargeBuffer>;
+}
+
 /// Takes mappings to where giving them back to the kernel holds nobody up.
 pub type Reaper = Arc<dyn Fn(MmapMut) + Send + Sync>;
 

@@ -1,5 +1,6 @@
 //! A shard's log and index, without I/O.
 pub mod buffer;
+pub mod disk;
 pub mod expiry;
 pub mod format;
 pub mod hash;

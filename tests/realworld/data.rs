@@ -91,7 +91,7 @@ fn a_keyspace_whose_record_is_old_survives() {
         "--segment-len",
         "4MiB",
         "--memory",
-        "24MiB",
+        "28MiB",
         "--sync",
         "never",
     ];

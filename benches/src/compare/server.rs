@@ -90,7 +90,7 @@ pub(super) fn arguments(
                 "--cores",
                 &cores,
                 "--memory",
-                "1GiB",
+                "256MiB",
                 "--sync",
                 sync.word(),
             ])

@@ -111,7 +111,7 @@ fn each_limit_is_exact_and_named() {
         "batch length 4097 is outside 1..=4096",
         limit,
     );
-    assert_refused(&atomic(vec![]), "batch length 0 is outside 1..=4096", limit);
+    assert_refused(&atomic(vec![]), "batch length 0 is outside 1..=1024", limit);
 
     assert_accepted(&scan(4096));
     assert_refused(&scan(4097), "scan limit 4097 is outside 1..=4096", limit);

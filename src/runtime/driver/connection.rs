@@ -198,6 +198,10 @@ pub(super) struct Connection {
     pub(super) output: Output,
     /// Requests without an answer.
     pub(super) in_flight: usize,
+    /// Of those, gets that another shard has in hand.
+    pub(super) remote_gets: usize,
+    /// Since when its output waits for the answers to those.
+    pub(super) held_since: Option<MonoNanos>,
     /// The runtime was told to stop reading.
     pub(super) paused: bool,
     /// It is on the list of connections to go on with.
@@ -225,6 +229,8 @@ impl Connection {
             batch: None,
             output: Output::default(),
             in_flight: 0,
+            remote_gets: 0,
+            held_since: None,
             paused: false,
             waits_for_room: false,
             blocked: false,
@@ -242,6 +248,17 @@ impl Connection {
     /// Whether there is nothing left to do for it: no request in work, no answer to send.
     pub(super) fn is_quiet(&self) -> bool {
         self.in_flight == 0 && self.output.is_empty()
+    }
+
+    /// Whether what is in the output may wait a little for answers that are on their way from other shards. One packet for all answers
+    /// to a pipeline costs both sides half of what two cost.
+    pub(super) fn may_hold(&self, now: MonoNanos) -> bool {
+        self.remote_gets > 0
+            && self.phase == Phase::Open
+            && self.output.len() < limits::HOLD_BYTES_MAX
+            && self
+                .held_since
+                .is_none_or(|since| now.0 - since.0 < limits::HOLD_NS)
     }
 
     /// Bytes that came in and are not worked off.

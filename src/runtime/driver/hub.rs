@@ -12,9 +12,10 @@ use slab::Slab;
 use super::connection::Connection;
 use super::gather::{Gather, Gathering};
 use super::link::{Link, Route};
+use crate::limits;
 use crate::ports::ConnectionId;
 use crate::shard::{GatherId, Origin, Replies, ShardCommand, ShardReply, Target};
-use crate::types::ShardId;
+use crate::types::{MonoNanos, ShardId};
 
 /// Connections, links and gathers of one shard.
 #[derive(Debug)]
@@ -28,6 +29,8 @@ pub(super) struct Hub {
     pub(super) complete: Vec<GatherId>,
     /// Connections with output that was not offered to their sockets yet.
     pub(super) dirty: VecDeque<ConnectionId>,
+    /// Connections whose output waits for answers from other shards, and since when, in that order. Some are out of date.
+    pub(super) held: VecDeque<(ConnectionId, MonoNanos)>,
     /// The link to some shard is full: no more requests are taken until it is not, for the next one might go there.
     pub(super) congested: bool,
     /// A connection with more unsent output than this is cut.
@@ -44,6 +47,7 @@ impl Hub {
             gathers: Slab::new(),
             complete: Vec::new(),
             dirty: VecDeque::new(),
+            held: VecDeque::new(),
             congested: false,
             output_bytes_max,
             generation_next: 0,
@@ -102,6 +106,11 @@ impl Hub {
     /// Sends a frame that another shard encoded as an answer to a client of this one. `large` is the value that belongs at its end.
     pub(super) fn answer_frame(&mut self, route: &Route, frame: &[u8], large: Option<Bytes>) {
         let client = route.client;
+        if route.get
+            && let Some(connection) = self.connection(client)
+        {
+            connection.remote_gets -= 1;
+        }
         let len = frame.len() + large.as_ref().map_or(0, Bytes::len);
         if route.get && self.is_flooded(client, len) {
             let (request, _) =
@@ -149,6 +158,22 @@ impl Hub {
                 body,
             },
         );
+    }
+
+    /// Lets go of output that has been held for long enough.
+    pub(super) fn release_held(&mut self, now: MonoNanos) {
+        while let Some(&(id, since)) = self.held.front() {
+            let is_held = self
+                .connection(id)
+                .is_some_and(|connection| connection.held_since == Some(since));
+            if is_held && now.0 - since.0 < limits::HOLD_NS {
+                return;
+            }
+            self.held.pop_front();
+            if is_held {
+                self.mark_dirty(id);
+            }
+        }
     }
 
     pub(super) fn mark_dirty(&mut self, client: ConnectionId) {
@@ -225,6 +250,11 @@ impl Hub {
     /// Sends a request to the shard that owns its key.
     #[inline]
     pub(super) fn forward_frame(&mut self, owner: ShardId, origin: &Origin, frame: &[u8]) {
+        if origin.get
+            && let Some(connection) = self.connections.get_mut(origin.client.slot as usize)
+        {
+            connection.remote_gets += 1;
+        }
         let requests = &mut self.links[owner.index()].out.requests;
         requests.push(Route::of(origin), |out| {
             out.extend_from_slice(&(frame.len() as u32).to_le_bytes());

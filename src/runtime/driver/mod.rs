@@ -43,10 +43,10 @@ pub use link::MeshBatch;
 
 use crate::gateway::native::{self, Opening, OpeningError};
 use crate::limits;
-use crate::ports::{
-    Clock, ConnectionId, Disk, DiskOperation, DiskOutcome, DiskTicket, Memory, Mesh, Net,
-};
+use crate::ports::{Clock, ConnectionId, Mesh, Net};
 use crate::shard::Shard;
+use crate::storage::buffer::Memory;
+use crate::storage::disk::{Disk, DiskOperation, DiskOutcome, DiskTicket};
 use crate::types::{KeyspaceId, MonoNanos, Now, ShardId};
 use connection::{Claims, Connection, LargeInput, Phase};
 use hub::Hub;
@@ -343,6 +343,8 @@ impl<P: Ports> Driver<P> {
             .turn_took(ended.mono.0.saturating_sub(began.mono.0));
         self.turn = None;
         let housekeeping = (!self.hub.connections.is_empty()).then_some(self.housekeeping_at);
+        let held = self.hub.held.front();
+        let held = held.map(|(_, since)| MonoNanos(since.0 + limits::HOLD_NS));
         let can_go_on = !self.hub.dirty.is_empty()
             || self.shard.has_slices()
             || (0..self.config.shard_count).any(|peer| self.may_work_off(ShardId(peer)))
@@ -350,7 +352,7 @@ impl<P: Ports> Driver<P> {
                 && (self.first_large_may_go_on()
                     || self.waiting.iter().any(|&id| self.is_ready(id))));
         TurnEnd {
-            deadline: [self.shard.deadline(now), housekeeping]
+            deadline: [self.shard.deadline(now), housekeeping, held]
                 .into_iter()
                 .flatten()
                 .min(),
@@ -767,6 +769,7 @@ impl<P: Ports> Driver<P> {
 
     /// Offers each connection's output to its socket, a slice at a time, and no more connections and bytes than a turn's slice.
     fn flush_outputs(&mut self, now: MonoNanos) {
+        self.hub.release_held(now);
         let offered = self.hub.dirty.len().min(limits::TURN_SENDS_MAX);
         let mut sent = 0;
         for _ in 0..offered {
@@ -783,6 +786,14 @@ impl<P: Ports> Driver<P> {
                 continue;
             }
             connection.dirty = false;
+            if connection.may_hold(now) {
+                if connection.held_since.is_none() {
+                    connection.held_since = Some(now);
+                    self.hub.held.push_back((id, now));
+                }
+                continue;
+            }
+            connection.held_since = None;
             let unsent = connection.output.len();
             if unsent > self.config.output_bytes_max || !self.offer(now, id) {
                 self.cut(id);

@@ -35,12 +35,12 @@ use super::turn::{Alarm, Signal, yield_once};
 use super::watchdog::Pulse;
 use super::writer::{Completion, LogWriter};
 use crate::limits;
-use crate::ports::{
-    Clock, ConnectionId, Disk, DiskOperation, DiskOutcome, DiskTicket, Memory, Mesh, Net,
-};
+use crate::ports::{Clock, ConnectionId, Mesh, Net};
 use crate::runtime::driver::{Driver, DriverConfig, Flow, MeshBatch};
 use crate::shard::Shard;
+use crate::storage::buffer::Memory;
 use crate::storage::buffer::{LargeBuffer, Reaper};
+use crate::storage::disk::{Disk, DiskOperation, DiskOutcome, DiskTicket};
 use crate::types::{MonoNanos, Now, ShardId, WallMillis};
 
 /// One executor's shared state.
@@ -513,12 +513,14 @@ impl Disk for GlommioPorts {
                 len,
                 header,
                 memory,
+                zeros,
             } => self.preparer.prepare(Preparation {
                 ticket,
                 segment,
                 len,
                 header,
                 memory,
+                zeros,
                 told: self.first_segment.take(),
             }),
             DiskOperation::Release(retired) => self.preparer.release(retired),

@@ -17,8 +17,8 @@ use glommio::io::{BufferedFile, OpenOptions};
 use super::segments::file_name;
 use super::turn::yield_once;
 use crate::limits;
-use crate::ports::{DiskDone, DiskOutcome};
 use crate::storage::buffer::{LargeBuffer, Reaper};
+use crate::storage::disk::{DiskDone, DiskOutcome};
 use crate::types::SegmentId;
 
 /// The open segment files of one shard.

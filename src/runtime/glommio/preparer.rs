@@ -3,8 +3,8 @@
 //! Making one writes as many bytes as the segment holds. io_uring would do that on kernel workers that share the executor's core, and while a
 //! worker copies zeros the executor waits; so it is a thread of its own, which the scheduler puts behind everything else that wants a core.
 //!
-//! The file is made under its final name: space is reserved first, so that a full disk says so at once; then the header and zeros are
-//! written a slice at a time, synced every few slices so that neither the page cache nor the disk's queue fills up and the
+//! The file is made under its final name: space is reserved first, so that a full disk says so at once; then the header and, with `sync always`, zeros
+//! are written a slice at a time (an fdatasync need not tell the filesystem then that space came into use), synced every few slices so that neither the page cache nor the disk's queue fills up and the
 //! shard's own writes keep their pace; then the directory is synced. A crash on the way leaves a file that is shorter, or whose header
 //! is missing or says *prepared*: recovery takes any of them for a segment that has not begun and deletes it. A failure
 //! on the way deletes the half-made file.
@@ -30,8 +30,8 @@ use super::segments::{file_name, sync_directory};
 use super::watchdog::Pulse;
 use super::writer::{Completion, roam};
 use crate::limits;
-use crate::ports::{DiskDone, DiskTicket};
 use crate::storage::buffer::Reaper;
+use crate::storage::disk::{DiskDone, DiskTicket};
 use crate::storage::format::SEGMENT_HEADER_LEN;
 use crate::storage::log::{Retired, SegmentMemory};
 use crate::types::{SegmentId, ShardId};
@@ -59,6 +59,8 @@ pub(super) struct Preparation {
     pub(super) header: Vec<u8>,
     /// To be used again.
     pub(super) memory: Option<SegmentMemory>,
+    /// Write zeros, don't only reserve space.
+    pub(super) zeros: bool,
     /// Who waits for the first segment to know whether the node can start.
     pub(super) told: Option<Sender<io::Result<()>>>,
 }
@@ -168,8 +170,8 @@ impl Orders {
             Order::Release(retired) => retired
                 .into_iter()
                 .filter_map(Retired::into_map)
-                .for_each(unmap),
-            Order::Unmap(map) => unmap(map),
+                .for_each(|map| unmap(&map)),
+            Order::Unmap(map) => unmap(&map),
         }
     }
 }
@@ -181,15 +183,15 @@ fn stand_behind() {
     }
 }
 
-/// Gives a mapping back to the kernel in slices: other threads of the process can't map memory while the kernel is at it.
-fn unmap(map: MmapMut) {
+/// Gives the pages of a mapping that is about to be dropped back to the kernel in slices: other threads of the process can't map memory while the kernel is at it.
+fn unmap(map: &MmapMut) {
     for offset in (0..map.len()).step_by(UNMAP_SLICE_BYTES) {
         let len = (map.len() - offset).min(UNMAP_SLICE_BYTES);
         #[expect(
             unsafe_code,
             reason = "no safe call gives part of a mapping back, see the argument"
         )]
-        // SAFETY: the bytes become zeros, and nobody reads them: the mapping is owned here and there is no reference into it.
+        // SAFETY: the bytes become zeros, and nobody reads them: the caller owns the mapping and drops it next.
         let given_back =
             unsafe { map.unchecked_advise_range(UncheckedAdvice::DontNeed, offset, len) };
         // Dropping the mapping gives back whatever is left.
@@ -215,7 +217,7 @@ fn prepare(
 ) -> io::Result<SegmentMemory> {
     let path = directory.join(file_name(preparation.segment));
     let made = File::create(&path)
-        .and_then(|file| fill(&file, preparation.len, &preparation.header, between))
+        .and_then(|file| fill(&file, &preparation, between))
         .and_then(|()| sync_directory(directory))
         .and_then(|()| {
             if let Some(memory) = preparation.memory {
@@ -232,14 +234,21 @@ fn prepare(
     made
 }
 
-/// Reserves `len` bytes and writes `header` and zeros over them.
-fn fill(file: &File, len: u64, header: &[u8], mut between: impl FnMut()) -> io::Result<()> {
-    match rustix::fs::fallocate(file, FallocateFlags::empty(), 0, len) {
+/// Reserves the segment's space and writes its header, and zeros over the rest. Space that is only reserved reads as zeros too, so where nobody
+/// waits for fdatasyncs, writing them is left out: it would double what is written.
+fn fill(file: &File, preparation: &Preparation, mut between: impl FnMut()) -> io::Result<()> {
+    let Preparation { len, header, .. } = preparation;
+    let len = *len;
+    let is_reserved = match rustix::fs::fallocate(file, FallocateFlags::empty(), 0, len) {
+        Ok(()) => true,
         // Some filesystems can't reserve; writing finds out just as well.
-        Ok(()) | Err(Errno::OPNOTSUPP) => {}
+        Err(Errno::OPNOTSUPP) => false,
         Err(error) => return Err(error.into()),
-    }
+    };
     file.write_all_at(header, 0)?;
+    if is_reserved && !preparation.zeros {
+        return file.sync_all();
+    }
     let zeros = vec![0; limits::PREPARE_SLICE_BYTES as usize];
     let mut offset = header.len() as u64;
     let mut unsynced = offset;

@@ -20,7 +20,7 @@ use flume::Sender;
 use super::segments::file_name;
 use super::watchdog::Pulse;
 use crate::limits;
-use crate::ports::{DiskDone, DiskOperation, DiskOutcome, DiskTicket};
+use crate::storage::disk::{DiskDone, DiskOperation, DiskOutcome, DiskTicket};
 use crate::types::{SegmentId, ShardId};
 
 /// What was asked for, and how it ended.

@@ -8,9 +8,11 @@ use std::collections::BTreeMap;
 use std::io;
 
 use super::random::Random;
-use crate::ports::{Clock, ConnectionId, Disk, DiskOperation, DiskTicket, Memory, Mesh, Net};
+use crate::ports::{Clock, ConnectionId, Mesh, Net};
 use crate::runtime::driver::MeshBatch;
 use crate::storage::buffer::LargeBuffer;
+use crate::storage::buffer::Memory;
+use crate::storage::disk::{Disk, DiskOperation, DiskTicket};
 use crate::types::{Now, ShardId};
 
 /// What the driver did.

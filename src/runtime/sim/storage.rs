@@ -7,8 +7,8 @@ use bytes::Bytes;
 use super::disk::Death;
 use super::history::Time;
 use super::world::{Event, Phase, World};
-use crate::ports::{DiskDone, DiskOperation, DiskOutcome, DiskTicket};
 use crate::runtime::driver::MeshBatch;
+use crate::storage::disk::{DiskDone, DiskOperation, DiskOutcome, DiskTicket};
 use crate::storage::format::SEGMENT_HEADER_LEN;
 use crate::storage::log::SegmentMemory;
 use crate::types::ShardId;
@@ -145,6 +145,7 @@ impl World {
                     len,
                     header,
                     memory,
+                    ..
                 },
                 _,
             ) => {

@@ -19,8 +19,9 @@ use super::ports::{Effect, SimPorts};
 use super::random::{Random, spread};
 use super::storage::InFlight;
 use super::traffic::Pipe;
-use crate::ports::{ConnectionId, DiskTicket};
+use crate::ports::ConnectionId;
 use crate::runtime::driver::{Buffered, Driver, MeshBatch};
+use crate::storage::disk::DiskTicket;
 use crate::types::{MonoNanos, Now, ShardId, WallMillis};
 
 /// What happens at a moment.

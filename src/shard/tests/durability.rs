@@ -3,8 +3,8 @@
 use corduroy_proto_wire::{Condition, Put, Request, Status, Ttl};
 
 use super::{KEYSPACE, World, config, delete, get, put, put_if, put_ttl};
-use crate::ports::DiskOperation;
 use crate::shard::{ShardCommand, ShardConfig, SyncMode};
+use crate::storage::disk::DiskOperation;
 use crate::storage::format::{BLOCK_HEADER_LEN, BlockHeader, BlockKind};
 use crate::types::{KeyspaceId, WallMillis};
 

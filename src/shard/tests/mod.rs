@@ -11,7 +11,8 @@ use bytes::Bytes;
 use corduroy_proto_wire::{Body, Condition, Delete, Put, Request, Response, Status, Ttl};
 
 use super::{Origin, Replies, Shard, ShardCommand, ShardConfig, ShardReply, SyncMode, Target};
-use crate::ports::{ConnectionId, DiskDone, DiskOperation, DiskTicket};
+use crate::ports::ConnectionId;
+use crate::storage::disk::{DiskDone, DiskOperation, DiskTicket};
 use crate::storage::format::{LogTag, SEGMENT_HEADER_LEN};
 use crate::storage::log::SegmentMemory;
 use crate::storage::recovery::{Identity, SegmentFile};
@@ -248,6 +249,7 @@ impl World {
                 len,
                 header,
                 memory,
+                ..
             } => {
                 let mut file = vec![0; len as usize];
                 file[..header.len()].copy_from_slice(&header);

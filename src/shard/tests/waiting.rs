@@ -3,8 +3,8 @@
 use corduroy_proto_wire::{BatchItem, Condition, Delete, Put, Request, Status, Ttl};
 
 use super::{KEYSPACE, World, config, get, put, put_if};
-use crate::ports::DiskOperation;
 use crate::shard::{ShardCommand, ShardConfig, SyncMode};
+use crate::storage::disk::DiskOperation;
 use crate::types::KeyspaceId;
 
 /// A world in which the record of `cold` is on disk alone.
