@@ -25,13 +25,16 @@ const LONGEST: usize = 16 << 20;
 /// Just long enough to be kept apart.
 const LONG: usize = 300 << 10;
 /// Room for the longest values, in segments as short and memory as little as those allow on two cores.
-const ROOMY: [&str; 6] = [
+const ROOMY: [&str; 8] = [
     "--value-len-max",
     "16MiB",
     "--segment-len",
-    "20MiB",
+    "32MiB",
     "--memory",
-    "192MiB",
+    "256MiB",
+    // All that a test asks for at once.
+    "--output-bytes-max",
+    "512MiB",
 ];
 
 /// A key of each shard, as many times as asked for: `name` tells them from others.
@@ -160,7 +163,7 @@ fn a_life_of_large_values(cores: usize) {
 
     // More than memory holds: what was there before is read from the disk from now on.
     let mut wire = node.connect();
-    let fillers = keys_of_all_shards(&node, "filler", 8);
+    let fillers = keys_of_all_shards(&node, "filler", 6);
     for key in &fillers {
         wire.put(key, &describing(key, 1, LONGEST));
     }
