@@ -287,3 +287,98 @@ impl World {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::recovery::{Proof, RecoveredSegment};
+    use crate::types::WallMillis;
+
+    const BASE: u64 = 1000;
+
+    fn noted(position: u64, version: u64) -> Noted {
+        Noted {
+            partition: PartitionId {
+                keyspace: KeyspaceId::DEFAULT,
+                index: 0,
+            },
+            position: Position(BASE + position),
+            kind: RecordKind::Set,
+            key: b"k".to_vec(),
+            version: Version(version),
+        }
+    }
+
+    /// A log of one segment that shows these records, and of which so many bytes were given up from an offset on.
+    fn reading(records: &[Noted], given_up: Option<(u64, u64)>) -> Reading {
+        let segment = SegmentId(7);
+        let damage = given_up.map(|(from, len)| Damage {
+            file: "a file".to_owned(),
+            segment,
+            offset: SEGMENT_HEADER_LEN as u64 + from,
+            len,
+            fault: Fault::Missing,
+            proof: Proof::Sectors,
+        });
+        let end = Position(BASE + 300);
+        Reading {
+            plan: Recovered {
+                log: None,
+                segments: vec![RecoveredSegment {
+                    id: segment,
+                    base: Position(BASE),
+                    end,
+                    len: 4096,
+                }],
+                end,
+                next_sequence: 1,
+                timestamp_max: WallMillis(0),
+                clean: false,
+                repairs: Vec::new(),
+                damage: damage.into_iter().collect(),
+            },
+            records: records.to_vec(),
+        }
+    }
+
+    /// A salvage that lost more than it said, or brought up what it said was lost, would go unseen if the ranges were not looked at.
+    #[test]
+    fn salvage_is_held_to_the_ranges_that_it_names() {
+        let (first, second, third) = (noted(0, 1), noted(100, 2), noted(200, 3));
+        let sound = reading(&[first.clone(), second.clone(), third.clone()], None);
+        let told = Some((100, 100));
+        let saved = |records: &[Noted]| reading(records, told);
+        let kept = [first.clone(), third.clone()];
+        assert_eq!(check_records(&sound, &saved(&kept)), Ok(()));
+        assert!(check_records(&sound, &saved(&[first.clone()])).is_err());
+        let all = [first.clone(), second, third];
+        assert!(check_records(&sound, &saved(&all)).is_err());
+        // Behind the log's end lies what a crash left unfinished: it may come up.
+        let more = [first, kept[1].clone(), noted(300, 4)];
+        assert_eq!(check_records(&sound, &saved(&more)), Ok(()));
+    }
+
+    /// A key counts as changed also if only the proof of its highest version is gone: that version may be given again.
+    #[test]
+    fn what_is_newest_of_a_key_knows_versions_of_deletes() {
+        let delete = Noted {
+            kind: RecordKind::Delete,
+            ..noted(100, 2)
+        };
+        let clear = Noted {
+            kind: RecordKind::Clear,
+            key: Vec::new(),
+            ..noted(200, 3)
+        };
+        let state = |records: &[Noted]| state_of(records).into_values().next();
+        let newest = |version, stands: Option<u64>| {
+            Some(Newest {
+                version: Version(version),
+                stands: stands.map(Version),
+            })
+        };
+        assert_eq!(state(&[noted(0, 1)]), newest(1, Some(1)));
+        assert_eq!(state(&[noted(0, 1), delete]), newest(2, None));
+        assert_eq!(state(&[noted(0, 1), clear]), newest(1, None));
+    }
+}
