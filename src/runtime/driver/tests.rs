@@ -10,11 +10,10 @@ use corduroy_proto_wire::{
 
 use super::{Driver, DriverConfig, Flow, MeshBatch, TurnEnd};
 use crate::limits;
-use crate::ports::{
-    Clock, ConnectionId, Disk, DiskDone, DiskOperation, DiskTicket, Memory, Mesh, Net,
-};
+use crate::ports::{Clock, ConnectionId, Mesh, Net};
 use crate::shard::{Shard, ShardConfig, SyncMode};
-use crate::storage::buffer::LargeBuffer;
+use crate::storage::buffer::{LargeBuffer, Memory};
+use crate::storage::disk::{Disk, DiskDone, DiskOperation, DiskTicket};
 use crate::storage::format::{LogTag, SEGMENT_HEADER_LEN};
 use crate::storage::log::SegmentMemory;
 use crate::storage::recovery::Identity;

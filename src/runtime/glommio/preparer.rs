@@ -287,6 +287,7 @@ mod tests {
             len: 4 * limits::PREPARE_SLICE_BYTES,
             header: vec![0; SEGMENT_HEADER_LEN],
             memory: None,
+            zeros: true,
             told: None,
         };
         for number in [1, 2] {
