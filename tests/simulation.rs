@@ -29,7 +29,7 @@ fn the_first_seeds_are_good() {
 fn seeds_that_found_something_stay_good() {
     for seed in [
         78, 132, 161, 168, 218, 304, 375, 402, 451, 473, 642, 924, 1086, 1133, 1137, 1181, 1932,
-        2190, 4239, 4403, 5335, 7439, 7822, 8134, 9019, 9139,
+        2190, 4239, 4403, 5335, 7439, 7822, 8134, 9019, 9139, 10_674,
     ] {
         good(seed);
     }
@@ -59,7 +59,11 @@ fn the_seeds_reach_what_they_are_for() {
     assert!(sum(|report| report.tally.repairs) > 300);
     assert!(sum(|report| report.tally.records_recovered) > 10_000);
     assert!(sum(|report| report.tally.damage_reported) > 10);
+    assert!(sum(|report| report.tally.salvages) > 5);
+    assert!(sum(|report| report.tally.records_given_up) > 3);
     assert!(sum(|report| report.tally.cold_reads) > 100);
+    assert!(sum(|report| report.tally.bad_reads) > 5);
+    assert!(sum(|report| report.tally.damage_told) > 3);
     assert!(sum(|report| report.tally.disk_errors) > 100);
     assert!(sum(|report| report.tally.clock_jumps) > 50);
     assert!(sum(|report| report.tally.scans) > 500);

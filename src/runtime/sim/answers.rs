@@ -7,6 +7,7 @@ use super::client::{Pending, Scan, outcome_of, outcome_of_item};
 use super::history::{Outcome, Place};
 use super::value::Value;
 use super::world::World;
+use crate::types::{SegmentId, ShardId};
 
 impl World {
     /// A client has its answer.
@@ -16,8 +17,8 @@ impl World {
         pending: &Pending,
         response: &Response<'_>,
     ) -> Result<(), String> {
-        if response.status == Status::Damaged && !self.may_read_damage() {
-            return Err(format!("damage that nobody did: {response:?}"));
+        if response.status == Status::Damaged {
+            self.check_damaged(response)?;
         }
         self.check_keyspace(pending, response)?;
         match &pending.action {
@@ -100,13 +101,21 @@ impl World {
         }
     }
 
-    /// Whether a record may be unreadable: bits were turned over, or reads were made to fail.
-    fn may_read_damage(&self) -> bool {
-        self.habits.read_error_one_in > 0
-            || self
-                .shards
-                .iter()
-                .any(|shard| !shard.disk.rotten_segments().is_empty())
+    /// An answer that a record can't be read names its place, and a read of just that place found damage or failed.
+    fn check_damaged(&mut self, response: &Response<'_>) -> Result<(), String> {
+        self.tally.damage_told += 1;
+        let Body::Error(text) = response.body else {
+            return Err(format!("damage is told without words: {response:?}"));
+        };
+        let names = |(shard, segment, offset): &(ShardId, SegmentId, u64)| {
+            text.starts_with(&format!(
+                "shard {shard}, segment {segment}, file offset {offset}:"
+            ))
+        };
+        if !self.bad_reads.iter().any(names) {
+            return Err(format!("damage that nobody did: {response:?}"));
+        }
+        Ok(())
     }
 
     fn batch_answered(
@@ -131,7 +140,7 @@ impl World {
         }
         let is_atomic = matches!(pending.action, Action::Atomic(_));
         for ((entry, (_, act)), item) in pending.entries.iter().zip(acts).zip(results) {
-            if item.status == Status::Damaged && !self.may_read_damage() {
+            if item.status == Status::Damaged && self.bad_reads.is_empty() {
                 return Err(format!("damage that nobody did: {item:?}"));
             }
             let carried_out = !is_atomic || response.status == Status::Ok;

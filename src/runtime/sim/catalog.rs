@@ -143,6 +143,15 @@ impl Catalog {
         })
     }
 
+    /// The node may have lost any of what it was told about its keyspaces.
+    pub(super) fn forget(&mut self) {
+        self.leave_alone();
+        for change in &mut self.changes {
+            change.end = End::Unknown;
+            change.answered = Time::MAX;
+        }
+    }
+
     /// Clients use none of these keyspaces any more.
     pub(super) fn leave_alone(&mut self) {
         self.used_from = self.changes.len();

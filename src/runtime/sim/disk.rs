@@ -274,14 +274,32 @@ impl SimDisk {
         if file.is_dirty(offset) {
             return None;
         }
-        let mask = 1 << random.below(8);
-        file.image[offset] ^= mask;
-        file.rotten.insert(offset, mask);
-        Some(Damage::Flip {
-            segment,
-            offset,
-            mask,
-        })
+        Some(file.flip(segment, offset, random))
+    }
+
+    /// Turns a bit over in these bytes of a file, if that is damage that recovery can prove: see [`SimDisk::rot`].
+    pub(super) fn rot_at(
+        &mut self,
+        segment: SegmentId,
+        offset: usize,
+        len: usize,
+        random: &mut Random,
+    ) -> Option<Damage> {
+        if !self.rotten_segments().is_empty() {
+            return None;
+        }
+        let file = self.files.get_mut(&segment)?;
+        let offset = offset + random.index(len);
+        if offset >= file.image.len() || file.is_dirty(offset) {
+            return None;
+        }
+        Some(file.flip(segment, offset, random))
+    }
+
+    /// Whether some of these bytes are rotten.
+    pub(super) fn is_rotten(&self, segment: SegmentId, offset: usize, len: usize) -> bool {
+        let file = self.files.get(&segment);
+        file.is_some_and(|file| file.rotten.range(offset..offset + len).next().is_some())
     }
 
     /// Segments with damage that was neither healed nor written over.
@@ -299,6 +317,13 @@ impl SimDisk {
             for (offset, mask) in std::mem::take(&mut file.rotten) {
                 file.image[offset] ^= mask;
             }
+        }
+    }
+
+    /// A recovery has given up a part of the log, and with it perhaps what proved something of the rest.
+    pub(super) fn salvaged(&mut self) {
+        for file in self.files.values_mut() {
+            file.forget_proof();
         }
     }
 

@@ -11,21 +11,24 @@ use super::history::{EntryId, Outcome, Time};
 use super::losses;
 use super::ports::SimPorts;
 use super::random::Random;
+use super::salvage;
 use super::world::{Phase, World};
 use crate::limits;
 use crate::limits::SEGMENT_LEN_MIN;
 use crate::runtime::driver::{Driver, DriverConfig};
-use crate::shard::recover::{RecoveredShard, install_keyspaces, recover_shard};
+use crate::shard::recover::{RecoverShardError, RecoveredShard, install_keyspaces, recover_shard};
 use crate::shard::{Shard, ShardConfig, SyncMode};
 use crate::storage::format::LogTag;
-use crate::storage::recovery::{Identity, SegmentFile};
-use crate::types::{SegmentId, ShardId};
+use crate::storage::recovery::{Identity, RecoveryError};
+use crate::types::ShardId;
 
 const NODE: u128 = 0xC0DE;
 const SECOND: Time = 1_000_000_000;
+/// Of the starts that report damage, those that go on with salvage; in the others the files are brought back.
+const SALVAGE_PERCENT: u64 = 50;
 
 impl World {
-    fn shard_config(&self, shard: u16) -> ShardConfig {
+    pub(super) fn shard_config(&self, shard: u16) -> ShardConfig {
         ShardConfig {
             identity: Identity {
                 node: NODE,
@@ -142,27 +145,23 @@ impl World {
                 return Ok(None);
             }
             self.shards[index].disk.sync_all();
+            if !recovered.damage.is_empty() {
+                self.shards[index].disk.salvaged();
+            }
             self.shards[index].disk.outlived_rot();
             shards.push(recovered);
         }
         Ok(Some(shards))
     }
 
-    /// Recovers one shard. Damage is healed if it was done on purpose, and an error if not.
+    /// Recovers one shard. Damage is healed or salvaged if it was done on purpose, and an error if not.
     fn recover(&mut self, shard: u16) -> Result<RecoveredShard, String> {
         let config = self.shard_config(shard);
         let now = self.clocks();
         for _ in 0..2 {
             let disk = &self.shards[usize::from(shard)].disk;
-            let names: Vec<(SegmentId, String)> = disk
-                .files()
-                .map(|(segment, _)| (segment, format!("shard-{shard}/{segment}")))
-                .collect();
-            let files: Vec<SegmentFile<'_>> = disk
-                .files()
-                .zip(&names)
-                .map(|((id, bytes), (_, name))| SegmentFile { id, name, bytes })
-                .collect();
+            let names = salvage::names(disk, &config.identity);
+            let files = salvage::files(disk, &names);
             let error = match recover_shard(&config, now, false, &files, &mut |_| {}) {
                 Ok(recovered) => return Ok(recovered),
                 Err(error) => error,
@@ -180,6 +179,12 @@ impl World {
                 return Err(format!("damage in {rotten:?} is reported as: {error}"));
             }
             self.tally.damage_reported += 1;
+            if self.random.percent(SALVAGE_PERCENT)
+                && let RecoverShardError::Log(RecoveryError::Damaged(damage)) = &error
+                && let Some(recovered) = self.salvage(shard, damage)?
+            {
+                return Ok(recovered);
+            }
             self.note(|| format!("shard {shard} is healed: {error}"));
             self.shards[usize::from(shard)].disk.heal();
         }
@@ -258,6 +263,7 @@ impl World {
             client.disconnected();
             client.is_awake = false;
         }
+        self.bad_reads.clear();
         self.history.close(self.now);
         self.died_at = self.now;
         self.new_life();

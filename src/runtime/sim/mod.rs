@@ -9,9 +9,11 @@
 //! | `random`, `habits` | chance, and what it may do in one world |
 //! | `disk` | files that lose, tear and reorder what was not synced, and rot |
 //! | `ports` | what the driver sees of the world |
-//! | `world`, `traffic`, `storage`, `life` | the events: rounds, connections, disks and channels, starts and deaths |
+//! | `world`, `asking`, `traffic`, `storage`, `life` | the events: rounds, clients, connections, disks and channels, starts and deaths |
+//! | `report` | what a run leaves |
 //! | `client`, `action`, `answers`, `value` | what clients ask, and what the answers say |
 //! | `rogue` | clients that break the protocol |
+//! | `salvage` | starts with `--salvage`, and what they may give up |
 //! | `history`, `check`, `atomic`, `catalog`, `losses` | the model, and whether the history of each key adds up |
 //!
 //! # Invariants
@@ -21,6 +23,7 @@
 
 mod action;
 mod answers;
+mod asking;
 mod atomic;
 mod catalog;
 mod check;
@@ -32,7 +35,9 @@ mod life;
 mod losses;
 mod ports;
 mod random;
+mod report;
 mod rogue;
+mod salvage;
 mod storage;
 mod traffic;
 mod value;
@@ -41,7 +46,7 @@ mod world;
 use std::cell::Cell;
 use std::fmt;
 
-pub use world::Tally;
+pub use report::Tally;
 
 use world::World;
 

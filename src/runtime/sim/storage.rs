@@ -9,9 +9,9 @@ use super::history::Time;
 use super::world::{Event, Phase, World};
 use crate::runtime::driver::MeshBatch;
 use crate::storage::disk::{DiskDone, DiskOperation, DiskOutcome, DiskTicket};
-use crate::storage::format::SEGMENT_HEADER_LEN;
+use crate::storage::format::{Record, SEGMENT_HEADER_LEN};
 use crate::storage::log::SegmentMemory;
-use crate::types::ShardId;
+use crate::types::{SegmentId, ShardId};
 
 /// An operation that the disk has not finished.
 #[derive(Debug)]
@@ -37,9 +37,16 @@ impl World {
             DiskOperation::Sync { .. } => Stage::Syncing(disk.written()),
             _ => Stage::Submitted,
         };
-        if let DiskOperation::Read { .. } = operation {
+        if let DiskOperation::Read {
+            segment,
+            offset,
+            len,
+        } = operation
+        {
             self.tally.cold_reads += 1;
+            self.rot_under(shard, segment, offset as usize, len);
         }
+        let disk = &self.shards[usize::from(shard)].disk;
         let synced = match operation {
             DiskOperation::Write { segment, .. } => disk.synced(segment),
             _ => 0,
@@ -53,6 +60,24 @@ impl World {
             .in_flight
             .insert(ticket, in_flight);
         self.disk_later(shard, ticket);
+    }
+
+    /// The record that is about to be read may rot before it is: nothing else makes sure that damage and a read ever meet.
+    fn rot_under(&mut self, shard: u16, segment: SegmentId, offset: usize, len: usize) {
+        if self.habits.rot_percent == 0 || self.phase != Phase::Load || !self.random.one_in(3) {
+            return;
+        }
+        let disk = &mut self.shards[usize::from(shard)].disk;
+        // More may be read than the record, and damage behind it would be none of the reader's.
+        let bytes = disk.read(segment, offset, len);
+        let Ok(record) = Record::parse(&bytes) else {
+            return;
+        };
+        let damage = disk.rot_at(segment, offset, record.encoded_len(), &mut self.random);
+        if let Some(damage) = damage {
+            self.tally.flips += 1;
+            self.note(|| format!("shard {shard}, under a read at {offset}: {damage:?}"));
+        }
     }
 
     fn disk_later(&mut self, shard: u16, ticket: u64) {
@@ -168,6 +193,11 @@ impl World {
                 },
                 _,
             ) => {
+                if fails || disk.is_rotten(*segment, *offset as usize, *len) {
+                    self.tally.bad_reads += 1;
+                    self.bad_reads
+                        .insert((ShardId(shard as u16), *segment, *offset));
+                }
                 if fails {
                     return error(libc::EIO);
                 }

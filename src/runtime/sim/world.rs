@@ -3,11 +3,11 @@
 //! One thread, one queue of events, one virtual clock. An event is taken, the driver or a client is called, and what it did
 //! becomes more events at random moments to come. Nothing else moves the world, so a seed replays it exactly.
 //!
-//! `traffic` holds connections and clients, `storage` disks and the mesh, `life` starts, stops and deaths; this file the queue
+//! `asking` holds what clients do, `traffic` connections, `storage` disks and the mesh, `life` starts, stops and deaths; this file the queue
 //! and the rounds.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 
 use super::action::Keys;
 use super::catalog::Catalog;
@@ -16,13 +16,14 @@ use super::disk::SimDisk;
 use super::habits::Habits;
 use super::history::{EntryId, History, Place, Time};
 use super::ports::{Effect, SimPorts};
-use super::random::{Random, spread};
+use super::random::Random;
+use super::report::{Tally, Trace};
 use super::storage::InFlight;
 use super::traffic::Pipe;
 use crate::ports::ConnectionId;
 use crate::runtime::driver::{Buffered, Driver, MeshBatch};
 use crate::storage::disk::DiskTicket;
-use crate::types::{MonoNanos, Now, ShardId, WallMillis};
+use crate::types::{MonoNanos, Now, SegmentId, ShardId, WallMillis};
 
 /// What happens at a moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -106,84 +107,12 @@ pub(super) struct World {
     /// Atomic batches that may have to be judged by the next audit.
     pub(super) atomics: Vec<Vec<EntryId>>,
     pub(super) catalog: Catalog,
+    /// Reads of this life that found damage or failed: the shard, the segment and where in its file.
+    pub(super) bad_reads: BTreeSet<(ShardId, SegmentId, u64)>,
     /// The key whose history does not add up.
     pub(super) suspect: Option<Place>,
     pub(super) tally: Tally,
     pub(super) trace: Trace,
-}
-
-/// What happened in a run, for its report and to see that a test reaches what it is meant to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
-    /// Events.
-    pub events: u64,
-    /// Requests sent by clients.
-    pub requests: u64,
-    /// Requests answered.
-    pub answers: u64,
-    /// Times that the machine lost power.
-    pub power_losses: u64,
-    /// Times that the process was killed.
-    pub kills: u64,
-    /// Clean stops.
-    pub clean_stops: u64,
-    /// Of those, the ones that the process did not live through.
-    pub stops_cut_short: u64,
-    /// Deaths in the middle of a recovery's repairs.
-    pub deaths_in_repair: u64,
-    /// Records that recovery replayed.
-    pub records_recovered: u64,
-    /// Torn or unfinished blocks that recovery cut, and other repairs.
-    pub repairs: u64,
-    /// Damage that recovery reported.
-    pub damage_reported: u64,
-    /// Reads of records that were not in memory.
-    pub cold_reads: u64,
-    /// Writes, syncs, preparations and reads that were made to fail.
-    pub disk_errors: u64,
-    /// Bits that were turned over.
-    pub flips: u64,
-    /// Sectors that were synced and came back as zeros.
-    pub lost_sectors: u64,
-    /// Jumps of the wall clock.
-    pub clock_jumps: u64,
-    /// Scans that went through to their end.
-    pub scans: u64,
-    /// Clients that broke the protocol.
-    pub rogues: u64,
-    /// Batches that a full channel refused.
-    pub batches_refused: u64,
-}
-
-/// The last things that happened, and a hash of all of them.
-#[derive(Debug)]
-pub(super) struct Trace {
-    hash: u64,
-    last: VecDeque<String>,
-}
-
-/// Events that a failure shows.
-const TRACE_LEN: usize = 60;
-
-impl Trace {
-    fn mix(&mut self, number: u64) {
-        self.hash = spread(self.hash ^ number);
-    }
-
-    fn note(&mut self, line: String) {
-        if self.last.len() == TRACE_LEN {
-            self.last.pop_front();
-        }
-        self.last.push_back(line);
-    }
-
-    pub(super) fn hash(&self) -> u64 {
-        self.hash
-    }
-
-    pub(super) fn lines(&self) -> Vec<String> {
-        self.last.iter().cloned().collect()
-    }
 }
 
 impl World {
@@ -228,12 +157,10 @@ impl World {
             losses_due: false,
             atomics: Vec::new(),
             catalog: Catalog::default(),
+            bad_reads: BTreeSet::new(),
             suspect: None,
             tally: Tally::default(),
-            trace: Trace {
-                hash: spread(seed),
-                last: VecDeque::new(),
-            },
+            trace: Trace::new(seed),
         }
     }
 

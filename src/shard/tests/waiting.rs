@@ -251,3 +251,21 @@ fn an_atomic_batch_asks_for_a_bounded_number_of_bytes_from_disk() {
     assert_eq!(delete(&keys[..10]).status, Status::Ok);
     assert_eq!(delete(&keys[10..]).status, Status::Ok);
 }
+
+/// A sum that was evaluated while a flush was on its way to the disk went on from what the flush takes away, and stood after it.
+#[test]
+fn a_write_behind_a_flush_starts_from_nothing() {
+    let add = |delta| Request::Add {
+        keyspace: KEYSPACE,
+        key: b"counter",
+        delta,
+    };
+    let mut world = World::new();
+    world.ask(&add(5));
+    world.command(ShardCommand::Flush {
+        keyspace: KeyspaceId::DEFAULT,
+    });
+    world.send(&add(1));
+    world.settle();
+    assert_eq!(world.get(b"counter").value.as_deref(), Some(&b"1"[..]));
+}

@@ -12,6 +12,7 @@
 //! 5. Requests on one connection take effect in the order in which they were sent.
 //! 6. A key whose time had passed by the clock of a clean stop is not shown by a later life, wherever the clock is set.
 //! 7. A key that was not there had a reason: it never was, or was deleted, flushed or expired at some moment of the request.
+//! 8. A flush takes all that is before it: what was certain before it was asked for, and what follows from that, is not there after it.
 
 mod points;
 #[cfg(test)]
@@ -80,6 +81,7 @@ pub(super) fn check_key(history: &History, place: Place) -> Result<(), String> {
     checker.find_floors();
     checker.find_points()?;
     checker.follow_points()?;
+    checker.check_flushes()?;
     let mut last_of_connection: Vec<(u32, u64)> = Vec::new();
     for entry in entries {
         let known = last_of_connection
@@ -251,18 +253,45 @@ impl Checker<'_> {
             }
             _ => {}
         }
-        for flush in &self.flushes {
-            let before = point.answered < flush.invoked && flush.is_certain;
-            if before && flush.answered < entry.invoked {
-                return Err("it was flushed".to_owned());
-            }
-        }
         match &entry.act {
             Act::Put { when, .. } | Act::Delete { when, .. } => {
                 condition_failed(when, *version, &point.content)
             }
             _ => Ok(()),
         }
+    }
+
+    /// Step 8.
+    fn check_flushes(&self) -> Result<(), String> {
+        for flush in self.flushes.iter().filter(|flush| flush.is_certain) {
+            let flushed = self.flushed_after(flush);
+            let later = |entry: &&Entry| flush.answered < entry.invoked;
+            for entry in self.entries.iter().filter(later) {
+                let of_version = |version: u64| {
+                    let at = self.points.partition_point(|point| point.version < version);
+                    self.points
+                        .get(at)
+                        .is_some_and(|point| point.version == version)
+                        && flushed[at]
+                };
+                let survived = match &entry.outcome {
+                    Outcome::Saw { version, .. } => of_version(*version),
+                    _ => false,
+                };
+                if survived {
+                    return Err(format!("it was flushed by {flush:?}: {entry:?}"));
+                }
+            }
+            for (number, point) in self.points.iter().enumerate().skip(1) {
+                let entry = &self.entries[point.entry];
+                if flushed[number] && later(&entry) {
+                    return Err(format!(
+                        "it follows from what {flush:?} took away: {entry:?}"
+                    ));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Step 7.

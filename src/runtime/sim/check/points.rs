@@ -3,7 +3,7 @@
 use corduroy_proto_wire::Ttl;
 
 use super::super::action::{Act, When};
-use super::super::history::{Entry, Outcome, Time};
+use super::super::history::{Entry, Flush, Outcome, Time};
 use super::super::value::Value;
 use super::{Checker, Content, Point};
 
@@ -195,6 +195,50 @@ impl Checker<'_> {
             }
             _ => content.clone(),
         }
+    }
+}
+
+impl Checker<'_> {
+    /// For each point, whether a flush that was carried out for certain came after it.
+    ///
+    /// It did if the point was certain before the flush was asked for; and also if the point follows from what another such
+    /// point left, for a flush in between would have taken that away. Where a request of unknown outcome may lie in between, nothing is known.
+    pub(super) fn flushed_after(&self, flush: &Flush) -> Vec<bool> {
+        let mut flushed: Vec<bool> = Vec::with_capacity(self.points.len());
+        for (number, point) in self.points.iter().enumerate() {
+            let entry = &self.entries[point.entry];
+            let is_told = matches!(entry.outcome, Outcome::Wrote { .. });
+            let before = number.checked_sub(1).map(|before| &self.points[before]);
+            let follows = before.is_some_and(|before| {
+                flushed[number - 1] && found_the_key(entry) && !self.is_unclear(before, point)
+            });
+            flushed.push(point.answered < flush.invoked || (is_told && follows));
+        }
+        flushed
+    }
+
+    /// Whether a write that nobody was told of may lie between two points.
+    fn is_unclear(&self, one: &Point, next: &Point) -> bool {
+        self.entries.iter().any(|entry| {
+            entry.act.is_write()
+                && entry.outcome == Outcome::Unknown
+                && entry.invoked < next.answered
+                && entry.closed >= one.invoked
+        })
+    }
+}
+
+/// Whether a write's answer shows that the key was there before.
+fn found_the_key(entry: &Entry) -> bool {
+    let Outcome::Wrote { old, number, .. } = &entry.outcome else {
+        return false;
+    };
+    match &entry.act {
+        Act::Delete { .. } | Act::Touch(_) | Act::Persist => true,
+        Act::Put { when, .. } => old.is_some() || !matches!(when, When::Always | When::IfAbsent),
+        Act::Add(delta) => number.is_some_and(|number| number != *delta),
+        Act::Append(piece) => number.is_some_and(|number| number > i64::from(piece.len)),
+        _ => false,
     }
 }
 

@@ -238,3 +238,36 @@ fn what_was_flushed_must_stay_away() {
     story().absent(5, 6, 2).good();
     story().saw(5, 6, 2, 4, 1).bad("it was flushed");
 }
+
+/// A sum that goes on from before a flush, and is there after it, was neither before the flush nor after it.
+#[test]
+fn what_follows_from_what_was_flushed_must_not_stay() {
+    let story = |sum: i64| {
+        let mut story = Story::new().added(1, 2, 5, 5, 4).added(4, 9, 1, sum, 6);
+        story.0.flushes.push(Flush {
+            keyspace: PLACE.keyspace,
+            invoked: 3 * MS,
+            answered: 8 * MS,
+            closed: Time::MAX,
+            is_certain: true,
+        });
+        story
+    };
+    let counter = |story: Story, from: Time, version: u64, sum: i64| {
+        let outcome = Outcome::Saw {
+            version,
+            timestamp_ms: START,
+            value: Some(Value::Counter(sum)),
+            ttl_ms: None,
+            expires_at_ms: None,
+        };
+        story.tell(from, from + 1, 2, Act::Get, outcome)
+    };
+    // The flush came first, or the sum did and is gone.
+    counter(story(1), 10, 6, 1).good();
+    story(6).absent(10, 11, 2).good();
+    counter(story(6), 10, 6, 6).bad("it was flushed");
+    story(6).added(10, 11, 1, 7, 7).bad("took away");
+    // A write of unknown outcome may lie between.
+    counter(story(6), 10, 6, 6).unknown(3, Act::Add(5)).good();
+}

@@ -7,8 +7,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::random::Random;
+use super::Damage;
 use crate::limits::SECTOR_LEN;
 use crate::storage::format::{BLOCK_HEADER_LEN, SEGMENT_HEADER_LEN};
+use crate::types::SegmentId;
 
 type Sector = [u8; SECTOR_LEN];
 
@@ -135,6 +137,11 @@ impl File {
         self.proven = self.proven.max(before);
     }
 
+    /// No block can be relied on to say what was synced.
+    pub(super) fn forget_proof(&mut self) {
+        self.proven = 0;
+    }
+
     /// How far the file is known to be synced.
     pub(super) fn synced(&self) -> usize {
         self.synced
@@ -170,6 +177,23 @@ impl File {
         }
         self.image[start..start + SECTOR_LEN].fill(0);
         Some(start)
+    }
+
+    /// Turns a bit over.
+    pub(super) fn flip(
+        &mut self,
+        segment: SegmentId,
+        offset: usize,
+        random: &mut Random,
+    ) -> Damage {
+        let mask = 1 << random.below(8);
+        self.image[offset] ^= mask;
+        self.rotten.insert(offset, mask);
+        Damage::Flip {
+            segment,
+            offset,
+            mask,
+        }
     }
 
     pub(super) fn is_dirty(&self, offset: usize) -> bool {

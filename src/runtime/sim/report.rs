@@ -1,0 +1,94 @@
+//! What a run leaves: its numbers, its last events, and a hash of everything that happened.
+
+use std::collections::VecDeque;
+
+use super::random::spread;
+
+/// What happened in a run, for its report and to see that a test reaches what it is meant to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Events.
+    pub events: u64,
+    /// Requests sent by clients.
+    pub requests: u64,
+    /// Requests answered.
+    pub answers: u64,
+    /// Times that the machine lost power.
+    pub power_losses: u64,
+    /// Times that the process was killed.
+    pub kills: u64,
+    /// Clean stops.
+    pub clean_stops: u64,
+    /// Of those, the ones that the process did not live through.
+    pub stops_cut_short: u64,
+    /// Deaths in the middle of a recovery's repairs.
+    pub deaths_in_repair: u64,
+    /// Records that recovery replayed.
+    pub records_recovered: u64,
+    /// Torn or unfinished blocks that recovery cut, and other repairs.
+    pub repairs: u64,
+    /// Damage that recovery reported.
+    pub damage_reported: u64,
+    /// Starts of a shard with salvage.
+    pub salvages: u64,
+    /// Records that were given up there.
+    pub records_given_up: u64,
+    /// Reads of records that were not in memory.
+    pub cold_reads: u64,
+    /// Of those, the ones that found damage or failed.
+    pub bad_reads: u64,
+    /// Answers that said so.
+    pub damage_told: u64,
+    /// Writes, syncs, preparations and reads that were made to fail.
+    pub disk_errors: u64,
+    /// Bits that were turned over.
+    pub flips: u64,
+    /// Sectors that were synced and came back as zeros.
+    pub lost_sectors: u64,
+    /// Jumps of the wall clock.
+    pub clock_jumps: u64,
+    /// Scans that went through to their end.
+    pub scans: u64,
+    /// Clients that broke the protocol.
+    pub rogues: u64,
+    /// Batches that a full channel refused.
+    pub batches_refused: u64,
+}
+
+/// The last things that happened, and a hash of all of them.
+#[derive(Debug)]
+pub(super) struct Trace {
+    hash: u64,
+    last: VecDeque<String>,
+}
+
+/// Events that a failure shows.
+const TRACE_LEN: usize = 60;
+
+impl Trace {
+    pub(super) fn new(seed: u64) -> Trace {
+        Trace {
+            hash: spread(seed),
+            last: VecDeque::new(),
+        }
+    }
+
+    pub(super) fn mix(&mut self, number: u64) {
+        self.hash = spread(self.hash ^ number);
+    }
+
+    pub(super) fn note(&mut self, line: String) {
+        if self.last.len() == TRACE_LEN {
+            self.last.pop_front();
+        }
+        self.last.push_back(line);
+    }
+
+    pub(super) fn hash(&self) -> u64 {
+        self.hash
+    }
+
+    pub(super) fn lines(&self) -> Vec<String> {
+        self.last.iter().cloned().collect()
+    }
+}
