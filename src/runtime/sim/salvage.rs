@@ -14,11 +14,9 @@ use super::disk::SimDisk;
 use super::history::{Outcome, Place};
 use super::world::World;
 use crate::shard::recover::{RecoveredShard, recover_shard};
-use crate::storage::format::{
-    BLOCK_HEADER_LEN, BlockHeader, Entries, Entry, RecordAt, RecordKind, SEGMENT_HEADER_LEN,
-};
+use crate::storage::format::{Entry, RecordAt, RecordKind, SEGMENT_HEADER_LEN};
 use crate::storage::recovery::{
-    Damage, Fault, Identity, Recovered, RecoveryError, SegmentFile, Visitor, recover,
+    Damage, Identity, Recovered, RecoveryError, SegmentFile, Visitor, recover,
 };
 use crate::types::{KeyspaceId, PartitionId, Position, SegmentId, Version};
 
@@ -156,25 +154,6 @@ fn check_records(sound: &Reading, saved: &Reading) -> Result<(), String> {
     ))
 }
 
-/// Whether taking the log into memory after this salvage would end the process: that reads given-up blocks too, and expects what is
-/// in them to make sense (`docs/progress.md`).
-fn ends_the_process(disk: &SimDisk, plan: &Recovered) -> bool {
-    plan.damage
-        .iter()
-        .filter(|damage| matches!(damage.fault, Fault::Payload { .. } | Fault::Content(_)))
-        .any(|damage| {
-            let bytes = disk.read(damage.segment, damage.offset as usize, damage.len as usize);
-            let header = bytes.first_chunk().map(BlockHeader::decode);
-            let Some(Ok(header)) = header else {
-                return false;
-            };
-            let payload = bytes[BLOCK_HEADER_LEN..].get(..header.payload_len as usize);
-            Entries::new(payload.unwrap_or_default(), Position(0)).any(|entry| {
-                entry.map_or(true, |entry| entry.records().any(|record| record.is_err()))
-            })
-        })
-}
-
 impl World {
     /// Starts a shard with salvage, after a start without it reported `first`. `None` if that is not possible.
     pub(super) fn salvage(
@@ -199,9 +178,6 @@ impl World {
                 "a start of shard {shard} says: {first}; salvage gives up {:?}",
                 saved.plan.damage
             ));
-        }
-        if ends_the_process(disk, &saved.plan) {
-            return Ok(None);
         }
         check_records(&sound, &saved).map_err(|reason| format!("shard {shard}: {reason}"))?;
         let mut repaired = disk.clone();

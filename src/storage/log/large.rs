@@ -5,7 +5,7 @@ use std::ops::Range;
 use crate::storage::format::{BLOCK_HEADER_LEN, BlockHeader, BlockKind, Entries, RecordAt};
 use crate::types::Position;
 
-/// The values longer than `large_len` in a segment's content, which recovery has checked: each record's position, and where its value
+/// The values longer than `large_len` in a segment's content, which recovery has checked or given up: each record's position, and where its value
 /// lies in `content`, in order. `base` is the segment's.
 pub(super) fn values_of(
     content: &[u8],
@@ -17,11 +17,13 @@ pub(super) fn values_of(
         .filter(move |(_, header)| header.payload_len as usize > large_len)
         .flat_map(move |(at, header)| {
             let payload = at + BLOCK_HEADER_LEN;
-            let bytes = &content[payload..payload + header.payload_len as usize];
-            Entries::new(bytes, Position(base.0 + payload as u64))
+            let bytes = content.get(payload..payload + header.payload_len as usize);
+            Entries::new(bytes.unwrap_or_default(), Position(base.0 + payload as u64))
         })
-        .flat_map(|entry| entry.expect("recovery has checked the block").records())
-        .map(|record| record.expect("recovery has checked the record"))
+        // Salvage gave up blocks that make no sense, and nothing points into them: they end at their first error.
+        .flatten()
+        .flat_map(|entry| entry.records())
+        .flatten()
         .filter(move |record| record.record.value.len() > large_len)
         .map(
             move |RecordAt {
