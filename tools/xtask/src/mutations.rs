@@ -204,8 +204,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "never resume a connection that waited for room",
         file: "src/runtime/driver/mod.rs",
-        find: "                self.ports.resume(id);",
-        replace: "                let _ = id;",
+        find: "            self.ports.resume(id);",
+        replace: "            let _ = id;",
     },
     Mutation {
         name: "leave the checksum of a large record open",
@@ -228,8 +228,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "leave out the end of a long batch",
         file: "src/runtime/driver/multipart.rs",
-        find: "            progress.next = end;",
-        replace: "            progress.next = end + 1;",
+        find: "            progress.next += asked;",
+        replace: "            progress.next += asked + 1;",
     },
     Mutation {
         name: "salvage without a word",
