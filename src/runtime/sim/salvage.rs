@@ -350,7 +350,7 @@ mod tests {
         let saved = |records: &[Noted]| reading(records, told);
         let kept = [first.clone(), third.clone()];
         assert_eq!(check_records(&sound, &saved(&kept)), Ok(()));
-        assert!(check_records(&sound, &saved(&[first.clone()])).is_err());
+        assert!(check_records(&sound, &saved(std::slice::from_ref(&first))).is_err());
         let all = [first.clone(), second, third];
         assert!(check_records(&sound, &saved(&all)).is_err());
         // Behind the log's end lies what a crash left unfinished: it may come up.

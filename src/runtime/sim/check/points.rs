@@ -115,10 +115,12 @@ impl Checker<'_> {
                 .any(|entry| entry.invoked < to && entry.closed >= from)
     }
 
+    /// Whether a touch of unknown outcome may have written a version that a put is taken for. It may have been taken for the writer of
+    /// another version itself: which of the two wrote which is a guess.
     fn may_have_been_touched(&self) -> bool {
-        self.open
-            .iter()
-            .any(|number| matches!(self.entries[*number].act, Act::Touch(_) | Act::Persist))
+        self.entries.iter().any(|entry| {
+            entry.outcome == Outcome::Unknown && matches!(entry.act, Act::Touch(_) | Act::Persist)
+        })
     }
 
     pub(super) fn may_have_been_flushed(&self, from: Time, to: Time) -> bool {
