@@ -267,7 +267,7 @@ impl World {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::storage::recovery::{Proof, RecoveredSegment};
+    use crate::storage::recovery::{Fault, Proof, RecoveredSegment};
     use crate::types::WallMillis;
 
     const BASE: u64 = 1000;
