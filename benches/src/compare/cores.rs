@@ -33,6 +33,7 @@ pub(super) fn measure(
     let two = arena.start(Server::Corduroy {
         cores: CORES,
         sync: Sync::Never,
+        memory_mib: row::MEMORY_MIB * CORES as u32,
     })?;
     let load = |server: &Running| {
         let contender = Contender {

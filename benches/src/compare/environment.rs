@@ -8,6 +8,7 @@ use crate::process::MachineTime;
 
 use super::{
     arena::Arena,
+    row,
     server::{Server, Sync},
 };
 
@@ -48,6 +49,7 @@ impl Environment {
             Server::Corduroy {
                 cores: 1,
                 sync: Sync::Never,
+                memory_mib: row::MEMORY_MIB,
             },
             Server::Redis {
                 append_always: false,

@@ -113,10 +113,18 @@ impl Server {
     }
 }
 
-/// Corduroy on one core.
+/// Corduroy on one core. Its memory holds every key many times over, and is little enough that a window reaches the steady state, in which the
+/// log's tail uses its memory again.
 pub(super) fn corduroy(sync: Sync) -> Server {
-    Server::Corduroy { cores: 1, sync }
+    Server::Corduroy {
+        cores: 1,
+        sync,
+        memory_mib: MEMORY_MIB,
+    }
 }
+
+/// Memory of a server on one core.
+pub(super) const MEMORY_MIB: u32 = 256;
 
 /// Gets with so many in flight a connection.
 pub(super) fn gets(in_flight: u32) -> Load {

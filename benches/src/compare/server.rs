@@ -11,6 +11,8 @@ pub enum Server {
         cores: usize,
         /// With this durability.
         sync: Sync,
+        /// With so much memory, in MiB. The less, the sooner the log's tail uses its memory again.
+        memory_mib: u32,
     },
     /// `redis-server`.
     Redis {
@@ -35,8 +37,8 @@ pub enum Sync {
 impl fmt::Display for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Server::Corduroy { cores: 1, sync } => write!(f, "corduroy --sync {}", sync.word()),
-            Server::Corduroy { cores, sync } => {
+            Server::Corduroy { cores: 1, sync, .. } => write!(f, "corduroy --sync {}", sync.word()),
+            Server::Corduroy { cores, sync, .. } => {
                 write!(f, "corduroy --sync {} on {cores} cores", sync.word())
             }
             Server::Redis {
@@ -76,7 +78,10 @@ pub(super) fn arguments(
             .collect::<Vec<_>>()
     };
     match server {
-        Server::Corduroy { sync, .. } => {
+        Server::Corduroy {
+            sync, memory_mib, ..
+        } => {
+            let memory = format!("{memory_mib}MiB");
             // It inherits an affinity to these cores alone, so the number says which.
             let cores = cores.len().to_string();
             let data = format!("{data}/data");
@@ -90,7 +95,7 @@ pub(super) fn arguments(
                 "--cores",
                 &cores,
                 "--memory",
-                "256MiB",
+                &memory,
                 "--sync",
                 sync.word(),
             ])

@@ -19,13 +19,15 @@ use super::{
     arena::{Arena, Running},
     outcome::{Figure, Outcome},
     row::{self, Contender, Load, Question},
-    server::Sync,
+    server::{Server, Sync},
 };
 use crate::{
     drive::{Config, Operations, Report, protocol::Session},
     process::Memory,
 };
 
+/// The server's memory, in MiB: the index of ten million keys takes a fifth of it.
+const MEMORY_MIB: u32 = 1024;
 /// Bytes of a value.
 const VALUE_LEN: usize = 32;
 /// Keys that are looked at after the restart.
@@ -72,7 +74,11 @@ pub(super) fn observe(
     options: &Options,
     say: &mut dyn FnMut(String),
 ) -> Result<Volume, CompareError> {
-    let server = arena.start(row::corduroy(Sync::Always))?;
+    let server = arena.start(Server::Corduroy {
+        cores: 1,
+        sync: Sync::Always,
+        memory_mib: MEMORY_MIB,
+    })?;
     let command = server.command.clone();
     let memory_empty = memory(&server)?;
     let began = Instant::now();
