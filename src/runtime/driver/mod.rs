@@ -24,8 +24,11 @@ mod bounds;
 mod connection;
 mod gather;
 mod hub;
+mod input;
 mod link;
 mod multipart;
+mod opening;
+mod output;
 mod requests;
 
 #[cfg(test)]
@@ -33,15 +36,11 @@ mod tests;
 
 use std::collections::VecDeque;
 
-use bytes::Bytes;
-use corduroy_proto_wire::{
-    Body, FrameError, HelloReply, KeyspaceInfo, LENGTH_LEN, Response, Status, split,
-};
+use corduroy_proto_wire::{Body, Response, split};
 
 pub use bounds::Buffered;
 pub use link::MeshBatch;
 
-use crate::gateway::native::{self, Opening, OpeningError};
 use crate::limits;
 use crate::ports::{Clock, ConnectionId, Mesh, Net};
 use crate::shard::Shard;
@@ -50,7 +49,7 @@ use crate::storage::disk::{Disk, DiskOperation, DiskOutcome, DiskTicket};
 use crate::types::{KeyspaceId, MonoNanos, Now, ShardId};
 use connection::{Claims, Connection, LargeInput, Phase};
 use hub::Hub;
-use requests::LookAhead;
+use input::large_frame_len;
 
 /// What a driver needs to know.
 #[derive(Clone, Debug)]
@@ -424,317 +423,6 @@ impl<P: Ports> Driver<P> {
         self.sealing && self.shard.is_stopped()
     }
 
-    /// Works off what a connection sent, as far as there is room.
-    fn work_off(&mut self, now: Now, id: ConnectionId, bytes: &[u8]) -> Flow {
-        if let Some(flow) = self.take_large(now, id, bytes) {
-            return flow;
-        }
-        let mut at = 0;
-        if self.hub.connections[id.slot as usize].phase == Phase::Handshake {
-            match self.shake_hands(now, id, bytes) {
-                Ok(Some(consumed)) => at = consumed,
-                Ok(None) => return self.keep_input(now, id, bytes, false),
-                Err(flow) => return flow,
-            }
-        }
-        loop {
-            // One frame alone is not worth a look ahead.
-            let mut ahead = match split(&bytes[at..], self.config.frame_len_max()) {
-                Ok(Some((_, consumed))) if at + consumed < bytes.len() => {
-                    self.look_ahead(&bytes[at..])
-                }
-                _ => LookAhead::default(),
-            };
-            for place in &mut ahead.places {
-                if !self.may_go_on(id) {
-                    return self.keep_input(now, id, &bytes[at..], true);
-                }
-                match split(&bytes[at..], self.config.frame_len_max()) {
-                    Ok(Some((frame, consumed))) => {
-                        at += consumed;
-                        self.hub.connections[id.slot as usize].frame_since = None;
-                        if frame.len() > self.config.large_len {
-                            self.large_request(now, id, Bytes::copy_from_slice(frame));
-                        } else {
-                            self.request(now, id, frame, place.take());
-                        }
-                    }
-                    Ok(None) => return self.keep_input(now, id, &bytes[at..], false),
-                    Err(error) => return self.refuse_stream(id, &error),
-                }
-            }
-        }
-    }
-
-    /// Takes the large frame that came in before `bytes`, if there is one. Answers what becomes of the connection if its turn ends there.
-    fn take_large(&mut self, now: Now, id: ConnectionId, bytes: &[u8]) -> Option<Flow> {
-        self.hub.connections[id.slot as usize].large.as_ref()?;
-        if !self.may_go_on(id) {
-            return Some(self.keep_input(now, id, bytes, true));
-        }
-        let connection = &mut self.hub.connections[id.slot as usize];
-        connection.frame_since = None;
-        let large = connection.large.take()?;
-        self.large_request(now, id, large.into_frame());
-        None
-    }
-
-    /// Whether one more request of this connection may be taken.
-    #[inline]
-    fn may_go_on(&self, id: ConnectionId) -> bool {
-        let connection = &self.hub.connections[id.slot as usize];
-        connection.batch.is_none()
-            && connection.in_flight < self.config.in_flight_max
-            && connection.output.len() < limits::OUTPUT_HIGH_WATER
-            && (connection.large_wanted == 0 || self.claims.has_room(connection.large_wanted))
-            && self.has_room()
-    }
-
-    /// Whether this shard can take one more request of any connection.
-    #[inline]
-    fn has_room(&self) -> bool {
-        self.shard.has_room() && self.hub.gathers.len() < limits::GATHERS_MAX && !self.hub.congested
-    }
-
-    fn keep_input(
-        &mut self,
-        now: Now,
-        id: ConnectionId,
-        rest: &[u8],
-        waits_for_room: bool,
-    ) -> Flow {
-        let connection = &mut self.hub.connections[id.slot as usize];
-        debug_assert!(connection.input.is_empty());
-        connection.large_wanted = 0;
-        let mut waits_for_room = waits_for_room;
-        if !waits_for_room
-            && connection.phase == Phase::Open
-            && let Some(len) = large_frame_len(rest, self.config.large_len)
-        {
-            if self.claims.has_room(len) {
-                connection.frame_since.get_or_insert(now.mono);
-                return self.begin_large(id, len, rest);
-            }
-            connection.large_wanted = len;
-            waits_for_room = true;
-        }
-        connection.input.extend_from_slice(rest);
-        if rest.is_empty() {
-            connection.frame_since = None;
-            connection.input.shrink_to(limits::CONNECTION_BUFFER_KEEP);
-        } else if !waits_for_room {
-            connection.frame_since.get_or_insert(now.mono);
-        }
-        if waits_for_room {
-            // It is not the client that is slow.
-            connection.frame_since = None;
-            if !connection.waits_for_room {
-                connection.waits_for_room = true;
-                let line = if connection.large_wanted > 0 {
-                    &mut self.waiting_large
-                } else {
-                    &mut self.waiting
-                };
-                line.push_back(id);
-            }
-            connection.paused = true;
-            return Flow::Pause;
-        }
-        Flow::Continue
-    }
-
-    /// Gives a large frame that has begun to come in a buffer of its own.
-    fn begin_large(&mut self, id: ConnectionId, len: usize, begin: &[u8]) -> Flow {
-        match self.ports.large_buffer(len) {
-            Ok(buffer) => {
-                let mut large = LargeInput::new(buffer, &self.claims);
-                large.take(begin);
-                let connection = &mut self.hub.connections[id.slot as usize];
-                connection.large = Some(large);
-                connection.input.shrink_to(limits::CONNECTION_BUFFER_KEEP);
-                Flow::Continue
-            }
-            Err(error) => {
-                let reason = format!("there is no memory for a frame of {len} bytes: {error}");
-                let request = corduroy_proto_wire::CONNECTION_REQUEST_ID;
-                self.close_with(id, request, Status::Overloaded, &reason)
-            }
-        }
-    }
-
-    /// Takes up connections that waited for room, as many as a turn's slice allows.
-    fn go_on_with_waiting(&mut self, now: Now) {
-        let mut budget = limits::TURN_INPUT_BYTES;
-        while budget > 0 && self.has_room() && self.first_large_may_go_on() {
-            let Some(id) = self.waiting_large.pop_front() else {
-                break;
-            };
-            if self.hub.connection(id).is_none() {
-                continue;
-            }
-            if self.may_go_on(id) {
-                self.go_on(now, id, &mut budget);
-            } else {
-                // Something of its own holds it up, and others need not wait for that.
-                self.waiting.push_back(id);
-            }
-        }
-        for _ in 0..self.waiting.len() {
-            if budget == 0 || !self.has_room() {
-                return;
-            }
-            let Some(id) = self.waiting.pop_front() else {
-                return;
-            };
-            let Some(connection) = self.hub.connection(id) else {
-                continue;
-            };
-            if connection.batch.is_some() {
-                self.go_on_with_batch(now, id);
-                budget = budget.saturating_sub(limits::TURN_INPUT_BYTES / 2);
-                self.waiting.push_back(id);
-                continue;
-            }
-            if connection.phase == Phase::Closing {
-                connection.waits_for_room = false;
-                continue;
-            }
-            if !self.may_go_on(id) {
-                self.waiting.push_back(id);
-                continue;
-            }
-            self.go_on(now, id, &mut budget);
-        }
-    }
-
-    /// Goes on with a connection that waited and may go on.
-    fn go_on(&mut self, now: Now, id: ConnectionId, budget: &mut usize) {
-        let connection = &mut self.hub.connections[id.slot as usize];
-        connection.waits_for_room = false;
-        let input = std::mem::take(&mut connection.input);
-        *budget = budget.saturating_sub(input.len().max(1));
-        if self.work_off(now, id, &input) == Flow::Continue
-            && let Some(connection) = self.hub.connection(id)
-            && std::mem::take(&mut connection.paused)
-        {
-            self.ports.resume(id);
-        }
-    }
-
-    /// Whether there is memory for the large frame that has waited for longest, or its connection is gone.
-    fn first_large_may_go_on(&self) -> bool {
-        self.waiting_large.front().is_some_and(|&id| {
-            let connection = self.hub.connections.get(id.slot as usize);
-            let alive = connection.filter(|connection| connection.generation == id.generation);
-            alive.is_none_or(|connection| self.claims.has_room(connection.large_wanted))
-        })
-    }
-
-    /// Whether a connection that waits could go on now.
-    fn is_ready(&self, id: ConnectionId) -> bool {
-        let connection = self.hub.connections.get(id.slot as usize);
-        connection.is_some_and(|connection| {
-            connection.generation == id.generation
-                && (connection.batch.is_some() || self.may_go_on(id))
-        })
-    }
-
-    /// Reads the hello. `Ok(None)`: not whole yet. `Err`: the connection is closed or another shard's.
-    fn shake_hands(
-        &mut self,
-        now: Now,
-        id: ConnectionId,
-        bytes: &[u8],
-    ) -> Result<Option<usize>, Flow> {
-        let (request, hello, version, consumed) = match native::open(bytes) {
-            Ok(Opening::Incomplete) => return Ok(None),
-            Ok(Opening::Hello {
-                request,
-                hello,
-                version,
-                consumed,
-            }) => (request, hello, version, consumed),
-            Err(error) => return Err(self.refuse_opening(id, &error)),
-        };
-        if let Some(shard) = hello.shard.filter(|&shard| shard != self.config.shard.0) {
-            if shard >= self.config.shard_count {
-                let reason = format!(
-                    "there is no shard {shard}: the node has {}",
-                    self.config.shard_count
-                );
-                return Err(self.close_with(id, request, Status::Handshake, &reason));
-            }
-            self.hub.connections.remove(id.slot as usize);
-            self.ports.hand_over(id, ShardId(shard), bytes.to_vec());
-            return Err(Flow::Gone);
-        }
-        let keyspace = self
-            .shard
-            .keyspaces()
-            .find(|keyspace| keyspace.name() == hello.keyspace)
-            .map(|keyspace| KeyspaceInfo {
-                id: keyspace.id().0,
-                partitions: keyspace.partitions(),
-                name: keyspace.name().to_owned(),
-            });
-        let reply = HelloReply {
-            version,
-            shard_count: self.config.shard_count,
-            shard: self.config.shard.0,
-            frame_len_max: self.config.frame_len_max(),
-            value_len_max: self.config.value_len_max as u32,
-            in_flight_max: self.config.in_flight_max as u32,
-            batch_len_max: limits::BATCH_LEN_MAX as u32,
-            keyspace,
-            server_name: self.config.server_name.clone(),
-        };
-        let connection = &mut self.hub.connections[id.slot as usize];
-        connection.phase = Phase::Open;
-        connection.received_at = now.mono;
-        let response = Response {
-            status: Status::Ok,
-            version: 0,
-            timestamp_ms: 0,
-            body: Body::Hello(reply),
-        };
-        connection.push(request, &response);
-        self.hub.mark_dirty(id);
-        Ok(Some(consumed))
-    }
-
-    fn refuse_opening(&mut self, id: ConnectionId, error: &OpeningError) -> Flow {
-        self.close_with(id, error.request(), Status::Handshake, &error.to_string())
-    }
-
-    fn refuse_stream(&mut self, id: ConnectionId, error: &FrameError) -> Flow {
-        self.close_with(
-            id,
-            corduroy_proto_wire::CONNECTION_REQUEST_ID,
-            error.status(),
-            &error.to_string(),
-        )
-    }
-
-    /// Says why, and closes the connection once that and every answer before it is sent.
-    fn close_with(&mut self, id: ConnectionId, request: u32, status: Status, reason: &str) -> Flow {
-        let connection = &mut self.hub.connections[id.slot as usize];
-        connection.phase = Phase::Closing;
-        connection.input = Vec::new();
-        connection.large = None;
-        connection.frame_since = None;
-        connection.push(
-            request,
-            &Response {
-                status,
-                version: 0,
-                timestamp_ms: 0,
-                body: Body::Error(reason),
-            },
-        );
-        self.hub.mark_dirty(id);
-        Flow::Continue
-    }
-
     /// Evaluates another shard's requests as far as there is room, as long as it reads their answers, and within the budget.
     fn work_off_inbox(&mut self, now: Now, peer: ShardId, budget: &mut usize) {
         while *budget > 0 && self.may_work_off(peer) {
@@ -767,133 +455,10 @@ impl<P: Ports> Driver<P> {
         !link.inbox.is_empty() && link.reader_keeps_up() && self.shard.has_room()
     }
 
-    /// Offers each connection's output to its socket, a slice at a time, and no more connections and bytes than a turn's slice.
-    fn flush_outputs(&mut self, now: MonoNanos) {
-        self.hub.release_held(now);
-        let offered = self.hub.dirty.len().min(limits::TURN_SENDS_MAX);
-        let mut sent = 0;
-        for _ in 0..offered {
-            if sent >= limits::TURN_SEND_BYTES {
-                return;
-            }
-            let Some(id) = self.hub.dirty.pop_front() else {
-                return;
-            };
-            let Some(connection) = self.hub.connections.get_mut(id.slot as usize) else {
-                continue;
-            };
-            if connection.generation != id.generation {
-                continue;
-            }
-            connection.dirty = false;
-            if connection.may_hold(now) {
-                if connection.held_since.is_none() {
-                    connection.held_since = Some(now);
-                    self.hub.held.push_back((id, now));
-                }
-                continue;
-            }
-            connection.held_since = None;
-            let unsent = connection.output.len();
-            if unsent > self.config.output_bytes_max || !self.offer(now, id) {
-                self.cut(id);
-                continue;
-            }
-            let connection = &self.hub.connections[id.slot as usize];
-            sent += unsent - connection.output.len();
-            if connection.phase == Phase::Closing && connection.is_quiet() {
-                self.cut(id);
-            } else if !connection.output.is_empty() && !connection.blocked {
-                self.hub.mark_dirty(id);
-            }
-        }
-    }
-
-    /// Offers one slice of a connection's output to its socket; false if the connection is dead.
-    fn offer(&mut self, now: MonoNanos, id: ConnectionId) -> bool {
-        let connection = &mut self.hub.connections[id.slot as usize];
-        if connection.blocked || connection.output.is_empty() {
-            return true;
-        }
-        let unsent = connection.output.unsent();
-        let slice = &unsent[..unsent.len().min(limits::SEND_SLICE_BYTES)];
-        let offered = slice.len();
-        match Net::send(&mut self.ports, id, slice) {
-            Ok(sent) => {
-                connection.blocked = sent < offered;
-                connection.output.advance(sent);
-                if sent > 0 {
-                    connection.sent_at = now;
-                }
-                true
-            }
-            Err(_) => false,
-        }
-    }
-
-    fn flush_links(&mut self) {
-        for peer in 0..self.config.shard_count {
-            let link = &mut self.hub.links[usize::from(peer)];
-            if let Some(batch) = link.take_batch()
-                && let Err(batch) = Mesh::send(&mut self.ports, ShardId(peer), batch)
-            {
-                link.give_back(batch);
-            }
-        }
-        self.hub.look_for_congestion();
-    }
-
-    fn cut(&mut self, id: ConnectionId) {
-        self.hub.forget(id);
-        self.ports.close(id);
-    }
-
-    /// Closes connections that never opened, left a frame unfinished, read nothing, or sent nothing for too long.
-    fn close_overdue(&mut self, now: MonoNanos) {
-        let config = &self.config;
-        let overdue: Vec<(ConnectionId, bool)> = self
-            .hub
-            .connections
-            .iter_mut()
-            .filter_map(|(slot, connection)| {
-                if connection.output.is_empty() {
-                    connection.sent_at = now;
-                }
-                let since_received = now.0 - connection.received_at.0;
-                let stalled = now.0 - connection.sent_at.0 > config.stall_timeout_ns
-                    || connection.frame_overdue(now, config.stall_timeout_ns);
-                let late = match connection.phase {
-                    Phase::Handshake => since_received > config.handshake_timeout_ns,
-                    Phase::Open => {
-                        config.idle_timeout_ns > 0
-                            && since_received > config.idle_timeout_ns
-                            && connection.is_quiet()
-                            && !connection.waits_for_room
-                    }
-                    Phase::Closing => false,
-                };
-                let id = ConnectionId {
-                    slot: slot as u32,
-                    generation: connection.generation,
-                };
-                (stalled || late).then_some((id, stalled))
-            })
-            .collect();
-        for (id, _) in overdue {
-            self.cut(id);
-        }
-    }
-
     fn keyspace_info(&self, id: KeyspaceId) -> Option<(KeyspaceId, u16)> {
         self.shard
             .keyspaces()
             .find(|keyspace| keyspace.id() == id)
             .map(|keyspace| (id, keyspace.partitions()))
     }
-}
-
-/// How long the frame that begins here is in all, if it is a large one. Its length field was checked.
-fn large_frame_len(bytes: &[u8], large_len: usize) -> Option<usize> {
-    let length = u32::from_le_bytes(*bytes.first_chunk::<LENGTH_LEN>()?) as usize;
-    (length > large_len).then_some(LENGTH_LEN + length)
 }

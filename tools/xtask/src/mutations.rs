@@ -203,7 +203,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "never resume a connection that waited for room",
-        file: "src/runtime/driver/mod.rs",
+        file: "src/runtime/driver/input.rs",
         find: "            self.ports.resume(id);",
         replace: "            let _ = id;",
     },
