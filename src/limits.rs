@@ -154,6 +154,8 @@ pub const GATHERS_MAX: usize = 65_536;
 pub const LOOK_AHEAD_FRAMES: usize = 16;
 /// How often connections are looked over for timeouts, in nanoseconds.
 pub const HOUSEKEEPING_NS: u64 = 500_000_000;
+/// Places of connections that one turn looks over.
+pub const HOUSEKEEPING_SLICE: usize = 1024;
 /// Input that a connection may leave unread in memory beside one frame of the largest size.
 pub const RECEIVE_SLICE_BYTES: usize = 64 << 10;
 

@@ -141,6 +141,8 @@ pub struct Driver<P> {
     draining: bool,
     sealing: bool,
     housekeeping_at: MonoNanos,
+    /// The next connection to look over, while that is under way.
+    housekeeping_slot: Option<usize>,
 }
 
 impl<P: Ports> Driver<P> {
@@ -160,6 +162,7 @@ impl<P: Ports> Driver<P> {
             draining: false,
             sealing: false,
             housekeeping_at: MonoNanos(0),
+            housekeeping_slot: None,
         }
     }
 
@@ -331,10 +334,7 @@ impl<P: Ports> Driver<P> {
         for (ticket, operation) in self.operations.drain(..) {
             self.ports.submit(ticket, operation);
         }
-        if now.mono >= self.housekeeping_at {
-            self.housekeeping_at = MonoNanos(now.mono.0 + limits::HOUSEKEEPING_NS);
-            self.close_overdue(now.mono);
-        }
+        self.keep_house(now.mono);
         self.flush_outputs(now.mono);
         self.flush_links();
         let ended = self.ports.now();
@@ -345,6 +345,7 @@ impl<P: Ports> Driver<P> {
         let held = self.hub.held.front();
         let held = held.map(|(_, since)| MonoNanos(since.0 + limits::HOLD_NS));
         let can_go_on = !self.hub.dirty.is_empty()
+            || self.housekeeping_slot.is_some()
             || self.shard.has_slices()
             || (0..self.config.shard_count).any(|peer| self.may_work_off(ShardId(peer)))
             || (self.has_room()

@@ -88,39 +88,47 @@ impl<P: Ports> Driver<P> {
         self.ports.close(id);
     }
 
-    /// Closes connections that never opened, left a frame unfinished, read nothing, or sent nothing for too long.
-    pub(super) fn close_overdue(&mut self, now: MonoNanos) {
-        let config = &self.config;
-        let overdue: Vec<(ConnectionId, bool)> = self
-            .hub
-            .connections
-            .iter_mut()
-            .filter_map(|(slot, connection)| {
-                if connection.output.is_empty() {
-                    connection.sent_at = now;
-                }
-                let since_received = now.0 - connection.received_at.0;
-                let stalled = now.0 - connection.sent_at.0 > config.stall_timeout_ns
-                    || connection.frame_overdue(now, config.stall_timeout_ns);
-                let late = match connection.phase {
-                    Phase::Handshake => since_received > config.handshake_timeout_ns,
-                    Phase::Open => {
-                        config.idle_timeout_ns > 0
-                            && since_received > config.idle_timeout_ns
-                            && connection.is_quiet()
-                            && !connection.waits_for_room
-                    }
-                    Phase::Closing => false,
-                };
-                let id = ConnectionId {
-                    slot: slot as u32,
-                    generation: connection.generation,
-                };
-                (stalled || late).then_some((id, stalled))
-            })
-            .collect();
-        for (id, _) in overdue {
-            self.cut(id);
+    /// Goes on looking connections over for timeouts, one slice, and begins anew when that is due.
+    pub(super) fn keep_house(&mut self, now: MonoNanos) {
+        if now >= self.housekeeping_at {
+            self.housekeeping_at = MonoNanos(now.0 + limits::HOUSEKEEPING_NS);
+            self.housekeeping_slot.get_or_insert(0);
         }
+        let Some(first) = self.housekeeping_slot else {
+            return;
+        };
+        let end = first + limits::HOUSEKEEPING_SLICE;
+        for slot in first..end.min(self.hub.connections.capacity()) {
+            if let Some(id) = self.overdue(now, slot) {
+                self.cut(id);
+            }
+        }
+        self.housekeeping_slot = (end < self.hub.connections.capacity()).then_some(end);
+    }
+
+    /// The connection at a place, if it never opened, left a frame unfinished, read nothing, or sent nothing for too long.
+    fn overdue(&mut self, now: MonoNanos, slot: usize) -> Option<ConnectionId> {
+        let config = &self.config;
+        let connection = self.hub.connections.get_mut(slot)?;
+        if connection.output.is_empty() {
+            connection.sent_at = now;
+        }
+        let since_received = now.0 - connection.received_at.0;
+        let is_stalled = now.0 - connection.sent_at.0 > config.stall_timeout_ns
+            || connection.frame_overdue(now, config.stall_timeout_ns);
+        let is_late = match connection.phase {
+            Phase::Handshake => since_received > config.handshake_timeout_ns,
+            Phase::Open => {
+                config.idle_timeout_ns > 0
+                    && since_received > config.idle_timeout_ns
+                    && connection.is_quiet()
+                    && !connection.waits_for_room
+            }
+            Phase::Closing => false,
+        };
+        (is_stalled || is_late).then_some(ConnectionId {
+            slot: slot as u32,
+            generation: connection.generation,
+        })
     }
 }
