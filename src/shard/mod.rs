@@ -29,6 +29,8 @@
 //! each keyspace; then turns: any number of [`Shard::execute`], [`Shard::command`] and [`Shard::disk_completed`], and
 //! [`Shard::end_turn`] once. [`Shard::stop`] begins the end; the shard [`is stopped`](Shard::is_stopped) when all is on disk.
 
+mod append;
+mod commit;
 mod expire;
 mod keyspaces;
 mod lookup;

@@ -17,25 +17,25 @@ pub(crate) struct Mutation {
 pub(crate) const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "acknowledge a write before its fdatasync",
-        file: "src/shard/pipeline.rs",
+        file: "src/shard/append.rs",
         find: "                block: plan.block,\n                sync,",
         replace: "                block: plan.block,\n                sync: false,",
     },
     Mutation {
         name: "begin a segment before the one before is synced",
-        file: "src/shard/pipeline.rs",
+        file: "src/shard/append.rs",
         find: "if self.pipeline.durable < self.log.end() {\n            self.sync_now(disk);\n            return false;",
         replace: "if self.pipeline.durable < Position(0) {\n            self.sync_now(disk);\n            return false;",
     },
     Mutation {
         name: "seal what is not synced",
-        file: "src/shard/pipeline.rs",
+        file: "src/shard/append.rs",
         find: "if seal && self.pipeline.durable < self.log.end() {",
         replace: "if seal && self.pipeline.durable < Position(0) {",
     },
     Mutation {
         name: "make a keyspace without a sync",
-        file: "src/shard/pipeline.rs",
+        file: "src/shard/append.rs",
         find: "partition.keyspace == KeyspaceId::SYSTEM",
         replace: "partition.keyspace == KeyspaceId(u32::MAX)",
     },
@@ -59,7 +59,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "forget what was known synced",
-        file: "src/shard/pipeline.rs",
+        file: "src/shard/append.rs",
         find: "        let durable = self.pipeline.durable;\n        let kind",
         replace: "        let durable = Position(0);\n        let kind",
     },
@@ -161,7 +161,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "forget who waits when a batch is refused",
-        file: "src/shard/pipeline.rs",
+        file: "src/shard/append.rs",
         find: "                self.pipeline.full = Some(reason);\n                self.resume_waiting(now, out);",
         replace: "                self.pipeline.full = Some(reason);",
     },
