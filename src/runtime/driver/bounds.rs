@@ -1,5 +1,7 @@
 //! What the driver's buffers hold, for whoever checks that they stay within their bounds.
 
+use corduroy_proto_wire::LENGTH_LEN;
+
 use super::{Driver, DriverConfig};
 use crate::limits;
 use crate::ports::ConnectionId;
@@ -19,7 +21,7 @@ impl DriverConfig {
     /// The most input that a connection may have at a turn's end: one frame with its length field, and one receive slice.
     #[must_use]
     pub fn input_bytes_max(&self) -> usize {
-        4 + self.frame_len_max() as usize + limits::RECEIVE_SLICE_BYTES
+        LENGTH_LEN + self.frame_len_max() as usize + limits::RECEIVE_SLICE_BYTES
     }
 }
 
@@ -28,10 +30,7 @@ impl<P> Driver<P> {
     pub fn buffered(&self) -> impl Iterator<Item = Buffered> {
         let connections = self.hub.connections.iter();
         connections.map(|(slot, connection)| Buffered {
-            connection: ConnectionId {
-                slot: slot as u32,
-                generation: connection.generation,
-            },
+            connection: connection.id(slot),
             input_bytes: connection.input_bytes(),
             output_bytes: connection.output.len(),
         })

@@ -8,6 +8,7 @@ use bytes::{Buf, Bytes};
 use corduroy_proto_wire::{LENGTH_LEN, RequestId, Response};
 
 use crate::limits;
+use crate::ports::ConnectionId;
 use crate::shard::GatherId;
 use crate::storage::buffer::LargeBuffer;
 use crate::types::MonoNanos;
@@ -239,6 +240,21 @@ impl Connection {
             sent_at: now,
             frame_since: None,
         }
+    }
+
+    /// Its name, given its place in the shard's table.
+    pub(super) fn id(&self, slot: usize) -> ConnectionId {
+        ConnectionId {
+            slot: slot as u32,
+            generation: self.generation,
+        }
+    }
+
+    /// What is in the output is still sent. What came in and was not worked off is forgotten.
+    pub(super) fn read_nothing_more(&mut self) {
+        self.phase = Phase::Closing;
+        self.input = Vec::new();
+        self.large = None;
     }
 
     pub(super) fn push(&mut self, request: RequestId, response: &Response<'_>) {

@@ -67,6 +67,14 @@ impl Hub {
             .filter(|connection| connection.generation == id.generation)
     }
 
+    /// All connections.
+    pub(super) fn open(&self) -> Vec<ConnectionId> {
+        let connections = self.connections.iter();
+        connections
+            .map(|(slot, connection)| connection.id(slot))
+            .collect()
+    }
+
     /// Answers a client of this shard. A client that is gone gets nothing.
     #[inline]
     pub(super) fn answer(

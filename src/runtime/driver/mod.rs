@@ -219,8 +219,8 @@ impl<P: Ports> Driver<P> {
             None => 0,
         };
         let bytes = &bytes[taken..];
-        let is_whole = |large: &LargeInput| large.is_whole();
-        if !connection.large.as_ref().is_none_or(is_whole) {
+        let is_unfinished = |large: &LargeInput| !large.is_whole();
+        if connection.large.as_ref().is_some_and(is_unfinished) {
             return Flow::Continue;
         }
         if connection.input.is_empty() && !connection.waits_for_room {
@@ -363,20 +363,9 @@ impl<P: Ports> Driver<P> {
     /// Begins a clean stop: no connection comes in any more and nothing more is read; what was read is answered.
     pub fn drain(&mut self) {
         self.draining = true;
-        let open: Vec<ConnectionId> = self
-            .hub
-            .connections
-            .iter()
-            .map(|(slot, connection)| ConnectionId {
-                slot: slot as u32,
-                generation: connection.generation,
-            })
-            .collect();
-        for id in open {
+        for id in self.hub.open() {
             let connection = self.hub.connection(id).expect("it was listed just now");
-            connection.phase = Phase::Closing;
-            connection.input = Vec::new();
-            connection.large = None;
+            connection.read_nothing_more();
             self.hub.mark_dirty(id);
         }
         self.waiting_large.clear();
@@ -402,12 +391,7 @@ impl<P: Ports> Driver<P> {
 
     /// Closes every connection, whether it is quiet or not: the time for a clean stop is over.
     pub fn cut_connections(&mut self) {
-        let id = |(slot, connection): (usize, &Connection)| ConnectionId {
-            slot: slot as u32,
-            generation: connection.generation,
-        };
-        let open: Vec<ConnectionId> = self.hub.connections.iter().map(id).collect();
-        for id in open {
+        for id in self.hub.open() {
             self.cut(id);
         }
     }

@@ -95,9 +95,7 @@ impl<P: Ports> Driver<P> {
         reason: &str,
     ) -> Flow {
         let connection = &mut self.hub.connections[id.slot as usize];
-        connection.phase = Phase::Closing;
-        connection.input = Vec::new();
-        connection.large = None;
+        connection.read_nothing_more();
         connection.frame_since = None;
         connection.push(
             request,

@@ -126,9 +126,6 @@ impl<P: Ports> Driver<P> {
             }
             Phase::Closing => false,
         };
-        (is_stalled || is_late).then_some(ConnectionId {
-            slot: slot as u32,
-            generation: connection.generation,
-        })
+        (is_stalled || is_late).then_some(connection.id(slot))
     }
 }

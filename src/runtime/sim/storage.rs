@@ -10,7 +10,7 @@ use super::world::{Event, Phase, World};
 use crate::runtime::driver::MeshBatch;
 use crate::storage::disk::{DiskDone, DiskOperation, DiskOutcome, DiskTicket};
 use crate::storage::format::{Record, SEGMENT_HEADER_LEN};
-use crate::storage::log::SegmentMemory;
+use crate::storage::log::{OutgoingBlock, SegmentMemory};
 use crate::types::{SegmentId, ShardId};
 
 /// An operation that the disk has not finished.
@@ -28,6 +28,12 @@ enum Stage {
     Submitted,
     /// A sync is under way that covers the writes up to this number.
     Syncing(u64),
+}
+
+/// The bytes of a block, as whoever writes it seals it.
+fn sealed(block: &mut OutgoingBlock) -> Vec<u8> {
+    block.seal(|| {});
+    block.parts().flatten().copied().collect()
 }
 
 impl World {
@@ -151,8 +157,7 @@ impl World {
                 },
                 _,
             ) => {
-                block.seal(|| {});
-                let bytes: Vec<u8> = block.parts().flatten().copied().collect();
+                let bytes = sealed(block);
                 if fails {
                     disk.write_in_part(*segment, *offset as usize, &bytes, random);
                     return error(libc::EIO);
@@ -226,8 +231,7 @@ impl World {
                         },
                         Stage::Submitted,
                     ) => {
-                        block.seal(|| {});
-                        let bytes: Vec<u8> = block.parts().flatten().copied().collect();
+                        let bytes = sealed(&mut block);
                         shard
                             .disk
                             .write_in_part(segment, offset as usize, &bytes, random);
