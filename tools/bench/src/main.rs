@@ -1,0 +1,3 @@
+//! The command line of `corduroy-bench`.
+
+fn main() {}
