@@ -168,7 +168,7 @@ pub const BATCH_SLICE_LEN: usize = 256;
 /// Bytes of other shards' requests that one turn works off before it lets others run.
 pub const TURN_MESH_BYTES: usize = 128 << 10;
 /// How long answers to a connection wait for those to its gets that other shards have in hand, in nanoseconds, so that they leave together.
-pub const HOLD_NS: u64 = 100_000;
+pub const HOLD_NS: u64 = 1_000_000;
 /// Answers that wait for others take at most this many bytes.
 pub const HOLD_BYTES_MAX: usize = 16 << 10;
 /// Connections that one turn offers output to before it lets others run.

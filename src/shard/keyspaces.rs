@@ -57,10 +57,10 @@ pub(super) struct Partition {
 }
 
 impl Partition {
-    fn new() -> Partition {
+    fn new(version_next: Version) -> Partition {
         Partition {
             index: PartitionIndex::new(),
-            version_next: Version(1),
+            version_next,
             entry_next: 1,
             live_bytes: 0,
             clearing: false,
@@ -96,6 +96,8 @@ pub struct Keyspace {
     shard_count: u16,
     /// Partition `shard + i * shard_count` is at `i`.
     local: Vec<Partition>,
+    /// The first version of a partition of which the log holds nothing.
+    version_first: Version,
     keys: u64,
 }
 
@@ -108,6 +110,7 @@ impl Keyspace {
             shard,
             shard_count,
             local: Vec::new(),
+            version_first: Version(1),
             keys: 0,
         }
     }
@@ -121,7 +124,8 @@ impl Keyspace {
             self.local.len() <= here,
             "records were found of partitions that the keyspace does not have"
         );
-        self.local.resize_with(here, Partition::new);
+        let first = self.version_first;
+        self.local.resize_with(here, || Partition::new(first));
         self.name = name;
         self.partitions = partitions;
     }
@@ -181,13 +185,33 @@ impl Keyspace {
         &mut self.local[local]
     }
 
+    /// So many versions may have been given that nothing is left of, during recovery.
+    pub(super) fn skip_versions(&mut self, versions: u64) {
+        let first = &mut self.version_first;
+        for version in self
+            .local
+            .iter_mut()
+            .map(|partition| &mut partition.version_next)
+            .chain([first])
+        {
+            version.0 += versions;
+        }
+    }
+
     /// The partition of an index during recovery, made if it is not there yet.
     pub(super) fn partition_or_new(&mut self, index: u16) -> &mut Partition {
         let local = usize::from(index / self.shard_count);
         if local >= self.local.len() {
-            self.local.resize_with(local + 1, Partition::new);
+            let first = self.version_first;
+            self.local.resize_with(local + 1, || Partition::new(first));
         }
         &mut self.local[local]
+    }
+
+    /// The version that the next effect in a partition of this shard gets.
+    pub(crate) fn version_next(&self, index: u16) -> Option<Version> {
+        let partition = self.local.get(usize::from(index / self.shard_count))?;
+        Some(partition.version_next)
     }
 
     pub(super) fn next_entry(&mut self, index: u16) -> u64 {
@@ -296,10 +320,9 @@ impl Shard {
             Ok(at) if self.keyspaces[at].partitions > 0 => return,
             Ok(at) => at,
             Err(at) => {
-                self.keyspaces.insert(
-                    at,
-                    Keyspace::new(id, identity.shard.0, identity.shard_count),
-                );
+                let mut keyspace = Keyspace::new(id, identity.shard.0, identity.shard_count);
+                keyspace.skip_versions(self.versions_lost);
+                self.keyspaces.insert(at, keyspace);
                 at
             }
         };

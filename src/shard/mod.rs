@@ -135,6 +135,8 @@ pub struct Shard {
     frame: Option<Bytes>,
     /// During replay: records that expire by then are not kept.
     wall_floor: WallMillis,
+    /// The most versions of a partition that are gone with what salvage gave up.
+    versions_lost: u64,
 }
 
 /// Why a request was refused, before anything was changed.
@@ -193,6 +195,7 @@ impl Shard {
             known_place: Cell::new(None),
             frame: None,
             wall_floor: WallMillis(0),
+            versions_lost: 0,
             config,
         }
     }

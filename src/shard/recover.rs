@@ -186,6 +186,10 @@ impl Visitor for Replay<'_, '_> {
         );
     }
 
+    fn given_up(&mut self, bytes: u64) {
+        self.shard.replay_given_up(bytes);
+    }
+
     fn segment_end(&mut self, segment: SegmentId) {
         let len = self
             .earlier

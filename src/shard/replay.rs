@@ -7,7 +7,7 @@
 use super::keyspaces::Keyspace;
 use super::{Shard, ShardConfig};
 use crate::limits;
-use crate::storage::format::{EntryHeader, Record, RecordKind};
+use crate::storage::format::{EntryHeader, RECORD_LEN_MIN, Record, RecordKind};
 use crate::storage::index::{Candidate, HashCursor};
 use crate::storage::log::Log;
 use crate::types::{KeyspaceId, Now, PartitionId, Position, Version, WallMillis};
@@ -47,6 +47,16 @@ impl Shard {
         let partition = header.partition;
         self.keyspace_or_new(partition)
             .saw_entry(partition.index, header.index);
+    }
+
+    /// Bytes of the log are gone whose versions were given to clients. None of them may be given again, so every partition goes on above
+    /// the most that they can have held, at this start and, since the skip block tells of it, at each one after it.
+    pub fn replay_given_up(&mut self, bytes: u64) {
+        let versions = bytes / RECORD_LEN_MIN as u64;
+        self.versions_lost += versions;
+        for keyspace in &mut self.keyspaces {
+            keyspace.skip_versions(versions);
+        }
     }
 
     /// One record of the log.
@@ -159,8 +169,9 @@ impl Shard {
         {
             Ok(at) => at,
             Err(at) => {
-                let keyspace =
+                let mut keyspace =
                     Keyspace::new(partition.keyspace, identity.shard.0, identity.shard_count);
+                keyspace.skip_versions(self.versions_lost);
                 self.keyspaces.insert(at, keyspace);
                 at
             }

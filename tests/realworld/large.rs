@@ -382,6 +382,28 @@ fn limits_are_refused_by_name() {
     assert!(text.contains(&length.to_string()), "{text}");
 }
 
+/// Values that were stored while longer ones were allowed are answered whole, in frames that are longer than any the server would take now.
+#[test]
+fn values_over_a_limit_that_was_lowered_stay_readable() {
+    let place = Place::new();
+    let node = place.start(&["--value-len-max", "2MiB"]);
+    let key = b"long:1".to_vec();
+    node.connect().put(&key, &describing(&key, 1, 2 << 20));
+    node.stop();
+
+    let node = place.start(&["--value-len-max", "64KiB"]);
+    let mut wire = node.connect();
+    assert!(wire.hello().frame_len_max < 2 << 20);
+    expect(&mut wire, &[(key.clone(), 1)]);
+    let client = node.client();
+    let found = client.default_keyspace().get(&key[..]).unwrap().unwrap();
+    assert_eq!(described(&key, &found.value), 1);
+    assert_eq!(scanned(&client, "long:"), [(key.clone(), 1)]);
+    wire.put(&key, &describing(&key, 2, 100));
+    expect(&mut wire, &[(key, 2)]);
+    node.stop();
+}
+
 fn many_puts<'a>(keys: &'a [Vec<u8>], values: &'a [Vec<u8>]) -> Vec<BatchItem<'a>> {
     let pairs = keys.iter().zip(values);
     pairs

@@ -102,8 +102,8 @@ impl Connection {
             mut frames,
             hello,
         } = agreed?;
-        // No server sends more than it would accept.
-        frames.set_frame_len_max(options.answer_len_max.min(hello.frame_len_max));
+        // Not what the server accepts: it may hold values from a time when it accepted longer ones.
+        frames.set_frame_len_max(options.answer_len_max);
         let (source, sink) = stream.into_split();
         Ok(Self::over(source, sink, frames, hello, options.keepalive))
     }

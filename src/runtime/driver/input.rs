@@ -33,7 +33,7 @@ impl<P: Ports> Driver<P> {
             // One frame alone is not worth a look ahead.
             let mut ahead = match split(&bytes[at..], self.config.frame_len_max()) {
                 Ok(Some((_, consumed))) if at + consumed < bytes.len() => {
-                    self.look_ahead(&bytes[at..])
+                    self.look_ahead_in(&bytes[at..])
                 }
                 _ => LookAhead::default(),
             };

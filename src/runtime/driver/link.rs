@@ -89,6 +89,19 @@ impl Frames {
         Some((route, &rest[..length], large, all))
     }
 
+    /// The frames that were not read yet, each without its length field and without what was left out of it.
+    #[inline]
+    pub(super) fn unread(&self) -> impl Iterator<Item = &[u8]> {
+        let mut rest = &self.bytes[self.at..];
+        std::iter::from_fn(move || {
+            let length = rest.get(ROUTE_LEN..)?.first_chunk::<4>()?;
+            let (frame, after) =
+                rest[ROUTE_LEN + 4..].split_at(u32::from_le_bytes(*length) as usize);
+            rest = after;
+            Some(frame)
+        })
+    }
+
     /// Whether all of it was read.
     pub(super) fn is_read(&self) -> bool {
         self.at == self.bytes.len()

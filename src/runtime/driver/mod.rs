@@ -415,13 +415,19 @@ impl<P: Ports> Driver<P> {
             let inbox = link.inbox.front_mut().expect("there is work in the inbox");
             let mut batch = std::mem::take(inbox);
             let mut done = 0;
-            while let Some((route, frame, large, taken)) = batch.next() {
-                done += taken;
-                *budget = budget.saturating_sub(taken);
-                self.forwarded_request(now, peer, route, frame, large.as_ref());
-                let link = &self.hub.links[peer.index()];
-                if *budget == 0 || !self.shard.has_room() || !link.reader_keeps_up() {
-                    break;
+            'room: while !batch.is_read() {
+                let ahead = self.look_ahead(batch.unread());
+                for place in ahead.places {
+                    let Some((route, frame, large, taken)) = batch.next() else {
+                        break;
+                    };
+                    done += taken;
+                    *budget = budget.saturating_sub(taken);
+                    self.forwarded_request(now, peer, route, frame, large.as_ref(), place);
+                    let link = &self.hub.links[peer.index()];
+                    if *budget == 0 || !self.shard.has_room() || !link.reader_keeps_up() {
+                        break 'room;
+                    }
                 }
             }
             let link = &mut self.hub.links[peer.index()];

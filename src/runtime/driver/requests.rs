@@ -10,7 +10,7 @@ use super::{Driver, Ports};
 use crate::limits;
 use crate::ports::ConnectionId;
 use crate::runtime::prefetch::prefetch;
-use crate::shard::{Origin, Replies, Target, Whereabouts};
+use crate::shard::{KeyPlace, Origin, Replies, Target, Whereabouts};
 use crate::types::{KeyspaceId, Now, ShardId};
 
 /// Where the keys of the next frames live, as far as they have keys.
@@ -29,17 +29,12 @@ impl<P: Ports> Driver<P> {
         }
     }
 
-    /// Looks at the next frames of a connection's input: finds out where their keys live, and has the memory loaded that looking
-    /// them up will need. Answers for each whether that is here and where.
-    pub(super) fn look_ahead(&self, bytes: &[u8]) -> LookAhead {
+    /// Looks at the next frames: finds out where their keys live, and has the memory loaded that looking them up will need. Answers for
+    /// each whether that is here and where.
+    #[inline]
+    pub(super) fn look_ahead<'a>(&self, frames: impl Iterator<Item = &'a [u8]>) -> LookAhead {
         let mut ahead = LookAhead::default();
-        let mut at = 0;
-        for place in &mut ahead.places {
-            let Ok(Some((frame, consumed))) = split(&bytes[at..], self.config.frame_len_max())
-            else {
-                break;
-            };
-            at += consumed;
+        for (place, frame) in ahead.places.iter_mut().zip(frames) {
             if let Some(key) = key_of(frame)
                 && let Ok(head) = peek(frame)
             {
@@ -58,6 +53,20 @@ impl<P: Ports> Driver<P> {
             }
         }
         ahead
+    }
+
+    /// As [`Driver::look_ahead`], of a connection's input.
+    pub(super) fn look_ahead_in(&self, bytes: &[u8]) -> LookAhead {
+        let mut at = 0;
+        self.look_ahead(std::iter::from_fn(|| {
+            match split(&bytes[at..], self.config.frame_len_max()) {
+                Ok(Some((frame, consumed))) => {
+                    at += consumed;
+                    Some(frame)
+                }
+                _ => None,
+            }
+        }))
     }
 
     /// Takes one request of a connection of this shard.
@@ -87,16 +96,8 @@ impl<P: Ports> Driver<P> {
                 self.local_frame(now, origin, frame);
             }
             Whereabouts::On(owner) => self.hub.forward_frame(owner, &origin, frame),
-            Whereabouts::Here(place) if keyspace != KeyspaceId::SYSTEM => {
-                match Request::decode(frame) {
-                    Ok((_, request)) => {
-                        self.shard
-                            .execute_at(now, origin, place, &request, &mut self.hub);
-                    }
-                    Err(_) => self.local_frame(now, origin, frame),
-                }
-            }
-            Whereabouts::Here(_) | Whereabouts::NoKeyspace => self.local_frame(now, origin, frame),
+            Whereabouts::Here(place) => self.frame_at(now, origin, place, frame),
+            Whereabouts::NoKeyspace => self.local_frame(now, origin, frame),
         }
     }
 
@@ -162,15 +163,32 @@ impl<P: Ports> Driver<P> {
         route: Route,
         frame: &[u8],
         large: Option<&Bytes>,
+        whereabouts: Option<Whereabouts>,
     ) {
-        if let Some(frame) = large {
-            let request =
-                peek(frame).map_or(corduroy_proto_wire::CONNECTION_REQUEST_ID, |head| head.id);
-            return self.local_large(now, route.origin(from, request), frame);
-        }
+        let whole = large.map_or(frame, |large| large);
         let request =
-            peek(frame).map_or(corduroy_proto_wire::CONNECTION_REQUEST_ID, |head| head.id);
-        self.local_frame(now, route.origin(from, request), frame);
+            peek(whole).map_or(corduroy_proto_wire::CONNECTION_REQUEST_ID, |head| head.id);
+        let origin = route.origin(from, request);
+        match (large, whereabouts) {
+            (Some(frame), _) => self.local_large(now, origin, frame),
+            (None, Some(Whereabouts::Here(place))) => {
+                self.frame_at(now, origin, place, frame);
+            }
+            (None, _) => self.local_frame(now, origin, frame),
+        }
+    }
+
+    /// Evaluates a request here, of which it is known where its key is.
+    #[inline]
+    fn frame_at(&mut self, now: Now, origin: Origin, place: KeyPlace, frame: &[u8]) {
+        match Request::decode(frame) {
+            Ok((_, request)) if may_reach(&request, &origin) => {
+                self.shard
+                    .execute_at(now, origin, place, &request, &mut self.hub);
+            }
+            // It is refused.
+            _ => self.local_frame(now, origin, frame),
+        }
     }
 
     #[inline]

@@ -154,6 +154,27 @@ fn check_records(sound: &Reading, saved: &Reading) -> Result<(), String> {
     ))
 }
 
+/// No version that was given with what is lost is given again: a client may go by it.
+fn check_versions(
+    sound: &Reading,
+    saved: &Reading,
+    recovered: &RecoveredShard,
+) -> Result<(), String> {
+    let logged = |record: &&Noted| record.position < saved.plan.end;
+    for record in sound.records.iter().filter(logged) {
+        let mut keyspaces = recovered.shard.keyspaces();
+        let next = keyspaces
+            .find(|keyspace| keyspace.id() == record.partition.keyspace)
+            .and_then(|keyspace| keyspace.version_next(record.partition.index));
+        if next.is_some_and(|next| next <= record.version) {
+            return Err(format!(
+                "after salvage version {next:?} would be given again, which {record:?} had"
+            ));
+        }
+    }
+    Ok(())
+}
+
 impl World {
     /// Starts a shard with salvage, after a start without it reported `first`. `None` if that is not possible.
     pub(super) fn salvage(
@@ -201,6 +222,8 @@ impl World {
         if recovered.damage != saved.plan.damage {
             return Err(format!("shard {shard} does not say what it gave up"));
         }
+        check_versions(&sound, &saved, &recovered)
+            .map_err(|reason| format!("shard {shard}: {reason}"))?;
         self.tally.salvages += 1;
         self.tally.records_given_up +=
             sound.records.len().saturating_sub(saved.records.len()) as u64;

@@ -366,3 +366,28 @@ fn a_log_that_can_not_be_synced_gets_no_seal() {
         assert_eq!(blocks, 1, "{sync:?}: the key's block is the last");
     }
 }
+
+/// A client that goes by a version must not take a new value for the lost one that it knows.
+#[test]
+fn versions_that_salvage_gave_up_are_not_given_again() {
+    let mut world = World::new();
+    for number in 0..5 {
+        world.put(b"k", format!("value {number}").as_bytes());
+    }
+    let lost = world.get(b"k").version;
+    let damaged = world.files.values_mut().find_map(|file| {
+        let at = file.windows(7).rposition(|bytes| bytes == b"value 4")?;
+        file[at] ^= 1;
+        Some(at)
+    });
+    damaged.expect("the last value is in the log");
+
+    let mut world = world.restart_with(true);
+    assert!(world.get(b"k").version < lost, "the newest record is gone");
+    // Without salvage, as each later start is: only the skip block tells.
+    let mut world = world.restart();
+    let again = world.put(b"k", b"another value");
+    assert!(again.version > lost, "{again:?} after {lost}");
+    // All records of this partition might have been among what is gone.
+    assert!(world.put(b"other", b"value").version > 1);
+}

@@ -127,6 +127,11 @@ impl World {
 
     /// What a restart finds: only the files.
     fn restart(&self) -> World {
+        self.restart_with(false)
+    }
+
+    /// As after a kill, with `--salvage` or without.
+    fn restart_with(&self, salvage: bool) -> World {
         let names: Vec<(SegmentId, String)> = self
             .files
             .keys()
@@ -143,7 +148,7 @@ impl World {
         let recovered = crate::shard::recover::recover_shard(
             &self.config,
             self.now,
-            false,
+            salvage,
             &files,
             &mut |_| {},
         )

@@ -185,7 +185,11 @@ impl Chain {
                     });
                     return Ok(());
                 }
-                Verdict::Damaged(proof) => self.skip(span, plan, at, broken, proof)?,
+                Verdict::Damaged(proof) => {
+                    let from = self.end;
+                    self.skip(span, plan, at, broken, proof)?;
+                    visitor.given_up(self.end.0 - from.0);
+                }
             }
         }
     }
@@ -213,8 +217,10 @@ impl Chain {
         {
             return Err(span.overlap(next, base));
         }
-        if header.kind == BlockKind::Data {
-            self.show(header, payload, visitor);
+        match header.kind {
+            BlockKind::Data => self.show(header, payload, visitor),
+            BlockKind::Skip => visitor.given_up(header.block_len()),
+            BlockKind::Seal => {}
         }
         self.advance(header, end);
         Ok(())

@@ -83,6 +83,11 @@ pub trait Visitor {
     fn entry(&mut self, entry: &Entry<'_>);
     /// A record of that entry.
     fn record(&mut self, partition: PartitionId, record: &RecordAt<'_>);
+    /// So many bytes of log are gone, at this start or an earlier one: salvage gave them up. Whatever was in them was newer than what was
+    /// shown so far and older than what comes.
+    fn given_up(&mut self, bytes: u64) {
+        let _ = bytes;
+    }
     /// Nothing more of this segment will be read: its pages may go.
     fn segment_end(&mut self, segment: SegmentId) {
         let _ = segment;
