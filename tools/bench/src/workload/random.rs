@@ -81,7 +81,7 @@ mod tests {
         let mut random = Random::new(1, 0);
         assert_eq!(
             [random.bits(), random.bits(), random.below(1000)],
-            [0, 0, 0]
+            [11_915_965_802_530_111_322, 8_015_842_241_584_699_969, 983]
         );
     }
 }

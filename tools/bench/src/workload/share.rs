@@ -52,7 +52,7 @@ impl FromStr for Share {
         let percent = text.trim().strip_suffix('%').ok_or_else(unreadable)?;
         let percent: f64 = percent.trim_end().parse().map_err(|_| unreadable())?;
         Share::of(percent / 100.0)
-            .ok_or_else(|| SpecError::out_of_range("a share", text, "0%", "100%"))
+            .ok_or_else(|| SpecError::out_of_range("a share", &text, &"0%", &"100%"))
     }
 }
 

@@ -53,7 +53,12 @@ impl Sizes {
     /// [`SpecError::OutOfRange`] if `max` is below `min` or above [`SIZE_MAX`].
     pub fn range(min: u32, max: u32) -> Result<Sizes, SpecError> {
         if min > max || max > SIZE_MAX {
-            return Err(SpecError::out_of_range("an upper end", max, min, SIZE_MAX));
+            return Err(SpecError::out_of_range(
+                "an upper end",
+                &max,
+                &min,
+                &SIZE_MAX,
+            ));
         }
         Ok(Sizes(Shape::Range { min, max }))
     }

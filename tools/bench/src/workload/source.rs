@@ -34,6 +34,9 @@ use super::{
 /// The most keys of a batch or a scan.
 pub const COUNT_MAX: u32 = 65_536;
 
+/// The shortest time for which a moving hot set stays.
+pub const MOVE_EVERY_MIN: Duration = Duration::from_millis(1);
+
 /// The settings of a load.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Spec {
@@ -132,22 +135,22 @@ impl Workload {
         if !(1..=KEYS_MAX).contains(&spec.keys) {
             return Err(SpecError::out_of_range(
                 "a number of keys",
-                spec.keys,
-                1,
-                KEYS_MAX,
+                &spec.keys,
+                &1,
+                &KEYS_MAX,
             ));
         }
         for (what, sizes) in [("a batch", &spec.batch), ("a scan", &spec.scan)] {
             if sizes.min() == 0 || sizes.max() > COUNT_MAX {
-                return Err(SpecError::out_of_range(what, sizes, 1, COUNT_MAX));
+                return Err(SpecError::out_of_range(what, &sizes, &1, &COUNT_MAX));
             }
         }
-        if spec.distribution == Distribution::Moving && spec.hot.move_every().is_zero() {
+        if spec.distribution == Distribution::Moving && spec.hot.move_every() < MOVE_EVERY_MIN {
             return Err(SpecError::out_of_range(
                 "a time between moves",
-                "0",
-                "1ns",
-                "any time",
+                &format_args!("{:?}", spec.hot.move_every()),
+                &"1ms",
+                &"100 years",
             ));
         }
         Ok(Arc::new(Workload {
@@ -314,9 +317,9 @@ impl Stamps {
         if writer >= Stamp::WRITERS_MAX {
             return Err(SpecError::out_of_range(
                 "a writer's number",
-                writer,
-                0,
-                Stamp::WRITERS_MAX - 1,
+                &writer,
+                &0,
+                &(Stamp::WRITERS_MAX - 1),
             ));
         }
         Ok(Stamps {

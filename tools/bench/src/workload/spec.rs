@@ -1,6 +1,6 @@
 //! What the settings of a load have in common: their errors, and parts of a whole.
 
-use std::path::PathBuf;
+use std::{fmt::Display, path::PathBuf};
 
 /// A setting that can't be understood or carried out. Each says what to write instead.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -92,9 +92,9 @@ impl SpecError {
 
     pub(super) fn out_of_range(
         what: &'static str,
-        value: impl ToString,
-        min: impl ToString,
-        max: impl ToString,
+        value: &dyn Display,
+        min: &dyn Display,
+        max: &dyn Display,
     ) -> SpecError {
         SpecError::OutOfRange {
             what,

@@ -60,9 +60,9 @@ impl FromStr for Ttls {
             if time < Duration::from_millis(1) || time > TTL_MAX {
                 return Err(SpecError::out_of_range(
                     "a time to live",
-                    entry,
-                    "1ms",
-                    humantime::format_duration(TTL_MAX),
+                    &entry,
+                    &"1ms",
+                    &humantime::format_duration(TTL_MAX),
                 ));
             }
             sum += share.fraction();
@@ -72,10 +72,10 @@ impl FromStr for Ttls {
         // A sum of shares that people write in percent may be off by a rounding.
         if sum > 1.0 + 1e-9 {
             return Err(SpecError::out_of_range(
-                "shares that add up to more than there is: a sum",
-                format_args!("{}%", sum * 100.0),
-                "0%",
-                "100%",
+                "a sum of shares",
+                &format_args!("{}%", sum * 100.0),
+                &"0%",
+                &"100%",
             ));
         }
         Ok(ttls)

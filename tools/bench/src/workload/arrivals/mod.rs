@@ -19,7 +19,7 @@ mod schedule;
 
 use std::{iter::FusedIterator, time::Duration};
 
-pub use schedule::{RATE_MAX, Schedule, Shape, Spacing};
+pub use schedule::{RATE_MAX, RATE_MIN, Schedule, Shape, Spacing};
 
 use super::{Part, random::Random};
 use schedule::Curve;
@@ -82,7 +82,7 @@ impl Iterator for Arrivals {
                 *sum * *of
             }
         };
-        let at_ns = self.curve.when(started)? * 1e9;
+        let at_ns = (self.curve.when(started)? * 1e9).round();
         // Once one lies behind the end all later ones do.
         (at_ns < self.end_ns).then_some(at_ns as u64)
     }

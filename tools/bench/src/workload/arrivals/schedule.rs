@@ -4,6 +4,8 @@ use std::{fmt, str::FromStr, time::Duration};
 
 use super::super::SpecError;
 
+/// The lowest rate that is one, operations a second.
+pub const RATE_MIN: f64 = 0.001;
 /// The highest rate, operations a second.
 pub const RATE_MAX: f64 = 1e9;
 
@@ -244,7 +246,7 @@ fn rate(text: &str) -> Result<f64, SpecError> {
     if (0.0..=RATE_MAX).contains(&rate) {
         Ok(rate)
     } else {
-        Err(SpecError::out_of_range("a rate", text, 0, RATE_MAX))
+        Err(SpecError::out_of_range("a rate", &text, &0, &RATE_MAX))
     }
 }
 
@@ -285,19 +287,16 @@ impl FromStr for Schedule {
         } else {
             Shape::Constant(rate(shape)?)
         };
-        let asks = match &shape {
-            Shape::Constant(rate) => *rate > 0.0,
-            Shape::Ramp { from, to, .. } => *from > 0.0 || *to > 0.0,
-            Shape::Stairs { rates, .. } => rates.iter().any(|rate| *rate > 0.0),
+        let highest = match &shape {
+            Shape::Constant(rate) => *rate,
+            Shape::Ramp { from, to, .. } => from.max(*to),
+            Shape::Stairs { rates, .. } => rates.iter().copied().fold(0.0, f64::max),
         };
-        if asks {
+        if highest >= RATE_MIN {
             Ok(Schedule { shape, spacing })
         } else {
             Err(SpecError::out_of_range(
-                "a rate",
-                text,
-                "more than 0",
-                RATE_MAX,
+                "a rate", &text, &RATE_MIN, &RATE_MAX,
             ))
         }
     }

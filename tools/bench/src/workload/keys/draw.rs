@@ -15,7 +15,8 @@
 //! tried in turn, so that each shard has hot keys of its own beside the set; they count as hot. A `sequential` connection passes over what
 //! isn't its shard's. If the shard has none of [`WALK_MAX`] keys, the draw gives up.
 //!
-//! Invariant: nothing here allocates, and without `within` a draw takes a few dozen nanoseconds at most.
+//! Invariant: nothing here allocates. Without `within` a draw takes at most two random numbers, a logarithm, an exponential and the
+//! permutation; only zipfian draws may, rarely, take a second try.
 
 use std::time::Duration;
 

@@ -5,16 +5,16 @@
 //! | `uniform` | each equally often | none |
 //! | `sequential` | each once a pass: connection i of C asks i, i + C, i + 2C … | none |
 //! | `zipfian:0.99` | the k-th most popular with a probability proportional to 1 / k^θ; the popular ones are spread over the key space | the `--hot-keys` most popular ones |
-//! | `latest:0.99` | the same, where the newest is the most popular; follows [inserts](inserts) | the `--hot-keys` newest ones |
+//! | `latest:0.99` | the same, where the newest is the most popular; follows inserts | the `--hot-keys` newest ones |
 //! | `hot-cold` | `--hot-ops` of the operations on `--hot-keys` of the keys, evenly; the others evenly on the rest | that set |
 //! | `moving` | as `hot-cold`, and every `--move-every` the set moves on: no key of it stays unless the set is more than half of all | the set of that moment |
 //! | `single` | one key, with all operations or the share of `--hot-ops`; the others evenly on the rest | that key |
 //!
 //! For `zipfian` and `latest` "hot" is a line drawn through a slope. It is drawn at a share of the keys, 5 % by default, so that their
-//! hot keys compare with those of `hot-cold`; with θ = 0.99 and a million keys these 5 % get about 79 % of the operations.
+//! hot keys compare with those of `hot-cold`; with θ = 0.99 and a million keys these 5 % get about 78 % of the operations.
 //!
 //! Internally all distributions but `uniform` and `sequential` draw a **rank**, and a permutation (`scatter`) gives each rank its key: hot
-//! keys are no neighbours. [`draw`] has the algorithm, and what happens if a connection may not ask every key.
+//! keys are no neighbours. `draw` has the algorithm, and what happens if a connection may not ask every key.
 
 mod draw;
 mod inserts;
@@ -34,6 +34,8 @@ use super::{SpecError, share::Share};
 pub const KEYS_MAX: u64 = 1_000_000_000_000;
 /// θ unless another is asked for, as in YCSB.
 pub const THETA: f64 = 0.99;
+/// The least θ: nearly uniform.
+pub const THETA_MIN: f64 = 0.001;
 /// The largest θ: nearly all operations go to one key with it.
 pub const THETA_MAX: f64 = 20.0;
 
@@ -104,14 +106,14 @@ impl FromStr for Distribution {
         let exponent = || -> Result<f64, SpecError> {
             let Some(theta) = theta else { return Ok(THETA) };
             let theta: f64 = theta.parse().map_err(|_| unreadable())?;
-            if theta > 0.0 && theta <= THETA_MAX {
+            if (THETA_MIN..=THETA_MAX).contains(&theta) {
                 Ok(theta)
             } else {
                 Err(SpecError::out_of_range(
                     "an exponent",
-                    theta,
-                    "more than 0",
-                    THETA_MAX,
+                    &theta,
+                    &THETA_MIN,
+                    &THETA_MAX,
                 ))
             }
         };

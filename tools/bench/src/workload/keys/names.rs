@@ -61,9 +61,9 @@ impl KeyNames {
         if lengths.max() > KEY_LEN_MAX {
             return Err(SpecError::out_of_range(
                 "a key length",
-                lengths.max(),
-                len_min,
-                KEY_LEN_MAX,
+                &lengths.max(),
+                &len_min,
+                &KEY_LEN_MAX,
             ));
         }
         Ok(KeyNames {

@@ -50,7 +50,7 @@ fn the_layout_is_as_documented() {
     assert_eq!(bytes[12..20], [8, 7, 6, 5, 4, 3, 2, 1]);
     assert_eq!(bytes[20..24], [26, 0, 0, 0]);
     let known = value(1, 2, 40);
-    assert_eq!(crc32fast::hash(&known), 0);
+    assert_eq!(crc32fast::hash(&known), 2_831_534_394);
     assert_eq!(value(1, 2, 9)[4..], [2, 0, 0, 0, 0]);
     assert_eq!(value(1, 0x0302_0104, 4)[1..], [4, 1, 2]);
 }
