@@ -1,15 +1,17 @@
 //! Writes each key once: what `load` does before anything is measured.
 //!
 //! Part i of C writes the keys i, i + C, i + 2C …, so that parts of any speed end at about the same time and the store sees keys
-//! from all of its range at any moment. A load where each key may be written by one part only ([`Seat::owned_writes`](super::Seat)) needs nothing more:
-//! each key is one part's. Counters aren't filled: adding to one that isn't there makes it.
+//! from all of its range at any moment. Counters aren't filled: adding to one that isn't there makes it.
+//!
+//! Each key is written by one part, but not always by the one that owns it afterwards ([`Seat::owned_writes`](super::Seat)): give a
+//! fill a writer's number that no connection has, and end it before they begin.
 
 use std::sync::Arc;
 
 use super::{Ask, Heat, Operation, Part, Workload, random::Random, source::Stamps};
 
 /// One part's writes, in order.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Fill {
     workload: Arc<Workload>,
     random: Random,

@@ -9,8 +9,8 @@
 //! For each operation call [`Source::next`] (or [`Source::next_within`], if the connection may ask only some keys), and when it is over, however it
 //! ended, [`Source::over`]: inserted keys are read only from then on.
 //!
-//! A source draws in a fixed order: act, key, then for a write its size and time to live, else the length of a batch or scan. The same seed, connection
-//! number and elapsed times give the same sequence, whatever other connections do, as long as nothing is inserted.
+//! A source draws in a fixed order: act, key, then for a write its size and time to live, else the length of a batch or scan. The same
+//! seed, connection number and elapsed times give the same sequence, whatever other connections do, as long as nothing is inserted.
 //!
 //! - **Counters** are keys of their own: `Add` goes to the counter beside the key drawn, whose number has [`COUNTER`] set.
 //! - **Inserts** are puts of numbers behind the last key. `latest` follows them; the other distributions stay with the keys of the start.
@@ -115,8 +115,8 @@ impl Seat {
     }
 }
 
-/// One connection's sequence of operations.
-#[derive(Clone, Debug)]
+/// One connection's sequence of operations. It is not to be copied: two of a kind would write with the same stamps.
+#[derive(Debug)]
 pub struct Source {
     workload: Arc<Workload>,
     random: Random,
@@ -216,8 +216,12 @@ impl Source {
     }
 
     /// The next operation on a key for which `within` holds; `None` if there is none, or so few among so many that a long search found
-    /// none. [`keys`](super::keys) says how proportions are kept. Counters are asked for with [`COUNTER`] set. The keys that follow in
-    /// a batch may be any. An insert draws new numbers until one is right and gives up the others, so that with S shards about one number in S becomes a key.
+    /// none.
+    ///
+    /// A key of another shard is drawn again, so that the proportions among the shard's own keys are those of the distribution, and a
+    /// hot set gets its whole share of the operations. Where the shard has no key of a small hot set, keys beside the set stand in for
+    /// it. Counters are asked for with [`COUNTER`] set. The keys that follow the first of a batch may be any. An insert draws
+    /// new numbers until one is right and gives up the others, so that with S shards about one number in S becomes a key.
     #[inline]
     pub fn next_within(&mut self, elapsed: Duration, within: &impl Fn(u64) -> bool) -> Option<Ask> {
         let draw = self.random.bits();
@@ -269,7 +273,8 @@ impl Source {
         Some(ask)
     }
 
-    /// An operation of this source was answered, failed or was given up. Until that is said of an insert, its key and those inserted after it aren't read.
+    /// An operation of this source was answered, failed or was given up. Until that is said of an insert, its key and those inserted
+    /// after it aren't read.
     #[inline]
     pub fn over(&self, ask: &Ask) {
         if ask.operation == Operation::Put && ask.key >= self.workload.spec.keys {

@@ -11,9 +11,9 @@
 //! **Some keys only** (`within`): a connection that talks straight to one shard asks only that shard's keys. A key of another shard is
 //! rejected and drawn again, which keeps the proportions among the shard's own keys as they are; with S shards it takes S draws on average.
 //! Whether the operation goes to the hot set is drawn once: each connection gives the hot keys of its shard the whole share that was asked for.
-//! After [`TRIES_MAX`] rejections (the hot set is a few keys, none of them here; at once if it is a single one) the ranks behind the last one drawn are
-//! tried in turn, so that each shard has hot keys of its own beside the set; they count as hot. A `sequential` connection passes over what
-//! isn't its shard's. If the shard has none of [`WALK_MAX`] keys, the draw gives up.
+//! After [`TRIES_MAX`] rejections (the hot set is a few keys, none of them here; at once if it is a single one) the ranks behind
+//! the last one drawn are tried in turn, so that each shard has hot keys of its own beside the set; they count as hot. A `sequential`
+//! connection passes over what isn't its shard's. If the shard has none of [`WALK_MAX`] keys, the draw gives up.
 //!
 //! Invariant: nothing here allocates. Without `within` a draw takes at most two random numbers, a logarithm, an exponential and the
 //! permutation; only zipfian draws may, rarely, take a second try.
@@ -49,6 +49,8 @@ enum Shape {
     Zipfian(Zipf),
     Latest {
         theta: f64,
+        /// Over the keys of the start, for owned writes.
+        first: Zipf,
     },
     HotSet {
         /// Random numbers of 32 bits below this make the operation a hot one.
@@ -93,7 +95,10 @@ impl KeySpace {
             Distribution::Uniform => Shape::Uniform,
             Distribution::Sequential => Shape::Sequential,
             Distribution::Zipfian { theta } => Shape::Zipfian(Zipf::new(count, theta)),
-            Distribution::Latest { theta } => Shape::Latest { theta },
+            Distribution::Latest { theta } => Shape::Latest {
+                theta,
+                first: Zipf::new(count, theta),
+            },
             Distribution::HotCold | Distribution::Single => set(Duration::ZERO),
             Distribution::Moving => set(hot.move_every()),
         };
@@ -241,8 +246,12 @@ impl KeySpace {
                 let rank = zipf.draw(random);
                 (rank, heat(rank))
             }
-            Shape::Latest { theta } => {
-                let rank = cursor.latest(self.ranks(limits), *theta).draw(random);
+            Shape::Latest { theta, first } => {
+                let zipf = match limits.owner {
+                    Some(_) => first,
+                    None => cursor.latest(limits.readable, *theta),
+                };
+                let rank = zipf.draw(random);
                 (rank, heat(rank))
             }
             Shape::HotSet { move_every, .. } => {

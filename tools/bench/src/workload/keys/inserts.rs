@@ -17,8 +17,9 @@ use std::{
 /// As many inserts may wait for the oldest that isn't settled; then that one is taken for lost.
 const UNSETTLED_MAX: usize = 1 << 20;
 
-/// The keys that are there and the numbers of those to come.
+/// The keys that are there and the numbers of those to come. On cache lines of its own, since it stands beside what every draw reads.
 #[derive(Debug)]
+#[repr(align(128))]
 pub(in super::super) struct Inserts {
     /// All keys below are settled.
     readable: AtomicU64,

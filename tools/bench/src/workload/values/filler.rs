@@ -4,8 +4,8 @@ use std::sync::LazyLock;
 
 use super::super::random::{Random, mix};
 
-/// Length of the block: the first prime above 2^18, small enough for a core's second cache. Places of a value that hold the same bytes are this far apart, which
-/// is a whole number of sectors only after 128 MiB.
+/// Length of the block: the first prime above 2^18, small enough for a core's second cache. Places of a value that hold the same bytes
+/// are this far apart, or a multiple, which is a whole number of sectors only at 128 MiB.
 const BLOCK_LEN: usize = 262_147;
 /// Stretches begin at multiples of 8 below 32 KiB, so that small values come from the first cache.
 const STARTS: u64 = 4096;

@@ -111,7 +111,7 @@ fn a_shard_without_a_hot_key_gets_one_beside_it() {
 fn sequences_and_inserts_of_a_shard_leave_nothing_out() {
     let workload = Workload::new(spec("sequential", "get=1,insert=1", 1000)).unwrap();
     let mut source = workload.source(Seat::of(part(0, 2))).unwrap();
-    let within = |key: u64| key % 3 == 0;
+    let within = |key: u64| key.is_multiple_of(3);
     let mut gets = Vec::new();
     for _ in 0..500 {
         let ask = source.next_within(START, &within).unwrap();
