@@ -151,3 +151,24 @@ impl Part {
         if own < count { own } else { own - of }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Owners whose keys overlapped would each take the other's write for a fault of the store.
+    #[test]
+    fn the_nearest_number_is_ones_own_and_not_far() {
+        for (count, of) in [(1, 1), (8, 8), (10, 3), (1003, 8)] {
+            for index in 0..of {
+                let part = Part::new(index, of).unwrap();
+                for number in 0..count {
+                    let own = part.nearest(number, count);
+                    assert_eq!(own % u64::from(of), u64::from(index));
+                    assert!(own < count && own.abs_diff(number) < 2 * u64::from(of));
+                }
+            }
+        }
+        assert!(Part::new(3, 3).is_err() && Part::new(0, 0).is_err());
+    }
+}
