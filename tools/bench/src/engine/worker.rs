@@ -201,10 +201,12 @@ impl<'a, L: Load> Worker<'a, L> {
     pub(super) fn begin(&mut self, begins: Nanos) {
         self.begins = begins;
         let opens = begins + nanos(self.config.warm_up);
-        if let Length::Time(time) = self.config.length {
-            self.closes = opens.saturating_add(nanos(time));
-        }
-        self.tally.begin(begins, opens, self.closes);
+        let closes = match self.config.length {
+            Length::Time(time) => Some(opens.saturating_add(nanos(time))),
+            Length::Operations(_) | Length::Sources => None,
+        };
+        self.closes = closes.unwrap_or(Nanos::MAX);
+        self.tally.begin(begins, opens, closes);
         self.connected_at = begins;
         self.advance();
         for index in 0..self.connections.len() {
@@ -348,7 +350,7 @@ impl<'a, L: Load> Worker<'a, L> {
             self.connected_at = now;
         }
         let numbers = self.numbers(now);
-        self.tally.hand_over_if_due(now, || numbers);
+        self.tally.hand_over_if_due(now, numbers);
         let is_hopeless = now.saturating_sub(self.connected_at) > nanos(self.config.wait_max);
         let should_end = self.should_stop || self.stop.load(Ordering::Relaxed) || is_hopeless;
         if self.should_stop {

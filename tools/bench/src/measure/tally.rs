@@ -29,6 +29,8 @@ pub(crate) struct Series {
 #[derive(Debug)]
 pub(crate) struct Tally {
     is_open_loop: bool,
+    /// The window ends at a time, and not with a number of operations.
+    is_timed: bool,
     /// The window: from … to before. Unknown until a run begins, and its end in some runs until it comes.
     pub(crate) opens: Nanos,
     pub(crate) closes: Nanos,
@@ -67,7 +69,10 @@ pub(crate) struct Tally {
 struct Handover {
     thread: u32,
     interval_nanos: Nanos,
+    /// What is being filled began and ends at these times. An interval lies in one phase, whole intervals begin with the window.
+    begun: Nanos,
     ends: Nanos,
+    numbers: Numbers,
     filling: Histogram<u64>,
     operations: u64,
     errors: u64,
@@ -97,6 +102,7 @@ impl Tally {
     ) -> Tally {
         Tally {
             is_open_loop,
+            is_timed: true,
             opens: Nanos::MAX,
             closes: Nanos::MAX,
             series: Vec::new(),
@@ -118,7 +124,9 @@ impl Tally {
             handover: Handover {
                 thread,
                 interval_nanos,
-                ends: 0,
+                begun: 0,
+                ends: Nanos::MAX,
+                numbers: Numbers::default(),
                 filling: histogram(),
                 operations: 0,
                 errors: 0,
@@ -128,13 +136,12 @@ impl Tally {
         }
     }
 
-    /// The run begins; the window opens and closes at these times.
-    pub(crate) fn begin(&mut self, begins: Nanos, opens: Nanos, closes: Nanos) {
-        (self.opens, self.closes) = (opens, closes);
-        self.handover.ends = (begins + self.handover.interval_nanos).min(opens);
-        if self.handover.ends <= begins {
-            self.handover.ends = begins + self.handover.interval_nanos;
-        }
+    /// The run begins; the window opens and closes at these times. A window without a time closes when all is done that belongs to it.
+    pub(crate) fn begin(&mut self, begins: Nanos, opens: Nanos, closes: Option<Nanos>) {
+        self.opens = opens;
+        self.closes = closes.unwrap_or(Nanos::MAX);
+        self.is_timed = closes.is_some();
+        self.next_interval(begins);
     }
 
     /// Whether something that was meant to happen then belongs to the window.
@@ -167,10 +174,13 @@ impl Tally {
         now: Nanos,
     ) {
         let response = now.saturating_sub(intended);
+        if now >= self.handover.ends {
+            self.hand_over(now);
+        }
         self.handover.operations += 1;
         self.handover.filling.saturating_record(response);
         let is_in_window = self.belongs(intended);
-        if self.belongs(now) {
+        if (self.is_timed && self.belongs(now)) || (!self.is_timed && is_in_window) {
             self.operations += 1;
         }
         let is_open_loop = self.is_open_loop;
@@ -192,6 +202,9 @@ impl Tally {
     /// Something went wrong with what was meant to happen at `intended`.
     #[cold]
     pub(crate) fn failed(&mut self, fault: &Fault<'_>, intended: Nanos, now: Nanos) {
+        if now >= self.handover.ends {
+            self.hand_over(now);
+        }
         self.handover.errors += 1;
         if self.belongs(intended) {
             self.errors.count(fault, 1);
@@ -214,67 +227,63 @@ impl Tally {
         self.failed(&Fault::NotSent, intended, now);
     }
 
-    /// Hands over what is due.
-    #[inline]
-    pub(crate) fn hand_over_if_due(&mut self, now: Nanos, numbers: impl FnOnce() -> Numbers) {
+    /// Hands over what is due, with what is so at the moment.
+    pub(crate) fn hand_over_if_due(&mut self, now: Nanos, numbers: Numbers) {
+        self.handover.numbers = numbers;
         if now >= self.handover.ends {
-            self.hand_over(now, numbers());
+            self.hand_over(now);
         }
-    }
-
-    /// Hands over what there is.
-    fn hand_over(&mut self, now: Nanos, numbers: Numbers) {
-        let Handover {
-            thread,
-            interval_nanos,
-            ends,
-            ..
-        } = self.handover;
-        // What is handed over belongs to the interval that ends here.
-        let begun = ends.saturating_sub(interval_nanos);
-        let (phase, index) = if ends <= self.opens {
-            (Phase::WarmUp, 0)
-        } else if begun >= self.closes {
-            (Phase::Drain, 0)
-        } else {
-            (
-                Phase::Window,
-                begun.saturating_sub(self.opens) / interval_nanos,
-            )
-        };
-        let fresh = self.handover.empty.try_recv();
-        let full = std::mem::replace(
-            &mut self.handover.filling,
-            fresh.unwrap_or_else(|_| histogram()),
-        );
-        let Some(to) = &self.handover.to else {
-            return;
-        };
-        // If nobody listens any more, the run is over.
-        let _ = to.send(Interval {
-            thread,
-            phase,
-            index,
-            numbers: Numbers {
-                operations: std::mem::take(&mut self.handover.operations),
-                errors: std::mem::take(&mut self.handover.errors),
-                ..numbers
-            },
-            response_nanos: full,
-        });
-        // The window's intervals begin with it.
-        self.handover.ends = if now < self.opens {
-            (now + interval_nanos).min(self.opens)
-        } else {
-            let passed = (now - self.opens) / interval_nanos;
-            self.opens + (passed + 1) * interval_nanos
-        };
     }
 
     /// Hands over what is left; nothing more comes from this thread.
     pub(crate) fn hand_over_rest(&mut self, now: Nanos, numbers: Numbers) {
-        self.hand_over(now, numbers);
+        self.handover.numbers = numbers;
+        self.hand_over(now);
         self.handover.to = None;
+    }
+
+    #[cold]
+    fn hand_over(&mut self, now: Nanos) {
+        let handover = &mut self.handover;
+        let (phase, index) = if handover.begun < self.opens {
+            (Phase::WarmUp, 0)
+        } else if handover.begun >= self.closes {
+            (Phase::Drain, 0)
+        } else {
+            let since = handover.begun - self.opens;
+            (Phase::Window, since / handover.interval_nanos)
+        };
+        let fresh = handover.empty.try_recv();
+        let full = std::mem::replace(&mut handover.filling, fresh.unwrap_or_else(|_| histogram()));
+        let numbers = Numbers {
+            operations: std::mem::take(&mut handover.operations),
+            errors: std::mem::take(&mut handover.errors),
+            ..handover.numbers
+        };
+        if let Some(to) = &handover.to {
+            // If nobody listens any more, the run is over.
+            let _ = to.send(Interval {
+                thread: handover.thread,
+                phase,
+                index,
+                numbers,
+                response_nanos: full,
+            });
+        }
+        self.next_interval(now);
+    }
+
+    /// What is filled from now on ends with its interval or with the phase.
+    fn next_interval(&mut self, now: Nanos) {
+        let length = self.handover.interval_nanos;
+        (self.handover.begun, self.handover.ends) = if now < self.opens {
+            (now, (now + length).min(self.opens))
+        } else if now < self.closes {
+            let begun = self.opens + (now - self.opens) / length * length;
+            (begun, (begun + length).min(self.closes))
+        } else {
+            (now, now + length)
+        };
     }
 
     /// Each series that has anything, with what it is of.
