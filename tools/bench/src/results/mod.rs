@@ -92,6 +92,10 @@ pub struct Run {
     pub timeline: Timeline,
     /// What the generator itself used and whether it kept up.
     pub generator: Generator,
+    /// CPU time of the server's process in the window, in seconds, where it was counted: with the operations it gives operations a CPU second, which say
+    /// what a server costs even where the generator is the limit.
+    #[serde(default)]
+    pub server_cpu_seconds: Option<f64>,
 }
 
 /// What paced a run.

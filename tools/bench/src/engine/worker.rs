@@ -1,0 +1,481 @@
+//! One thread: its connections, its share of the schedule and its loop.
+//!
+//! Called in this order: [`Worker::new`], [`Worker::open_all`], [`Worker::begin`], [`Worker::carry_out`].
+//!
+//! A **round** of the loop is: wait for events, no longer than until something is due; handle them, a turn of each connection; start what is due; every
+//! few milliseconds look after timeouts, connections to open again and what is to be handed over.
+//!
+//! Invariants: `in_flight` is the number of occupied slots of all connections. A connection that is open and has a free slot and something to ask is in
+//! `available`, unless its slots are thinking. Nothing starts before `begins` or, but for an open loop's backlog, from `closes` on.
+
+use std::{
+    cmp::Reverse,
+    collections::{BinaryHeap, VecDeque},
+    sync::{
+        atomic::{AtomicBool, Ordering},
+        mpsc::{Receiver, Sender},
+    },
+};
+
+use hdrhistogram::Histogram;
+use rustix::{
+    buffer::spare_capacity,
+    event::{
+        Timespec,
+        epoll::{self, EventFlags},
+    },
+    fd::OwnedFd,
+};
+
+use super::{
+    Config, EngineError, Length, Load, Pace,
+    clock::{Clock, Nanos, nanos, thread_cpu},
+    connection::{Connection, State},
+    slots::Slots,
+};
+use crate::{
+    measure::{
+        errors::Fault,
+        interval::{Interval, Numbers, intervals_per_slice},
+        journal::Journal,
+        tally::Tally,
+    },
+    protocol::Dialect,
+};
+
+/// What one read asks for, in bytes, unless a reply is longer.
+const READ_LEN: usize = 256 << 10;
+/// Sockets that one call to epoll reports at most.
+const EVENTS_MAX: usize = 1024;
+/// How often is looked after what is not urgent.
+const TICK_NANOS: Nanos = 5_000_000;
+/// A wait that took longer than this did sleep.
+const SLEPT_NANOS: Nanos = 2_000;
+/// Each connection is looked over for timeouts so many times in the length of one.
+const SWEEPS_A_TIMEOUT: Nanos = 8;
+
+/// What a thread needs of the one that starts it.
+pub(super) struct Wiring<'a> {
+    pub(super) thread: u32,
+    pub(super) clock: Clock,
+    pub(super) stop: &'a AtomicBool,
+    pub(super) intervals: Sender<Interval>,
+    pub(super) empty: Receiver<Histogram<u64>>,
+}
+
+/// A slot whose answer is being thought about.
+pub(super) struct Thought {
+    pub(super) due: Nanos,
+    pub(super) connection: usize,
+    pub(super) incarnation: u32,
+}
+
+/// What a thread leaves.
+pub(super) struct Remains {
+    pub(super) tally: Tally,
+    pub(super) journal: Option<Journal>,
+    /// It stopped before the window's end: asked to, or for want of a server.
+    pub(super) gave_up: bool,
+}
+
+/// A thread's state.
+pub(super) struct Worker<'a, L: Load> {
+    pub(super) load: &'a L,
+    pub(super) config: &'a Config,
+    pub(super) clock: Clock,
+    stop: &'a AtomicBool,
+    pub(super) dialect: L::Dialect,
+    pub(super) poller: OwnedFd,
+    events: Vec<epoll::Event>,
+    pub(super) connections: Vec<Connection<L::Source>>,
+    pub(super) read_buffer: Vec<u8>,
+    pub(super) write_buffer: Vec<u8>,
+    pub(super) tally: Tally,
+    pub(super) journal: Option<Journal>,
+    pub(super) in_flight: u64,
+    /// Open connections.
+    pub(super) open: u32,
+    /// Connections whose sources have ended.
+    pub(super) dry: u32,
+    pub(super) begins: Nanos,
+    /// Nothing is started from then on.
+    pub(super) closes: Nanos,
+    /// Operations that may still be started.
+    pub(super) quota: u64,
+    pub(super) is_open_loop: bool,
+    pub(super) think_nanos: Nanos,
+    arrivals: Option<L::Arrivals>,
+    /// The intended start of the next arrival; `Nanos::MAX` if there is none.
+    pub(super) next_arrival: Nanos,
+    /// Connections with a free slot, in turn. Some may have none by now.
+    pub(super) available: VecDeque<usize>,
+    /// Since when there is one in it.
+    pub(super) free_since: Nanos,
+    pub(super) thinking: VecDeque<Thought>,
+    /// How many arrivals in a row one connection takes.
+    pub(super) chunk: u32,
+    /// No answer that is seen now can have been there before.
+    pub(super) attentive_since: Nanos,
+    last_returned: Nanos,
+    pub(super) reopen: BinaryHeap<Reverse<(Nanos, usize)>>,
+    pub(super) random: fastrand::Rng,
+    next_tick: Nanos,
+    sweep_at: usize,
+    /// When there was a connection last.
+    connected_at: Nanos,
+    spin_nanos: Nanos,
+    /// CPU time and spin time when the window opened.
+    opened_with: Option<(Nanos, Nanos)>,
+    /// An error has come, where that ends the run.
+    pub(super) should_stop: bool,
+}
+
+impl<'a, L: Load> Worker<'a, L> {
+    pub(super) fn new(
+        load: &'a L,
+        config: &'a Config,
+        wiring: Wiring<'a>,
+    ) -> Result<Worker<'a, L>, EngineError> {
+        let thread = wiring.thread;
+        let poller =
+            epoll::create(epoll::CreateFlags::CLOEXEC).map_err(EngineError::io("make an epoll"))?;
+        let (first, count) = config.connections_of(thread);
+        let connections = (first..first + count)
+            .map(|number| {
+                let slots = Slots::new(config.pipeline, L::Dialect::IN_ORDER);
+                Connection::new(number, load.source(number), slots)
+            })
+            .collect();
+        let is_open_loop = config.is_open();
+        let interval_nanos = nanos(config.slice) / intervals_per_slice(config.slice, config.live);
+        Ok(Worker {
+            load,
+            config,
+            clock: wiring.clock,
+            stop: wiring.stop,
+            dialect: load.dialect(thread),
+            poller,
+            events: Vec::with_capacity(EVENTS_MAX),
+            connections,
+            read_buffer: vec![0; READ_LEN],
+            write_buffer: Vec::with_capacity(READ_LEN),
+            tally: Tally::new(
+                thread,
+                is_open_loop,
+                interval_nanos,
+                wiring.intervals,
+                wiring.empty,
+            ),
+            journal: config.journal.then(Journal::default),
+            in_flight: 0,
+            open: 0,
+            dry: 0,
+            begins: 0,
+            closes: Nanos::MAX,
+            quota: config.quota_of(thread),
+            is_open_loop,
+            think_nanos: match config.pace {
+                Pace::Closed { think } => nanos(think),
+                Pace::Open { .. } => 0,
+            },
+            arrivals: is_open_loop.then(|| load.arrivals(thread, config.threads)),
+            next_arrival: Nanos::MAX,
+            available: VecDeque::with_capacity(count as usize),
+            free_since: 0,
+            thinking: VecDeque::new(),
+            chunk: 1,
+            attentive_since: 0,
+            last_returned: 0,
+            reopen: BinaryHeap::new(),
+            random: fastrand::Rng::new(),
+            next_tick: 0,
+            sweep_at: 0,
+            connected_at: 0,
+            spin_nanos: 0,
+            opened_with: None,
+            should_stop: false,
+        })
+    }
+
+    /// The run begins at this time.
+    pub(super) fn begin(&mut self, begins: Nanos) {
+        self.begins = begins;
+        let opens = begins + nanos(self.config.warm_up);
+        let closes = match self.config.length {
+            Length::Time(time) => Some(opens.saturating_add(nanos(time))),
+            Length::Operations(_) | Length::Sources => None,
+        };
+        self.closes = closes.unwrap_or(Nanos::MAX);
+        self.tally.begin(begins, opens, closes);
+        self.connected_at = begins;
+        self.advance();
+        for index in 0..self.connections.len() {
+            self.offer(index, begins);
+        }
+        // A clock that has not reached the beginning yet would start everything early.
+        while self.clock.now() < begins {
+            std::hint::spin_loop();
+        }
+    }
+
+    /// Rounds until all is done that belongs to the window, or the time to drain is over.
+    pub(super) fn carry_out(mut self) -> Result<Remains, EngineError> {
+        let mut gave_up = false;
+        let mut now = self.clock.now();
+        loop {
+            let timeout = self.timeout(now);
+            let entered = now;
+            self.wait(timeout)?;
+            let returned = self.clock.now();
+            self.attentive_since = if returned - entered > SLEPT_NANOS && timeout > 0 {
+                returned
+            } else {
+                self.last_returned
+            };
+            self.last_returned = returned;
+            let mut is_idle = self.events.is_empty() && timeout == 0;
+            for at in 0..self.events.len() {
+                let epoll::Event { flags, data } = self.events[at];
+                self.event(data.u64() as usize, flags)?;
+            }
+            is_idle &= !self.dispatch()?;
+            now = self.clock.now();
+            if is_idle {
+                self.spin_nanos += now - entered;
+            }
+            if now >= self.next_tick {
+                gave_up |= self.tick(now)?;
+                if self.is_over(now) {
+                    break;
+                }
+            } else if self.in_flight == 0 && self.is_over(now) {
+                break;
+            }
+        }
+        self.leave_rest(now);
+        self.measure_cpu(now, true);
+        let numbers = self.numbers(now);
+        self.tally.hand_over_rest(now, numbers);
+        Ok(Remains {
+            tally: self.tally,
+            journal: self.journal,
+            gave_up,
+        })
+    }
+
+    /// Whether an arrival is due that may still be started.
+    #[inline]
+    pub(super) fn is_due(&self, now: Nanos) -> bool {
+        self.next_arrival <= now && self.quota > 0
+    }
+
+    /// Goes on to the next arrival.
+    #[inline]
+    pub(super) fn advance(&mut self) {
+        let next = self.arrivals.as_mut().and_then(Iterator::next);
+        self.next_arrival = next.map_or(Nanos::MAX, |offset| self.begins.saturating_add(offset));
+        // What is meant to start after the window is not part of the run.
+        if self.next_arrival >= self.closes {
+            self.next_arrival = Nanos::MAX;
+        }
+    }
+
+    /// Waits for events, so long at most.
+    pub(super) fn wait(&mut self, timeout: Nanos) -> Result<(), EngineError> {
+        let timeout = Timespec {
+            tv_sec: (timeout / 1_000_000_000) as i64,
+            tv_nsec: (timeout % 1_000_000_000) as i64,
+        };
+        self.events.clear();
+        match epoll::wait(
+            &self.poller,
+            spare_capacity(&mut self.events),
+            Some(&timeout),
+        ) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+            Err(error) => Err(EngineError::io("wait for replies")(error)),
+        }
+    }
+
+    /// What epoll has to say of the connections, one after the other.
+    pub(super) fn events(&self) -> impl Iterator<Item = (usize, EventFlags)> + use<L> {
+        let events: Vec<_> = self
+            .events
+            .iter()
+            .map(|event| (event.data.u64() as usize, event.flags))
+            .collect();
+        events.into_iter()
+    }
+
+    /// How long may be slept now.
+    fn timeout(&mut self, now: Nanos) -> Nanos {
+        let tick = self.next_tick.saturating_sub(now);
+        let due = if self.is_open_loop {
+            if self.next_arrival == Nanos::MAX || self.quota == 0 || !self.has_room() {
+                return tick;
+            }
+            self.next_arrival
+        } else if self.has_room() && now < self.closes && self.quota > 0 {
+            return 0;
+        } else {
+            match self.thinking.front() {
+                Some(thought) => thought.due,
+                None => return tick,
+            }
+        };
+        let spin = if self.is_open_loop {
+            nanos(self.config.spin)
+        } else {
+            0
+        };
+        tick.min(due.saturating_sub(spin).saturating_sub(now))
+    }
+
+    /// What is not urgent. Answers whether there is no point in going on.
+    fn tick(&mut self, now: Nanos) -> Result<bool, EngineError> {
+        self.next_tick = now + TICK_NANOS;
+        self.measure_cpu(now, false);
+        let count = self.connections.len() as Nanos;
+        let slice = (count * TICK_NANOS * SWEEPS_A_TIMEOUT / nanos(self.config.timeout).max(1))
+            .clamp(1, count);
+        for _ in 0..slice {
+            self.sweep_at = (self.sweep_at + 1) % self.connections.len();
+            self.look_over(self.sweep_at, now);
+        }
+        self.reopen_due(now)?;
+        if self.is_open_loop {
+            self.give_up_old(now);
+        }
+        if self.open > 0 {
+            self.connected_at = now;
+        }
+        let numbers = self.numbers(now);
+        self.tally.hand_over_if_due(now, numbers);
+        let is_hopeless = now.saturating_sub(self.connected_at) > nanos(self.config.wait_max);
+        let should_end = self.should_stop || self.stop.load(Ordering::Relaxed) || is_hopeless;
+        if self.should_stop {
+            // The other threads end with this one.
+            self.stop.store(true, Ordering::Relaxed);
+        }
+        if should_end && now < self.closes {
+            self.close_at(now);
+            return Ok(true);
+        }
+        Ok(false)
+    }
+
+    /// The window ends at this time: nothing more is started.
+    fn close_at(&mut self, now: Nanos) {
+        self.closes = now;
+        self.tally.closes = now;
+        if self.next_arrival >= now {
+            self.next_arrival = Nanos::MAX;
+        }
+    }
+
+    fn is_over(&mut self, now: Nanos) -> bool {
+        let has_backlog = self.is_open_loop
+            && self.next_arrival != Nanos::MAX
+            && self.quota > 0
+            && !self.is_dry();
+        let may_start = has_backlog
+            || !self.is_open_loop && now < self.closes && self.quota > 0 && !self.is_dry();
+        if self.in_flight == 0 && !may_start {
+            // What is between a time to think and the next start was answered.
+            return true;
+        }
+        now >= self.closes.saturating_add(nanos(self.config.drain))
+    }
+
+    fn is_dry(&self) -> bool {
+        self.dry as usize == self.connections.len()
+    }
+
+    /// Counts what is neither answered nor sent when the time to drain is over.
+    fn leave_rest(&mut self, now: Nanos) {
+        for connection in &mut self.connections {
+            let (tally, journal) = (&mut self.tally, &mut self.journal);
+            connection.slots.clear(|flight| {
+                let age = now.saturating_sub(flight.intended);
+                tally.unanswered_age = tally.unanswered_age.max(age);
+                tally.failed(&Fault::Unanswered, flight.intended, now);
+                if let Some(journal) = journal {
+                    journal.unknown(&flight.ask, flight.step);
+                }
+            });
+        }
+        self.in_flight = 0;
+        if !self.is_dry() {
+            while self.next_arrival != Nanos::MAX && self.quota > 0 {
+                self.tally.not_sent(self.next_arrival, now);
+                self.quota -= 1;
+                self.advance();
+            }
+        }
+    }
+
+    /// Arrivals that have waited too long for a slot will not be sent.
+    fn give_up_old(&mut self, now: Nanos) {
+        let wait_max = nanos(self.config.wait_max);
+        while self.next_arrival != Nanos::MAX
+            && now.saturating_sub(self.next_arrival) > wait_max
+            && self.quota > 0
+        {
+            self.tally.not_sent(self.next_arrival, now);
+            self.spend_quota(self.next_arrival);
+            self.advance();
+        }
+    }
+
+    /// One operation less may be started, if this one belongs to the window.
+    #[inline]
+    pub(super) fn spend_quota(&mut self, intended: Nanos) {
+        if intended >= self.tally.opens {
+            self.quota -= 1;
+        }
+    }
+
+    fn measure_cpu(&mut self, now: Nanos, is_end: bool) {
+        if now < self.tally.opens {
+            return;
+        }
+        match self.opened_with {
+            None => self.opened_with = Some((thread_cpu(), self.spin_nanos)),
+            Some((cpu, spin)) if (now >= self.closes || is_end) && self.tally.cpu_nanos == 0 => {
+                self.tally.cpu_nanos = thread_cpu() - cpu;
+                self.tally.spin_nanos = self.spin_nanos - spin;
+                self.tally.measured_nanos = now - self.tally.opens;
+            }
+            Some(_) => {}
+        }
+    }
+
+    fn numbers(&self, now: Nanos) -> Numbers {
+        Numbers {
+            in_flight: self.in_flight,
+            open: self.open,
+            behind_nanos: if self.next_arrival == Nanos::MAX {
+                0
+            } else {
+                now.saturating_sub(self.next_arrival)
+            },
+            ..Numbers::default()
+        }
+    }
+
+    fn event(&mut self, index: usize, flags: EventFlags) -> Result<(), EngineError> {
+        match self.connections[index].state {
+            State::Open => {
+                if flags.contains(EventFlags::OUT) {
+                    self.flush(index)?;
+                }
+                if flags.intersects(EventFlags::IN | EventFlags::ERR | EventFlags::HUP) {
+                    self.turn(index)?;
+                }
+                Ok(())
+            }
+            State::Closed => Ok(()),
+            State::Connecting(_) | State::Greeting(_) => self.open_further(index, flags),
+        }
+    }
+}
