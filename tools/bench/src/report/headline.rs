@@ -70,7 +70,10 @@ fn asked(report: &Report, steps: &[steps::Step<'_>]) -> String {
             target_rate,
             ..
         } if steps.len() == 1 => {
-            format!("at {} operations a second ({schedule})", count(*target_rate))
+            format!(
+                "at {} operations a second ({schedule})",
+                count(*target_rate)
+            )
         }
         Pacing::OpenLoop { schedule, .. } => format!("at rising rates ({schedule})"),
     };
@@ -89,10 +92,7 @@ fn asked(report: &Report, steps: &[steps::Step<'_>]) -> String {
 }
 
 fn outcome(run: &Run) -> String {
-    let mut text = format!(
-        "It answered {} operations a second",
-        count(run.throughput)
-    );
+    let mut text = format!("It answered {} operations a second", count(run.throughput));
     if let Pacing::OpenLoop {
         target_rate,
         achieved_rate,
@@ -176,7 +176,9 @@ fn trust(report: &Report, pooled: &[Run]) -> Vec<String> {
             why_untrusted(bad[0]).trim_end_matches('.')
         )),
         (bad_count, all) => {
-            sentences.push(format!("Latencies of {bad_count} of {all} steps can't be claimed:"));
+            sentences.push(format!(
+                "Latencies of {bad_count} of {all} steps can't be claimed:"
+            ));
             sentences.extend(bad.iter().map(|run| {
                 let why = why_untrusted(run);
                 if why.starts_with(&run.label) {

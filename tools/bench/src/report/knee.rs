@@ -137,7 +137,10 @@ fn knee(points: &[Point]) -> Result<usize, String> {
     if points.len() < STEPS_MIN {
         return Err(format!("a knee needs {STEPS_MIN} steps or more"));
     }
-    let logarithms: Vec<f64> = points.iter().map(|point| point.time.max(1e-3).ln()).collect();
+    let logarithms: Vec<f64> = points
+        .iter()
+        .map(|point| point.time.max(1e-3).ln())
+        .collect();
     let least = logarithms.iter().copied().fold(f64::INFINITY, f64::min);
     let last = logarithms[points.len() - 1];
     let (from, to) = (points[0].rate, points[points.len() - 1].rate);
@@ -162,22 +165,24 @@ fn knee(points: &[Point]) -> Result<usize, String> {
 fn highest(points: &[Point]) -> Option<Highest> {
     let last = points.len().checked_sub(1)?;
     let broken = |point: &Point| point.broken_by.clone();
-    Some(match points.iter().position(|point| point.broken_by.is_some()) {
-        None => Highest::Beyond { point: last },
-        Some(first) => {
-            let why = broken(&points[first]).unwrap_or_default();
-            match first.checked_sub(1) {
-                None => Highest::None { why },
-                Some(point) => Highest::Reached {
-                    point,
-                    why,
-                    outlier: (first..=last)
-                        .rev()
-                        .find(|index| points[*index].broken_by.is_none()),
-                },
+    Some(
+        match points.iter().position(|point| point.broken_by.is_some()) {
+            None => Highest::Beyond { point: last },
+            Some(first) => {
+                let why = broken(&points[first]).unwrap_or_default();
+                match first.checked_sub(1) {
+                    None => Highest::None { why },
+                    Some(point) => Highest::Reached {
+                        point,
+                        why,
+                        outlier: (first..=last)
+                            .rev()
+                            .find(|index| points[*index].broken_by.is_none()),
+                    },
+                }
             }
-        }
-    })
+        },
+    )
 }
 
 impl Sweep {

@@ -141,8 +141,7 @@ fn bad_histogram(report: &Report) -> Option<(String, BadHistogram)> {
             .iter()
             .enumerate()
             .find_map(|(of, latency)| {
-                let place =
-                    |kind: &str| format!("runs[{index}].latencies[{of}].{kind}.histogram");
+                let place = |kind: &str| format!("runs[{index}].latencies[{of}].{kind}.histogram");
                 check(place("response"), &latency.response)
                     .or_else(|| check(place("service"), &latency.service))
             })
@@ -163,11 +162,9 @@ mod tests {
         assert!(error("{\n  \"schema\": ?").contains("a.json: line 2, column 13: this is no JSON"));
         assert!(error("[1, 2]").contains("no report of corduroy-bench"));
         assert!(error("{\"schema\": 7}").contains("no report of corduroy-bench"));
-        assert!(
-            error("{\"schema\": \"corduroy-bench/9\"}").contains(
-                "its schema is \"corduroy-bench/9\", this corduroy-bench reads \"corduroy-bench/1\""
-            )
-        );
+        assert!(error("{\"schema\": \"corduroy-bench/9\"}").contains(
+            "its schema is \"corduroy-bench/9\", this corduroy-bench reads \"corduroy-bench/1\""
+        ));
         let missing = error("{\"schema\": \"corduroy-bench/1\", \"tool\": 3}");
         assert!(missing.contains("a.json: at tool: "), "{missing}");
     }

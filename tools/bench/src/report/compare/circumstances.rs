@@ -9,7 +9,11 @@ pub(super) fn differences(before: &Report, after: &Report) -> Vec<String> {
     let mut said = Vec::new();
     let mut differ = |what: &str, left: String, right: String| {
         if left != right {
-            said.push(format!("{what}: {} before, {} after", shown(&left), shown(&right)));
+            said.push(format!(
+                "{what}: {} before, {} after",
+                shown(&left),
+                shown(&right)
+            ));
         }
     };
     let none = String::new();
@@ -26,7 +30,11 @@ pub(super) fn differences(before: &Report, after: &Report) -> Vec<String> {
     for (what, left, right) in [
         ("server", &left.version, &right.version),
         ("server's durability", &left.durability, &right.durability),
-        ("server's consistency", &left.consistency, &right.consistency),
+        (
+            "server's consistency",
+            &left.consistency,
+            &right.consistency,
+        ),
         ("protocol", &left.protocol, &right.protocol),
         ("server's address", &left.address, &right.address),
     ] {

@@ -17,8 +17,9 @@ pub use text::text;
 use serde::Serialize;
 
 use super::{
-    CLOSED_LOOP, names,
+    CLOSED_LOOP,
     condition::why_untrusted,
+    names,
     statistics::{Sample, welch},
     steps::{self, Step},
 };
@@ -126,7 +127,10 @@ pub fn compare(before: &Report, after: &Report) -> Result<Comparison, BadHistogr
     }
     for right in &steps_after {
         if !steps_before.iter().any(|left| left.matches(right)) {
-            warnings.push(format!("only the second report has the step {}", right.label));
+            warnings.push(format!(
+                "only the second report has the step {}",
+                right.label
+            ));
         }
     }
     let figures = compared
@@ -154,15 +158,15 @@ impl Side {
     }
 }
 
-fn compare_step(
-    before: &Step<'_>,
-    after: &Step<'_>,
-    warnings: &mut Vec<String>,
-) -> StepComparison {
+fn compare_step(before: &Step<'_>, after: &Step<'_>, warnings: &mut Vec<String>) -> StepComparison {
     let mut rows = vec![
-        row("all", "throughput", "operations/s", [before, after], &|run| {
-            Some(run.throughput)
-        }),
+        row(
+            "all",
+            "throughput",
+            "operations/s",
+            [before, after],
+            &|run| Some(run.throughput),
+        ),
         row("all", "errors", "a run", [before, after], &|run| {
             Some(run.errors.values().sum::<u64>() as f64)
         }),

@@ -60,7 +60,13 @@ fn step_table(step: &StepComparison, columns: u16) -> String {
     let mut table: Table = table::with_header(
         columns,
         [
-            "", "FIGURE", "BEFORE", "AFTER", "CHANGE", "95 % INTERVAL", "VERDICT",
+            "",
+            "FIGURE",
+            "BEFORE",
+            "AFTER",
+            "CHANGE",
+            "95 % INTERVAL",
+            "VERDICT",
         ],
     );
     for row in &step.rows {

@@ -15,7 +15,9 @@ const FIGURES: &str = "p50, p99, p99.9 or any other percentile, mean, min, max, 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadCondition {
     /// There is no operator in it.
-    #[error("{0:?} compares nothing: write a figure, one of < <= > >= = !=, and a bound, such as p99>2ms or errors>0")]
+    #[error(
+        "{0:?} compares nothing: write a figure, one of < <= > >= = !=, and a bound, such as p99>2ms or errors>0"
+    )]
     NoComparison(String),
     /// A word in front of the figure is not known.
     #[error("{word:?} in {text:?} is no operation, heat or core; known: {known}")]
@@ -129,9 +131,9 @@ fn split(text: &str) -> Option<(&str, Comparison, &str)> {
         (">", Comparison::More),
         ("=", Comparison::Equal),
     ];
-    known.into_iter().find_map(|(operator, comparison)| {
-        Some((left, comparison, rest.strip_prefix(operator)?))
-    })
+    known
+        .into_iter()
+        .find_map(|(operator, comparison)| Some((left, comparison, rest.strip_prefix(operator)?)))
 }
 
 /// What stands left of the operator: words between points, of which the last is the figure; a percentile has a point of its own.
@@ -295,7 +297,10 @@ mod tests {
         assert_eq!(parse("compare-and-set.max<1s").bound, 1e6);
         assert_eq!(parse("lag.p99>1ms").scope.time, Time::Lag);
         assert_eq!(parse("errors==0").comparison, Comparison::Equal);
-        assert_eq!("p99<2ms,errors=0".parse::<Slo>().unwrap().conditions.len(), 2);
+        assert_eq!(
+            "p99<2ms,errors=0".parse::<Slo>().unwrap().conditions.len(),
+            2
+        );
     }
 
     #[test]

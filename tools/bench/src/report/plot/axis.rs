@@ -66,7 +66,10 @@ impl Axis {
 
     /// Evenly spread from zero to a tick above the greatest value.
     #[must_use]
-    pub(crate) fn from_zero(values: impl Iterator<Item = f64>, figure: impl Fn(f64) -> String) -> Axis {
+    pub(crate) fn from_zero(
+        values: impl Iterator<Item = f64>,
+        figure: impl Fn(f64) -> String,
+    ) -> Axis {
         let greatest = values.filter(|value| value.is_finite()).fold(0.0, f64::max);
         let greatest = if greatest > 0.0 { greatest } else { 1.0 };
         let step = round_step(greatest * 1.05 / TICKS);
@@ -176,7 +179,10 @@ mod tests {
     fn ticks_are_round() {
         let axis = Axis::from_zero([0.0, 19_400.0].into_iter(), |value| value.to_string());
         let values: Vec<f64> = axis.ticks.iter().map(|tick| tick.0).collect();
-        assert_eq!(values, [0.0, 5_000.0, 10_000.0, 15_000.0, 20_000.0, 25_000.0]);
+        assert_eq!(
+            values,
+            [0.0, 5_000.0, 10_000.0, 15_000.0, 20_000.0, 25_000.0]
+        );
         let axis = Axis::times([90.0, 1_300.0].into_iter(), Scale::Log);
         let figures: Vec<&str> = axis.ticks.iter().map(|tick| tick.1.as_str()).collect();
         assert_eq!(

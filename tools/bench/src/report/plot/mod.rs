@@ -110,8 +110,8 @@ fn draw(
     let mut text = String::new();
     let scale = SCALE as u32;
     {
-        let area = SVGBackend::with_string(&mut text, (width * scale, height * scale))
-            .into_drawing_area();
+        let area =
+            SVGBackend::with_string(&mut text, (width * scale, height * scale)).into_drawing_area();
         area.fill(&Role::Paper.color()).map_err(drawing)?;
         content(&area)?;
         area.present().map_err(drawing)?;

@@ -14,11 +14,7 @@ use plotters::{
     style::text_anchor::{HPos, Pos, VPos},
 };
 
-use super::{
-    PlotError,
-    axis::Axis,
-    palette::Role,
-};
+use super::{PlotError, axis::Axis, palette::Role};
 
 /// Drawn units of one that is shown.
 pub(super) const SCALE: i32 = 4;
@@ -132,12 +128,8 @@ impl Panel {
             let style = series.role.color().stroke_width(2 * SCALE as u32);
             let points = || series.points.iter().copied();
             if series.dashed {
-                let dashes = DashedLineSeries::new(
-                    points(),
-                    (6 * SCALE) as u32,
-                    (4 * SCALE) as u32,
-                    style,
-                );
+                let dashes =
+                    DashedLineSeries::new(points(), (6 * SCALE) as u32, (4 * SCALE) as u32, style);
                 chart.draw_series(dashes).map_err(drawing)?;
             } else {
                 chart
@@ -175,7 +167,11 @@ impl Panel {
                 ))
                 .map_err(drawing)?;
             chart
-                .draw_series([Text::new(words, place, text(TEXT_SIZE, Role::Alarm).pos(pos))])
+                .draw_series([Text::new(
+                    words,
+                    place,
+                    text(TEXT_SIZE, Role::Alarm).pos(pos),
+                )])
                 .map_err(drawing)?;
         }
         for (x, y, words) in &self.marks {
@@ -205,9 +201,18 @@ impl Panel {
                 .map_err(drawing)?;
             y += (TEXT_SIZE + 7) * SCALE;
         }
-        let lines = self.series.iter().map(|series| (&series.name, series.role, series.dashed, false));
-        let bars = self.bar_names.iter().map(|(name, role)| (name, *role, false, true));
-        let entries: Vec<_> = lines.chain(bars).filter(|entry| !entry.0.is_empty()).collect();
+        let lines = self
+            .series
+            .iter()
+            .map(|series| (&series.name, series.role, series.dashed, false));
+        let bars = self
+            .bar_names
+            .iter()
+            .map(|(name, role)| (name, *role, false, true));
+        let entries: Vec<_> = lines
+            .chain(bars)
+            .filter(|entry| !entry.0.is_empty())
+            .collect();
         let width = area.dim_in_pixel().0 as i32;
         let mut x = left;
         for &(name, role, dashed, bar) in &entries {
@@ -219,7 +224,10 @@ impl Panel {
             let middle = y + TEXT_SIZE * SCALE / 2;
             let thick = role.color().stroke_width(2 * SCALE as u32);
             if bar {
-                let corners = [(x + 4 * SCALE, y), (x + (4 + TEXT_SIZE) * SCALE, y + TEXT_SIZE * SCALE)];
+                let corners = [
+                    (x + 4 * SCALE, y),
+                    (x + (4 + TEXT_SIZE) * SCALE, y + TEXT_SIZE * SCALE),
+                ];
                 area.draw(&Rectangle::new(corners, role.color().filled()))
                     .map_err(drawing)?;
             } else {
@@ -234,8 +242,12 @@ impl Panel {
                 }
             }
             let style = text(TEXT_SIZE, Role::Ink).pos(Pos::new(HPos::Left, VPos::Center));
-            area.draw(&Text::new(name.clone(), (x + (SWATCH + 6) * SCALE, middle), style))
-                .map_err(drawing)?;
+            area.draw(&Text::new(
+                name.clone(),
+                (x + (SWATCH + 6) * SCALE, middle),
+                style,
+            ))
+            .map_err(drawing)?;
             x += taken;
         }
         if !entries.is_empty() {

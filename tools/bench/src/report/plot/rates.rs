@@ -30,7 +30,13 @@ pub(super) fn plot(report: &Report, sweep: &Sweep) -> Result<Plot, PlotError> {
     let times = figure.iter().chain(&median).map(|point| point.1);
     let y = Axis::times(times.chain(bound), Scale::Log);
     let x = Axis::from_zero(figure.iter().map(|point| point.0), count);
-    let mut panel = Panel::new(title, x, "operations a second asked for", y, "response time");
+    let mut panel = Panel::new(
+        title,
+        x,
+        "operations a second asked for",
+        y,
+        "response time",
+    );
     panel.remark = remark(&report.runs);
     panel.series.push(line(sweep.figure.to_string(), 0, figure));
     if sweep.figure != Figure::Percentile(50.0) {

@@ -69,14 +69,7 @@ pub fn timeline_plot(run: &Run, columns: u16, rows: u16) -> String {
     plot("throughput over time", &points, &x, &y, columns, rows)
 }
 
-fn plot(
-    title: &str,
-    points: &[(f64, f64)],
-    x: &Axis,
-    y: &Axis,
-    columns: u16,
-    rows: u16,
-) -> String {
+fn plot(title: &str, points: &[(f64, f64)], x: &Axis, y: &Axis, columns: u16, rows: u16) -> String {
     let columns = usize::from(columns).max(COLUMNS_MIN) - MARGIN - 2;
     let rows = usize::from(rows).max(3);
     let mut canvas = Canvas::new(columns, rows);
@@ -95,7 +88,11 @@ fn plot(
     }
     let mut text = format!("{:MARGIN$}  {title}\n", "");
     for (line, figure) in canvas.lines().zip(figures) {
-        let _ = writeln!(text, "{figure:>MARGIN$} │{}", line.trim_end_matches('\u{2800}'));
+        let _ = writeln!(
+            text,
+            "{figure:>MARGIN$} │{}",
+            line.trim_end_matches('\u{2800}')
+        );
     }
     let _ = writeln!(text, "{:MARGIN$} └{}", "", "─".repeat(columns));
     let _ = writeln!(text, "{:MARGIN$}  {}", "", tick_line(x, columns).trim_end());
@@ -109,7 +106,9 @@ fn tick_line(axis: &Axis, columns: usize) -> String {
     for (value, figure) in &axis.ticks {
         let width = figure.chars().count();
         let at = (axis.share(*value) * (columns - 1) as f64).round() as usize;
-        let start = at.saturating_sub(width / 2).min(columns.saturating_sub(width));
+        let start = at
+            .saturating_sub(width / 2)
+            .min(columns.saturating_sub(width));
         if start < free_from || start + width > columns {
             continue;
         }
@@ -120,4 +119,3 @@ fn tick_line(axis: &Axis, columns: usize) -> String {
     }
     line.into_iter().collect()
 }
-

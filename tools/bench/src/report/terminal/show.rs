@@ -86,7 +86,9 @@ pub fn show(report: &Report, options: &ShowOptions) -> Result<String, BadHistogr
         }
     }
     if steps.len() > 1 && !options.every_step {
-        text.push_str("\nThe latencies of each step by operation, heat and core: show --every-step.\n");
+        text.push_str(
+            "\nThe latencies of each step by operation, heat and core: show --every-step.\n",
+        );
     }
     surroundings(&mut text, report);
     Ok(text)

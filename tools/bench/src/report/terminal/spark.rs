@@ -7,7 +7,11 @@ const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█']
 #[must_use]
 pub fn sparkline(values: &[f64], columns: usize) -> String {
     let shown = &values[values.len().saturating_sub(columns)..];
-    let greatest = shown.iter().copied().filter(|value| value.is_finite()).fold(0.0, f64::max);
+    let greatest = shown
+        .iter()
+        .copied()
+        .filter(|value| value.is_finite())
+        .fold(0.0, f64::max);
     shown
         .iter()
         .map(|value| match value {

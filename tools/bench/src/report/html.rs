@@ -129,13 +129,13 @@ fn title(report: &Report) -> String {
 }
 
 fn errors(report: &Report) -> Vec<(&str, &str, String)> {
-    let of_run = |run| {
-        let Run { errors, label, .. } = run;
+    let runs = report.runs.iter();
+    runs.flat_map(|Run { errors, label, .. }| {
         errors
             .iter()
             .map(|(kind, count)| (kind.as_str(), label.as_str(), thousands(*count)))
-    };
-    report.runs.iter().flat_map(of_run).collect()
+    })
+    .collect()
 }
 
 fn server(report: &Report) -> Vec<(&'static str, String)> {
@@ -164,7 +164,11 @@ fn server(report: &Report) -> Vec<(&'static str, String)> {
 
 fn machine(report: &Report) -> Vec<(&'static str, String)> {
     let machine = &report.machine;
-    let cpus: Vec<String> = machine.client_cpus.iter().map(ToString::to_string).collect();
+    let cpus: Vec<String> = machine
+        .client_cpus
+        .iter()
+        .map(ToString::to_string)
+        .collect();
     let mut rows = vec![
         ("CPU", format!("{}, {} online", machine.cpu, machine.cpus)),
         ("kernel", machine.kernel.clone()),
