@@ -4,7 +4,7 @@ use super::{
     CLOSED_LOOP,
     condition::why_untrusted,
     names, steps,
-    units::{count, micros, percent, seconds, thousands},
+    units::{count, micros, percent, round_count, seconds, thousands},
 };
 use crate::results::{BadHistogram, Pacing, Report, Run};
 
@@ -72,7 +72,7 @@ fn asked(report: &Report, steps: &[steps::Step<'_>]) -> String {
         } if steps.len() == 1 => {
             format!(
                 "at {} operations a second ({schedule})",
-                count(*target_rate)
+                round_count(*target_rate)
             )
         }
         Pacing::OpenLoop { schedule, .. } => format!("at rising rates ({schedule})"),
@@ -182,9 +182,9 @@ fn trust(report: &Report, pooled: &[Run]) -> Vec<String> {
             sentences.extend(bad.iter().map(|run| {
                 let why = why_untrusted(run);
                 if why.starts_with(&run.label) {
-                    why
+                    format!("- {why}")
                 } else {
-                    format!("{}: {why}", run.label)
+                    format!("- {}: {why}", run.label)
                 }
             }));
         }

@@ -189,7 +189,7 @@ impl Sweep {
     /// The answers in sentences.
     #[must_use]
     pub fn sentences(&self, slo: Option<&Slo>) -> Vec<String> {
-        let rate = |index: usize| format!("{}/s", units::count(self.points[index].rate));
+        let rate = |index: usize| format!("{}/s", units::round_count(self.points[index].rate));
         let mut sentences = Vec::new();
         let goal = slo.map(ToString::to_string).unwrap_or_default();
         match &self.highest {

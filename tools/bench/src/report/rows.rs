@@ -3,7 +3,7 @@
 use super::{
     condition::why_untrusted,
     names,
-    units::{count, micros, thousands},
+    units::{count, micros, round_count, thousands},
 };
 use crate::results::{BadHistogram, Distribution, Latency, Pacing, Run};
 
@@ -78,7 +78,7 @@ pub(super) fn run_cells(run: &Run) -> Result<Vec<String>, BadHistogram> {
         run.label.clone(),
         match run.pacing {
             Pacing::ClosedLoop => "closed".to_owned(),
-            Pacing::OpenLoop { target_rate, .. } => format!("{}/s", count(target_rate)),
+            Pacing::OpenLoop { target_rate, .. } => format!("{}/s", round_count(target_rate)),
         },
         format!("{}/s", count(run.throughput)),
     ];

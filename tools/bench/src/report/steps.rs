@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::units::count;
+use super::units::round_count;
 use crate::results::{
     BadHistogram, Distribution, Generator, Latency, Pacing, Report, Run, Timeline,
 };
@@ -242,7 +242,7 @@ impl Varies {
         if self.pacing {
             parts.push(match &run.pacing {
                 Pacing::ClosedLoop => "closed loop".to_owned(),
-                Pacing::OpenLoop { target_rate, .. } => format!("{}/s", count(*target_rate)),
+                Pacing::OpenLoop { target_rate, .. } => format!("{}/s", round_count(*target_rate)),
             });
         }
         if self.connections {

@@ -108,12 +108,15 @@ fn parse(path: &Path, text: &str) -> Result<Report, ReadError> {
         }
         Some(None) | None => return Err(ReadError::NotAReport { path: path() }),
     }
-    let report: Report =
-        serde_path_to_error::deserialize(value).map_err(|error| ReadError::Field {
-            path: path(),
-            place: error.path().to_string(),
-            why: error.inner().to_string(),
-        })?;
+    // From the text and not from the value, so that the error has the line too.
+    let report: Report = serde_path_to_error::deserialize(&mut serde_json::Deserializer::from_str(
+        text,
+    ))
+    .map_err(|error| ReadError::Field {
+        path: path(),
+        place: error.path().to_string(),
+        why: error.inner().to_string(),
+    })?;
     match bad_histogram(&report) {
         None => Ok(report),
         Some((place, why)) => Err(ReadError::Field {

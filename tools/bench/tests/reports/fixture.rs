@@ -82,20 +82,31 @@ pub(crate) fn run(label: &str, rate: f64, median_us: f64, seed: u64) -> Run {
             }
         })
         .collect();
-    let mut all = vec![latency(&mut random, (None, None, None), 40_000, median)];
-    for (operation, factor) in [(Operation::Get, 0.9), (Operation::Put, 1.5)] {
+    let mut all = Vec::new();
+    for (operation, count, factor) in [(Operation::Get, 36_000, 0.95), (Operation::Put, 4_000, 1.5)]
+    {
         let of = (Some(operation), None, None);
-        all.push(latency(&mut random, of, 20_000, median * factor));
+        all.push(latency(&mut random, of, count, median * factor));
     }
-    for (heat, factor) in [(Heat::Hot, 1.3), (Heat::Cold, 0.9)] {
+    let both =
+        |time: fn(&Latency) -> &Distribution| Distribution::merged(all.iter().map(time)).unwrap();
+    let of_all = Latency {
+        operation: None,
+        heat: None,
+        server_core: None,
+        response: both(|latency| &latency.response),
+        service: both(|latency| &latency.service),
+    };
+    all.insert(0, of_all);
+    for (heat, count, factor) in [(Heat::Hot, 38_000, 1.0), (Heat::Cold, 2_000, 0.8)] {
         let of = (None, Some(heat), None);
-        all.push(latency(&mut random, of, 20_000, median * factor));
+        all.push(latency(&mut random, of, count, median * factor));
     }
     let of = (Some(Operation::Get), Some(Heat::Hot), None);
-    all.push(latency(&mut random, of, 9_000, median * 1.2));
+    all.push(latency(&mut random, of, 34_000, median * 0.97));
     for core in 0..4 {
         let of = (None, None, Some(core));
-        let factor = if core == 2 { 1.8 } else { 1.0 };
+        let factor = if core == 2 { 1.8 } else { 0.9 };
         all.push(latency(&mut random, of, 10_000, median * factor));
     }
     Run {

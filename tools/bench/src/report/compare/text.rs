@@ -74,7 +74,9 @@ fn step_table(step: &StepComparison, columns: u16) -> String {
             if row.before == 0.0 {
                 signed(row, difference)
             } else {
-                format!("{:+.1} %", difference / row.before * 100.0)
+                // Adding zero makes a negative zero positive.
+                let percentage = (difference / row.before * 1_000.0).round() / 10.0 + 0.0;
+                format!("{percentage:+.1} %")
             }
         };
         table.add_row([

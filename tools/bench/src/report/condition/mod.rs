@@ -135,9 +135,8 @@ impl Condition {
             holds,
             measured,
             sentence: format!(
-                "{} is {}: {self} {}",
-                self.what(),
-                self.figure.text(measured),
+                "{}: {self} {}",
+                self.measured_text(measured),
                 if holds { "holds" } else { "does not hold" }
             ),
         })
@@ -171,6 +170,11 @@ impl Condition {
             Some(error) => Err(error),
             None => last.ok_or(NotMeasured::NoRuns),
         }
+    }
+
+    /// `p99 is 3.10 ms`.
+    fn measured_text(&self, measured: f64) -> String {
+        format!("{} is {}", self.what(), self.figure.text(measured))
     }
 
     /// The scope and the figure, without the bound.
@@ -283,7 +287,7 @@ impl Slo {
             .iter()
             .find_map(|condition| match condition.check_run(run) {
                 Ok(verdict) if verdict.holds => None,
-                Ok(verdict) => Some(verdict.sentence),
+                Ok(verdict) => Some(condition.measured_text(verdict.measured)),
                 Err(error) => Some(error.to_string()),
             })
     }

@@ -3,7 +3,7 @@
 //! Ticks are chosen here and not by the plotting crate, so that terminal and SVG show the same ones: 1, 2 and 5 times powers of ten, and for percentiles
 //! the nines.
 
-use crate::report::units::micros;
+use crate::report::units::round_micros;
 
 /// How values are spread along an axis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,7 +80,7 @@ impl Axis {
     #[must_use]
     pub(crate) fn times(values: impl Iterator<Item = f64>, scale: Scale) -> Axis {
         if scale == Scale::Linear {
-            return Axis::from_zero(values, micros);
+            return Axis::from_zero(values, round_micros);
         }
         let (mut least, mut greatest) = (f64::INFINITY, 0.0_f64);
         for value in values.filter(|value| value.is_finite() && *value > 0.0) {
@@ -101,7 +101,7 @@ impl Axis {
                 let value = factor * 10_f64.powi(decade);
                 let wanted = fine || factor == 1.0;
                 if wanted && value >= from * 0.999 && value <= to * 1.001 {
-                    ticks.push((value, micros(value)));
+                    ticks.push((value, round_micros(value)));
                 }
             }
         }

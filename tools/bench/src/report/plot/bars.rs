@@ -9,7 +9,10 @@ use super::{
     remark,
 };
 use crate::{
-    report::{names, units::micros},
+    report::{
+        names,
+        units::{micros, round_micros},
+    },
     results::{Latency, Run},
 };
 
@@ -45,7 +48,7 @@ pub(super) fn plot(run: &Run) -> Result<Option<Plot>, PlotError> {
     };
     let y = Axis::from_zero(
         groups.iter().map(|latency| latency.response.p99 * 1.04),
-        micros,
+        round_micros,
     );
     let title = "p50 and p99 by heat of the key and by server core";
     let mut panel = Panel::new(title, x, "keys", y, "response time");

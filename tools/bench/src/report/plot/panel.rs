@@ -36,8 +36,8 @@ pub(super) struct Series {
     pub(super) role: Role,
     pub(super) points: Vec<(f64, f64)>,
     pub(super) dashed: bool,
-    /// A dot at each point.
-    pub(super) dots: bool,
+    /// A dot at each point, if there are any: filled or hollow.
+    pub(super) dots: Vec<bool>,
 }
 
 /// A bar from zero, with a figure on top.
@@ -109,6 +109,7 @@ impl Panel {
             .axis_style(Role::Faint.color().stroke_width(SCALE as u32))
             .label_style(text(TEXT_SIZE, Role::Faint))
             .axis_desc_style(text(TEXT_SIZE, Role::Ink))
+            .set_all_tick_mark_size(5 * SCALE)
             .x_desc(self.x_name.as_str())
             .y_desc(self.y_name.as_str())
             .draw()
@@ -136,10 +137,13 @@ impl Panel {
                     .draw_series(LineSeries::new(points(), style))
                     .map_err(drawing)?;
             }
-            if series.dots {
-                let dots = points()
-                    .map(|point| Circle::new(point, 3 * SCALE, series.role.color().filled()));
-                chart.draw_series(dots).map_err(drawing)?;
+            for (point, filled) in points().zip(&series.dots) {
+                let whole = Circle::new(point, 3 * SCALE, series.role.color().filled());
+                chart.draw_series([whole]).map_err(drawing)?;
+                if !filled {
+                    let hole = Circle::new(point, 2 * SCALE, Role::Paper.color().filled());
+                    chart.draw_series([hole]).map_err(drawing)?;
+                }
             }
         }
         for rule in &self.rules {

@@ -125,7 +125,7 @@ fn percentile_plot(
     }
     let x = Axis::nines(&points);
     let y = Axis::times(points.iter().map(|point| point.1), Scale::Log);
-    let mut panel = Panel::new(title, x, "percentile of requests", y, "time");
+    let mut panel = Panel::new(title, x, "percentile of requests", y, "time a request took");
     panel.remark = remark(runs);
     panel.series = lines;
     draw(name, title, caption, SIZE, |area| panel.draw(area)).map(Some)
@@ -137,7 +137,7 @@ fn line(name: &str, color: usize, of: &Distribution) -> Result<Series, BadHistog
         role: Role::Series(color),
         points: percentile_points(of)?,
         dashed: false,
-        dots: false,
+        dots: Vec::new(),
     })
 }
 

@@ -10,7 +10,7 @@ use super::{
     remark,
 };
 use crate::{
-    report::units::count,
+    report::units::round_count,
     results::{Report, Run, Slice},
 };
 
@@ -63,7 +63,7 @@ fn throughput(runs: &[&Run]) -> Panel {
         })
         .collect();
     let rates = values(&series);
-    let y = Axis::from_zero(rates.into_iter(), count);
+    let y = Axis::from_zero(rates.into_iter(), round_count);
     let mut panel = Panel::new(
         "Throughput over time",
         seconds_axis(runs),
@@ -105,7 +105,7 @@ fn latency(runs: &[&Run]) -> Panel {
         Scale::Linear
     };
     let y = Axis::times(times.into_iter(), scale);
-    let mut panel = Panel::new(title, seconds_axis(runs), "seconds", y, "time");
+    let mut panel = Panel::new(title, seconds_axis(runs), "seconds", y, "response time");
     panel.remark = remark(runs.iter().copied());
     panel.series = series;
     panel
@@ -116,7 +116,7 @@ fn seconds_axis(runs: &[&Run]) -> Axis {
         .iter()
         .map(|run| run.timeline.slices.len() as f64 * run.timeline.slice_seconds)
         .fold(0.0, f64::max);
-    Axis::linear(0.0, longest, count)
+    Axis::linear(0.0, longest, round_count)
 }
 
 /// A point in the middle of each slice.
@@ -132,7 +132,7 @@ fn series(name: String, color: usize, run: &Run, value: impl Fn(&Slice) -> f64) 
             })
             .collect(),
         dashed: false,
-        dots: false,
+        dots: Vec::new(),
     }
 }
 

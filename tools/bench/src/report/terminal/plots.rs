@@ -7,7 +7,7 @@ use crate::{
     report::{
         CLOSED_LOOP, names,
         plot::axis::{Axis, Scale},
-        units::count,
+        units::round_count,
     },
     results::{BadHistogram, Pacing, Run},
 };
@@ -61,10 +61,10 @@ pub fn timeline_plot(run: &Run, columns: u16, rows: u16) -> String {
         })
         .collect();
     let x = Axis::linear(0.0, slices.len() as f64 * length, |seconds| {
-        format!("{} s", count(seconds))
+        format!("{} s", round_count(seconds))
     });
     let y = Axis::from_zero(points.iter().map(|point| point.1), |rate| {
-        format!("{}/s", count(rate))
+        format!("{}/s", round_count(rate))
     });
     plot("throughput over time", &points, &x, &y, columns, rows)
 }

@@ -53,10 +53,14 @@ pub fn show(report: &Report, options: &ShowOptions) -> Result<String, BadHistogr
     let mut text = String::new();
     let head = headline(report)?;
     let _ = writeln!(text, "{}\n{}", head.asked, head.outcome);
-    for sentence in &head.trust {
-        let _ = writeln!(text, "{sentence}");
-    }
     let steps = steps(report);
+    let detailed = steps.len() == 1 || options.every_step;
+    // Where the latencies of each step follow, it is said above each of them.
+    for sentence in &head.trust {
+        if !(detailed && sentence == CLOSED_LOOP) {
+            let _ = writeln!(text, "{sentence}");
+        }
+    }
     if report.runs.len() > 1 {
         let _ = write!(text, "\n{}\n", runs_table(&report.runs, options.columns)?);
     }
@@ -69,7 +73,7 @@ pub fn show(report: &Report, options: &ShowOptions) -> Result<String, BadHistogr
     }
     for step in &steps {
         let run = step.pooled()?;
-        if steps.len() == 1 || options.every_step {
+        if detailed {
             text.push('\n');
             step_text(&mut text, &run, options)?;
             if options.plots {
