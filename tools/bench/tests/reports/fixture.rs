@@ -35,31 +35,45 @@ impl Random {
 }
 
 /// Latencies: log-normal around a median in microseconds, of which one in five hundred waits for something.
-pub(crate) fn latencies(random: &mut Random, count: u64, median_us: f64) -> Distribution {
-    let mut histogram = Histogram::<u64>::new(3).unwrap();
-    for _ in 0..count {
-        let mut us = median_us * (0.35 * random.normal()).exp();
-        if random.uniform() < 0.002 {
-            us += 900.0 * (0.6 * random.normal()).exp();
-        }
-        histogram.record((us * 1_000.0) as u64).unwrap();
+fn draw(random: &mut Random, median_us: f64) -> f64 {
+    let us = median_us * (0.35 * random.normal()).exp();
+    if random.uniform() < 0.002 {
+        us + 900.0 * (0.6 * random.normal()).exp()
+    } else {
+        us
+    }
+}
+
+/// Of so many latencies in microseconds.
+fn distribution(values: impl Iterator<Item = f64>) -> Distribution {
+    let mut histogram = Histogram::<u64>::new(3).expect("three digits are allowed");
+    for us in values {
+        histogram
+            .record((us * 1_000.0) as u64)
+            .expect("the histogram grows");
     }
     Distribution::of(&histogram)
 }
 
+/// Response times, and service times that are a part of them.
 fn latency(
     random: &mut Random,
     of: (Option<Operation>, Option<Heat>, Option<u32>),
     count: u64,
     median_us: f64,
 ) -> Latency {
+    let responses: Vec<f64> = (0..count).map(|_| draw(random, median_us)).collect();
+    let services: Vec<f64> = responses
+        .iter()
+        .map(|us| us * (0.9 - 0.2 * random.uniform()))
+        .collect();
     let (operation, heat, server_core) = of;
     Latency {
         operation,
         heat,
         server_core,
-        response: latencies(random, count, median_us),
-        service: latencies(random, count, median_us * 0.8),
+        response: distribution(responses.into_iter()),
+        service: distribution(services.into_iter()),
     }
 }
 
@@ -88,8 +102,9 @@ pub(crate) fn run(label: &str, rate: f64, median_us: f64, seed: u64) -> Run {
         let of = (Some(operation), None, None);
         all.push(latency(&mut random, of, count, median * factor));
     }
-    let both =
-        |time: fn(&Latency) -> &Distribution| Distribution::merged(all.iter().map(time)).unwrap();
+    let both = |time: fn(&Latency) -> &Distribution| {
+        Distribution::merged(all.iter().map(time)).expect("they were just made")
+    };
     let of_all = Latency {
         operation: None,
         heat: None,
@@ -132,7 +147,7 @@ pub(crate) fn run(label: &str, rate: f64, median_us: f64, seed: u64) -> Run {
         },
         generator: Generator {
             cpu_share: vec![0.41, 0.38],
-            lag: latencies(&mut random, 5_000, 3.0),
+            lag: distribution((0..5_000).map(|_| 3.0 * (0.5 * random.normal()).exp())),
             trusted: true,
             warnings: Vec::new(),
         },

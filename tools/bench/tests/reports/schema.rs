@@ -6,12 +6,12 @@ use serde_json::{Value, json};
 use crate::fixture;
 
 fn validator() -> jsonschema::Validator {
-    let schema: Value = serde_json::from_str(JSON_SCHEMA).unwrap();
-    jsonschema::validator_for(&schema).unwrap()
+    let schema: Value = serde_json::from_str(JSON_SCHEMA).expect("the schema is JSON");
+    jsonschema::validator_for(&schema).expect("the schema is one")
 }
 
 fn value(report: &Report) -> Value {
-    serde_json::to_value(report).unwrap()
+    serde_json::to_value(report).expect("a report is JSON")
 }
 
 #[test]

@@ -7,8 +7,8 @@ use corduroy_bench::{
 
 use crate::fixture;
 
-fn shown(report: &Report, options: ShowOptions) -> String {
-    show(report, &options).unwrap()
+fn shown(report: &Report, options: &ShowOptions) -> String {
+    show(report, options).expect("its histograms can be read")
 }
 
 #[test]
@@ -17,12 +17,12 @@ fn an_open_loop() {
         plots: true,
         ..ShowOptions::default()
     };
-    insta::assert_snapshot!("open", shown(&fixture::single(), options));
+    insta::assert_snapshot!("open", shown(&fixture::single(), &options));
 }
 
 #[test]
 fn a_closed_loop() {
-    let text = shown(&fixture::closed(), ShowOptions::default());
+    let text = shown(&fixture::closed(), &ShowOptions::default());
     assert!(
         text.lines()
             .any(|line| line == "closed loop: latency not corrected for waiting")
@@ -33,7 +33,7 @@ fn a_closed_loop() {
 // Nobody who copies a line out of the table can claim to have measured it.
 #[test]
 fn a_generator_that_did_not_keep_up() {
-    let text = shown(&fixture::untrusted(), ShowOptions::default());
+    let text = shown(&fixture::untrusted(), &ShowOptions::default());
     insta::assert_snapshot!("untrusted", text);
     let table = text.lines().skip_while(|line| !line.starts_with(" OF"));
     for line in table.take_while(|line| !line.starts_with("generator")) {
@@ -48,7 +48,7 @@ fn a_generator_that_did_not_keep_up() {
 fn repetitions() {
     insta::assert_snapshot!(
         "repeated",
-        shown(&fixture::repeated(3, 180.0, 1), ShowOptions::default())
+        shown(&fixture::repeated(3, 180.0, 1), &ShowOptions::default())
     );
 }
 
@@ -58,11 +58,11 @@ fn a_sweep() {
         slo: Some("p99<2ms".parse().unwrap()),
         ..ShowOptions::default()
     };
-    insta::assert_snapshot!("sweep", shown(&fixture::sweep(), options));
+    insta::assert_snapshot!("sweep", shown(&fixture::sweep(), &options));
 }
 
 #[test]
 fn nothing_at_all() {
-    let text = shown(&fixture::report(Vec::new()), ShowOptions::default());
+    let text = shown(&fixture::report(Vec::new()), &ShowOptions::default());
     assert!(text.starts_with("Nothing was asked of corduroy 0.1.0"));
 }

@@ -14,7 +14,7 @@ use crate::{
         knee::{Highest, Point, Sweep},
         units::{round_count, round_micros},
     },
-    results::Report,
+    results::{Pacing, Report},
 };
 
 const SIZE: (u32, u32) = (860, 450);
@@ -31,13 +31,16 @@ pub(super) fn plot(report: &Report, sweep: &Sweep) -> Result<Plot, PlotError> {
     let y = Axis::times(times.chain(bound), Scale::Log);
     let x = Axis::from_zero(figure.iter().map(|point| point.0), round_count);
     let trusted: Vec<bool> = sweep.points.iter().map(|point| point.trusted).collect();
-    let mut panel = Panel::new(
-        title,
-        x,
-        "operations a second asked for",
-        y,
-        "response time",
-    );
+    let closed = report
+        .runs
+        .iter()
+        .all(|run| run.pacing == Pacing::ClosedLoop);
+    let x_name = if closed {
+        "operations a second answered"
+    } else {
+        "operations a second asked for"
+    };
+    let mut panel = Panel::new(title, x, x_name, y, "response time");
     panel.remark = remark(&report.runs);
     panel
         .series

@@ -82,7 +82,7 @@ fn latency(runs: &[&Run]) -> Panel {
             series("p99".to_owned(), 1, run, |slice| slice.p99),
             series("max".to_owned(), 3, run, |slice| slice.max),
         ];
-        ("Response time over time", Vec::from(lines))
+        ("Response times over time", Vec::from(lines))
     } else {
         let lines = runs.iter().enumerate();
         (
