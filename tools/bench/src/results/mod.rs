@@ -28,7 +28,7 @@ pub const SCHEMA: &str = "corduroy-bench/1";
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Report {
-    /// [`SCHEMA`].
+    /// The name of this format: `corduroy-bench/1`.
     pub schema: String,
     /// `corduroy-bench` and its version.
     pub tool: String,

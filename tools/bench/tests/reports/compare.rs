@@ -54,7 +54,7 @@ fn single_runs_say_nothing_of_noise() {
         rows.iter()
             .all(|row| row.verdict == Verdict::Unknown && row.interval.is_none())
     );
-    let text = text(&comparison, 120);
+    let text = text(&comparison);
     assert!(text.contains("Nothing can be said about noise"), "{text}");
 }
 
@@ -100,7 +100,7 @@ fn latencies_that_can_not_be_claimed_are_left_out() {
 #[test]
 fn as_text_and_as_json() {
     let comparison = compare(&repeated(5, 180.0, 100), &repeated(5, 198.0, 200)).unwrap();
-    insta::assert_snapshot!("compare", text(&comparison, 120));
+    insta::assert_snapshot!("compare", text(&comparison));
     let json = serde_json::to_value(&comparison).unwrap();
     assert_eq!(json["steps"][0]["rows"][0]["figure"], "throughput");
     assert_eq!(json["steps"][0]["rows"][0]["verdict"], "noise");

@@ -2,7 +2,7 @@
 
 use corduroy_bench::{
     report::{html::html, plot::plots},
-    results::Report,
+    results::{Report, Slice},
 };
 
 use crate::fixture;
@@ -75,4 +75,27 @@ fn a_page_says_what_can_not_be_claimed() {
     assert!(page.contains("?"));
     let page = html(&fixture::closed(), None).unwrap();
     assert!(page.contains("closed loop: latency not corrected for waiting"));
+}
+
+// A server that stands still answers nothing for some slices: no latency is zero then, and no line leaves the plot.
+#[test]
+fn a_standstill_stays_inside_of_the_plot() {
+    let mut report = fixture::single();
+    for slice in &mut report.runs[0].timeline.slices[10..13] {
+        *slice = Slice::default();
+    }
+    let plots = plots(&report, None).unwrap();
+    let timeline = plots.iter().find(|plot| plot.name == "timeline").unwrap();
+    let svg = timeline.file();
+    let mut points = 0;
+    for line in svg.lines().filter(|line| line.starts_with("<polyline")) {
+        let pairs = line.split("points=\"").nth(1).unwrap();
+        for pair in pairs.split('"').next().unwrap().split_whitespace() {
+            let (x, y) = pair.split_once(',').unwrap();
+            assert!((0..860 * 4).contains(&x.parse().unwrap()), "{pair}");
+            assert!((0..590 * 4).contains(&y.parse().unwrap()), "{pair}");
+            points += 1;
+        }
+    }
+    assert!(points > 30 + 3 * 27);
 }

@@ -10,9 +10,9 @@ use crate::report::{
     units::{count, micros, thousands},
 };
 
-/// The comparison for a terminal of so many columns.
+/// The comparison for a terminal.
 #[must_use]
-pub fn text(comparison: &Comparison, columns: u16) -> String {
+pub fn text(comparison: &Comparison) -> String {
     let mut text = String::new();
     for (name, side) in [("before", &comparison.before), ("after", &comparison.after)] {
         let _ = writeln!(
@@ -25,7 +25,7 @@ pub fn text(comparison: &Comparison, columns: u16) -> String {
         let _ = writeln!(text, "note    {warning}");
     }
     for step in &comparison.steps {
-        let _ = write!(text, "\n{}\n{}\n", heading(step), step_table(step, columns));
+        let _ = write!(text, "\n{}\n{}\n", heading(step), step_table(step));
     }
     let rows = || comparison.steps.iter().flat_map(|step| &step.rows);
     let of = |verdict: Verdict| rows().filter(|row| row.verdict == verdict).count();
@@ -56,19 +56,16 @@ fn heading(step: &StepComparison) -> String {
     )
 }
 
-fn step_table(step: &StepComparison, columns: u16) -> String {
-    let mut table: Table = table::with_header(
-        columns,
-        [
-            "",
-            "FIGURE",
-            "BEFORE",
-            "AFTER",
-            "CHANGE",
-            "95 % INTERVAL",
-            "VERDICT",
-        ],
-    );
+fn step_table(step: &StepComparison) -> String {
+    let mut table: Table = table::with_header([
+        "",
+        "FIGURE",
+        "BEFORE",
+        "AFTER",
+        "CHANGE",
+        "95 % INTERVAL",
+        "VERDICT",
+    ]);
     for row in &step.rows {
         let share = |difference: f64| {
             if row.before == 0.0 {

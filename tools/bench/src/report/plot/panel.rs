@@ -280,7 +280,8 @@ impl Ranged for Axis {
     type ValueType = f64;
 
     fn map(&self, value: &f64, limit: (i32, i32)) -> i32 {
-        let along = self.share(*value).clamp(-1.0, 2.0);
+        // Nothing is drawn outside: what is too small for a logarithmic axis lies on its edge.
+        let along = self.share(*value).clamp(0.0, 1.0);
         limit.0 + (along * f64::from(limit.1 - limit.0)).round() as i32
     }
 

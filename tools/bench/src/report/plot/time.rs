@@ -59,7 +59,9 @@ fn throughput(runs: &[&Run]) -> Panel {
             } else {
                 String::new()
             };
-            series(name, color, run, |slice| slice.operations as f64 / length)
+            series(name, color, run, |slice| {
+                Some(slice.operations as f64 / length)
+            })
         })
         .collect();
     let rates = values(&series);
@@ -78,9 +80,9 @@ fn throughput(runs: &[&Run]) -> Panel {
 fn latency(runs: &[&Run]) -> Panel {
     let (title, series) = if let [run] = runs {
         let lines = [
-            series("p50".to_owned(), 0, run, |slice| slice.p50),
-            series("p99".to_owned(), 1, run, |slice| slice.p99),
-            series("max".to_owned(), 3, run, |slice| slice.max),
+            series("p50".to_owned(), 0, run, |slice| answered(slice, slice.p50)),
+            series("p99".to_owned(), 1, run, |slice| answered(slice, slice.p99)),
+            series("max".to_owned(), 3, run, |slice| answered(slice, slice.max)),
         ];
         ("Response times over time", Vec::from(lines))
     } else {
@@ -88,7 +90,11 @@ fn latency(runs: &[&Run]) -> Panel {
         (
             "p99 of response times over time",
             lines
-                .map(|(color, run)| series(run.label.clone(), color, run, |slice| slice.p99))
+                .map(|(color, run)| {
+                    series(run.label.clone(), color, run, |slice| {
+                        answered(slice, slice.p99)
+                    })
+                })
                 .collect(),
         )
     };
@@ -119,21 +125,26 @@ fn seconds_axis(runs: &[&Run]) -> Axis {
     Axis::linear(0.0, longest, round_count)
 }
 
-/// A point in the middle of each slice.
-fn series(name: String, color: usize, run: &Run, value: impl Fn(&Slice) -> f64) -> Series {
+/// A point in the middle of each slice that has a value.
+fn series(name: String, color: usize, run: &Run, value: impl Fn(&Slice) -> Option<f64>) -> Series {
     let slices = run.timeline.slices.iter().enumerate();
     Series {
         name,
         role: Role::Series(color),
         points: slices
-            .map(|(index, slice)| {
+            .filter_map(|(index, slice)| {
                 let middle = (index as f64 + 0.5) * run.timeline.slice_seconds;
-                (middle, value(slice))
+                Some((middle, value(slice)?))
             })
             .collect(),
         dashed: false,
         dots: Vec::new(),
     }
+}
+
+/// A slice in which nothing was answered has no latency.
+fn answered(slice: &Slice, us: f64) -> Option<f64> {
+    (slice.operations > 0).then_some(us)
 }
 
 fn values(series: &[Series]) -> Vec<f64> {

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use comfy_table::{CellAlignment, Table};
+use comfy_table::Table;
 
 use super::{percentile_plot, table, timeline_plot};
 use crate::{
@@ -23,7 +23,7 @@ const PLOT_ROWS: u16 = 10;
 /// How a report is shown.
 #[derive(Clone, Debug)]
 pub struct ShowOptions {
-    /// Columns of the terminal.
+    /// Columns of the terminal, for plots.
     pub columns: u16,
     /// Plots too.
     pub plots: bool,
@@ -62,7 +62,7 @@ pub fn show(report: &Report, options: &ShowOptions) -> Result<String, BadHistogr
         }
     }
     if report.runs.len() > 1 {
-        let _ = write!(text, "\n{}\n", runs_table(&report.runs, options.columns)?);
+        let _ = write!(text, "\n{}\n", runs_table(&report.runs)?);
     }
     if steps.len() > 1 || options.slo.is_some() {
         let sweep = knee::sweep(report, options.slo.as_ref())?;
@@ -75,7 +75,7 @@ pub fn show(report: &Report, options: &ShowOptions) -> Result<String, BadHistogr
         let run = step.pooled()?;
         if detailed {
             text.push('\n');
-            step_text(&mut text, &run, options)?;
+            step_text(&mut text, &run)?;
             if options.plots {
                 // Repetitions have no common time: the first one stands for them.
                 for plot in [
@@ -98,7 +98,7 @@ pub fn show(report: &Report, options: &ShowOptions) -> Result<String, BadHistogr
     Ok(text)
 }
 
-fn step_text(text: &mut String, run: &Run, options: &ShowOptions) -> Result<(), BadHistogram> {
+fn step_text(text: &mut String, run: &Run) -> Result<(), BadHistogram> {
     let _ = writeln!(text, "{}: {}", run.label, rows::summary(run));
     if run.pacing == Pacing::ClosedLoop {
         let _ = writeln!(text, "{CLOSED_LOOP}");
@@ -109,7 +109,7 @@ fn step_text(text: &mut String, run: &Run, options: &ShowOptions) -> Result<(), 
             "No latency is claimed: {why}. The figures marked ? are what was seen, not what the server does."
         );
     }
-    let _ = writeln!(text, "{}", latency_table(run, options.columns)?);
+    let _ = writeln!(text, "{}", latency_table(run)?);
     for (kind, count) in &run.errors {
         let _ = writeln!(text, "error   {} × {kind}", thousands(*count));
     }
@@ -131,36 +131,27 @@ fn step_text(text: &mut String, run: &Run, options: &ShowOptions) -> Result<(), 
 }
 
 /// A row a distribution.
-fn latency_table(run: &Run, columns: u16) -> Result<String, BadHistogram> {
-    let mut table: Table = table::with_header(columns, rows::LATENCY_COLUMNS);
+fn latency_table(run: &Run) -> Result<String, BadHistogram> {
+    let mut table: Table = table::with_header(rows::LATENCY_COLUMNS);
     for row in rows::latency_rows(run)? {
         table.add_row(row.cells);
     }
-    right_align(&mut table, 2);
+    table::right_align(&mut table, 2..);
     Ok(table::render(&table))
 }
 
 /// A row a run: repetitions and steps side by side.
-fn runs_table(runs: &[Run], columns: u16) -> Result<String, BadHistogram> {
-    let mut table: Table = table::with_header(
-        columns,
-        [
-            "RUN", "ASKED", "ANSWERED", "p50", "p99", "p99.9", "max", "ERRORS", "CLAIM",
-        ],
-    );
+fn runs_table(runs: &[Run]) -> Result<String, BadHistogram> {
+    let mut table: Table = table::with_header([
+        "RUN", "ASKED", "ANSWERED", "p50", "p99", "p99.9", "max", "ERRORS", "CLAIM",
+    ]);
     for run in runs {
         let mut cells = rows::run_cells(run)?;
         cells.push(if run.generator.trusted { "yes" } else { "no" }.to_owned());
         table.add_row(cells);
     }
-    right_align(&mut table, 1);
+    table::right_align(&mut table, 1..);
     Ok(table::render(&table))
-}
-
-fn right_align(table: &mut Table, from: usize) {
-    for column in table.column_iter_mut().skip(from) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
 }
 
 /// On what it ran, and of whom it was asked.
