@@ -1,6 +1,6 @@
 //! Plots as SVG: latency over percentile, throughput and latency over time, latency against rate, and bars by heat and core.
 //!
-//! A plot is drawn once ([`panel`]) and shown in light and dark by its style sheet ([`palette`]). No font is read and no file: text is drawn by whoever
+//! A plot is drawn once (`panel`) and shown in light and dark by its style sheet (`palette`). No font is read and no file: text is drawn by whoever
 //! shows the SVG, in its sans serif.
 
 pub(crate) mod axis;
