@@ -3,10 +3,12 @@
 //! - [`workload`]: what is asked. Keys, values, the mix of operations, and when each is meant to start. Pure: the same seed asks the same.
 //! - [`protocol`]: how it is said. Corduroy's native protocol, RESP, memcached's text. Pure: bytes in, bytes out.
 //! - [`engine`]: the threads, sockets and slots that carry it out, at the times that were meant, and [`measure`]: what they note down. The hot path.
-//! - [`results`]: what came out, as values that are written as JSON, and what is derived of them.
+//! - [`results`]: what came out, as values that are written as JSON.
+//! - [`report`]: what is made of them: tables, plots, pages, comparisons, verdicts. Pure: a report in, text out.
 
 pub mod engine;
 pub mod measure;
 pub mod protocol;
+pub mod report;
 pub mod results;
 pub mod workload;

@@ -2,6 +2,18 @@
 //!
 //! Times are in microseconds, rates in operations a second, unless a name says otherwise. Histograms travel whole, so that two reports can
 //! be merged and any percentile be asked for later.
+//!
+//! The types are here; [`Distribution`]'s constructors in `distribution`, reading and writing files in `file`.
+//! `docs/bench-results.md` explains every field to those who read the files, and `docs/bench-results.schema.json` is made of these types
+//! (`schema` holds it to that).
+
+mod distribution;
+mod file;
+mod schema;
+
+pub use distribution::BadHistogram;
+pub use file::{ReadError, read, write};
+pub use schema::JSON_SCHEMA;
 
 use std::collections::BTreeMap;
 
@@ -14,8 +26,9 @@ pub const SCHEMA: &str = "corduroy-bench/1";
 
 /// All that one invocation measured.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Report {
-    /// [`SCHEMA`].
+    /// The name of this format: `corduroy-bench/1`.
     pub schema: String,
     /// `corduroy-bench` and its version.
     pub tool: String,
@@ -35,6 +48,7 @@ pub struct Report {
 
 /// The machine that the generator ran on.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Machine {
     /// `uname -sr`.
     pub kernel: String,
@@ -48,6 +62,7 @@ pub struct Machine {
 
 /// The server, as far as it told.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Server {
     /// `native`, `resp`, `memcached-text`.
     pub protocol: String,
@@ -65,6 +80,7 @@ pub struct Server {
 
 /// One measured stretch of time.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Run {
     /// What sets it apart from the others: `run 2`, `rate 20000`, `clients 64`.
     pub label: String,
@@ -74,6 +90,8 @@ pub struct Run {
     pub pipeline: u32,
     /// What paced it.
     pub pacing: Pacing,
+    /// When the measured window began: seconds after [`Report::started_at`].
+    pub begins_seconds: f64,
     /// Length of the measured window, warm-up excluded.
     pub seconds: f64,
     /// Operations that ended in the window, errors excluded.
@@ -82,7 +100,7 @@ pub struct Run {
     pub throughput: f64,
     /// Errors in the window, by kind: `refused: …`, `broken connection`, `timeout`, `wrong value`, `missing key`.
     pub errors: BTreeMap<String, u64>,
-    /// Compare-and-sets that lost their race, and reads of keys that were not there where that may be.
+    /// Compare-and-sets that lost their race.
     pub conflicts: u64,
     /// Reads that found nothing where that may be (a delete or an expiry came before).
     pub misses: u64,
@@ -100,6 +118,7 @@ pub struct Run {
 
 /// What paced a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case", tag = "kind")]
 pub enum Pacing {
     /// An answer makes room for the next request: latencies leave out the waiting that a slow server causes.
@@ -108,7 +127,8 @@ pub enum Pacing {
     OpenLoop {
         /// `constant`, `poisson`, `ramp`, `staircase`.
         schedule: String,
-        /// Operations a second that were meant to start, on average over the window.
+        /// Operations a second that were meant to start, on average over the window: what was asked for, not what chance made of it, so that it is
+        /// the same in each repetition.
         target_rate: f64,
         /// Operations a second that did.
         achieved_rate: f64,
@@ -117,6 +137,7 @@ pub enum Pacing {
 
 /// One latency distribution.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Latency {
     /// Of this operation alone, or of all.
     pub operation: Option<Operation>,
@@ -132,6 +153,7 @@ pub struct Latency {
 
 /// Percentiles in microseconds, and the histogram that they come from.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Distribution {
     /// Values in it.
     pub count: u64,
@@ -157,6 +179,7 @@ pub struct Distribution {
 
 /// The window in slices of equal length.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Timeline {
     /// Length of a slice.
     pub slice_seconds: f64,
@@ -166,6 +189,7 @@ pub struct Timeline {
 
 /// One slice of the window. Latencies are response times.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Slice {
     /// Operations that ended in it.
     pub operations: u64,
@@ -181,6 +205,7 @@ pub struct Slice {
 
 /// What the generator used, and whether its figures can be believed.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Generator {
     /// CPU time over wall-clock time, a thread each: 1 is a full core.
     pub cpu_share: Vec<f64>,
