@@ -8,7 +8,8 @@ use crate::{results::Server, workload::Operation};
 
 /// A server that was met: how to open further connections to it, and what to say on them.
 ///
-/// 1. `meet` (a constructor of each language) asks on a first connection what the server is.
+/// 1. `meet` (a constructor of each language) asks on a first connection what the server is. Streams should have a time limit for
+///    reads, for a server of another language may never answer.
 /// 2. [`Language::accepts`] for each operation of the mix, so that what can't work is refused before anything is measured.
 /// 3. [`Language::reset`] and [`Language::learn_scans`] where wanted, on that first connection.
 /// 4. [`Language::greet`] on each connection of the load, and a [`Language::dialect`] a thread.
@@ -161,7 +162,8 @@ pub enum MeetError {
 fn words_of(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
-            "the server did not answer in time".to_owned()
+            // Servers of other languages often wait for what they take for the rest of a line.
+            "the server did not answer in time; is --protocol right?".to_owned()
         }
         io::ErrorKind::UnexpectedEof => "the server closed the connection".to_owned(),
         _ => error.to_string(),

@@ -11,7 +11,7 @@
 //!
 //! Redis 8.4 and Valkey 8.1 know `IFEQ`. Whether a server does is asked when it is met, by a `SET` whose condition can't hold.
 
-use std::{net::TcpStream, sync::Arc};
+use std::{fmt, net::TcpStream, sync::Arc};
 
 use super::{
     Demand, KeyBytes, Language, MeetError, Protocol, REPLY_LEN_MAX, Unsupported, ValueBytes,
@@ -34,7 +34,7 @@ const ITEM_OVERHEAD_LEN: u64 = 16;
 const NO_IFEQ: &str = "this server does not know `SET key value IFEQ old` (Redis 8.4 and Valkey 8.1 do): leave compare-and-set out of the mix, or take read-modify-write";
 
 /// How a server is to be met.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct RespOptions {
     /// Who to be; without one, `AUTH` is given the password alone.
     pub user: Option<String>,
@@ -42,6 +42,17 @@ pub struct RespOptions {
     pub password: Option<String>,
     /// For `SELECT`, which is left out without one.
     pub database: Option<u32>,
+}
+
+/// Without the password, which must not get into messages and reports.
+impl fmt::Debug for RespOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RespOptions")
+            .field("user", &self.user)
+            .field("password", &self.password.as_ref().map(|_| "(hidden)"))
+            .field("database", &self.database)
+            .finish()
+    }
 }
 
 /// A server that was met.
