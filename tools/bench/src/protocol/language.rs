@@ -96,6 +96,19 @@ pub struct Demand {
 }
 
 impl Demand {
+    /// Refuses what makes no sense in any language.
+    pub(super) fn check(&self) -> Result<(), Unsupported> {
+        let several = matches!(self.operation, Operation::Batch | Operation::Scan);
+        if several && self.count_max == 0 {
+            let sentence = "a batch, or a scan's page, has at least one key";
+            return Err(Unsupported(sentence.to_owned()));
+        }
+        if self.key_len_max == 0 {
+            return Err(Unsupported("keys have at least one byte".to_owned()));
+        }
+        Ok(())
+    }
+
     /// Bytes of the values in the longest answer to a batch.
     pub(super) fn batch_values_len(&self) -> u64 {
         u64::from(self.count_max) * u64::from(self.value_len_max)
@@ -244,6 +257,42 @@ impl UnknownWord {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    // Redis answers a batch of no keys with an error, memcached with another, and a scan of none would never end.
+    #[test]
+    fn nothing_is_not_asked_for() {
+        let some = Demand {
+            operation: Operation::Batch,
+            key_len_max: 16,
+            value_len_max: 0,
+            count_max: 1,
+            ttl_ms_max: 0,
+        };
+        assert_eq!(some.check(), Ok(()));
+        assert!(
+            Demand {
+                count_max: 0,
+                ..some
+            }
+            .check()
+            .is_err()
+        );
+        assert!(
+            Demand {
+                key_len_max: 0,
+                ..some
+            }
+            .check()
+            .is_err()
+        );
+        let get = Operation::Get;
+        let one = Demand {
+            operation: get,
+            count_max: 0,
+            ..some
+        };
+        assert_eq!(one.check(), Ok(()));
+    }
 
     #[test]
     fn protocols_are_read_by_the_names_they_are_reported_with() {

@@ -36,6 +36,7 @@ mod text;
 
 pub use bytes::{KeyBytes, ValueBytes};
 pub use language::{Demand, Language, MeetError, Protocol, UnknownWord, Unsupported};
+pub use native::Layout;
 
 /// Longest reply that is read, in bytes. A server that announces more is broken, or was asked for more than a load should.
 pub const REPLY_LEN_MAX: usize = 64 << 20;

@@ -67,6 +67,7 @@ impl Language for MemcachedLanguage {
     }
 
     fn accepts(&self, demand: &Demand) -> Result<(), Unsupported> {
+        demand.check()?;
         let refuse = |sentence: String| Err(Unsupported(sentence));
         if demand.operation == Operation::Scan {
             let sentence = "memcached can't list its keys: leave scans out of the mix";

@@ -28,7 +28,8 @@ pub enum Route {
     /// Whichever core the server chooses: requests for keys of other cores hop.
     #[default]
     Any,
-    /// The connections are dealt out to the cores, and each request should take one of the core that owns its key.
+    /// The connections are dealt out to the cores in turn, and each request should take one of the core that owns its key: there must be
+    /// at least as many connections as cores.
     Direct,
 }
 
@@ -154,6 +155,7 @@ impl Language for NativeLanguage {
     }
 
     fn accepts(&self, demand: &Demand) -> Result<(), Unsupported> {
+        demand.check()?;
         let refuse = |sentence: String| Err(Unsupported(sentence));
         let (key_len, count) = (demand.key_len_max, demand.count_max as usize);
         if key_len > KEY_LEN_MAX {

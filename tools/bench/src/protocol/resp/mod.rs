@@ -88,6 +88,7 @@ impl Language for RespLanguage {
     }
 
     fn accepts(&self, demand: &Demand) -> Result<(), Unsupported> {
+        demand.check()?;
         let refuse = |sentence: String| Err(Unsupported(sentence));
         if demand.operation == Operation::CompareAndSet && !self.knows_ifeq {
             return refuse(NO_IFEQ.to_owned());
