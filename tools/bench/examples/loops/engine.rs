@@ -4,7 +4,7 @@ use std::{iter, sync::atomic::AtomicBool, time::Duration};
 
 use corduroy_bench::{
     engine::{self, Config, Length, Load},
-    protocol::{Dialect, Malformed, Outcome, Reply, Step},
+    protocol::{Asked, Dialect, Malformed, Outcome, Reply, Step},
     workload::{Ask, Heat, Operation},
 };
 
@@ -21,17 +21,13 @@ struct Frames;
 impl Dialect for Echo {
     const IN_ORDER: bool = false;
 
-    fn request(&self, slot: u32, _: &Ask, _: Step, out: &mut Vec<u8>) {
+    fn request(&self, slot: u32, _: &Ask, _: Step<'_>, out: &mut Vec<u8>) {
         let start = out.len();
         out.extend_from_slice(&self.frame);
         out[start + LENGTH_LEN..start + 2 * LENGTH_LEN].copy_from_slice(&slot.to_le_bytes());
     }
 
-    fn reply<'a>(
-        &self,
-        bytes: &'a [u8],
-        _: &dyn Fn(Option<u32>) -> Option<(Ask, Step)>,
-    ) -> Result<Option<Reply<'a>>, Malformed> {
+    fn reply<'a>(&self, bytes: &'a [u8], _: Option<Asked>) -> Result<Option<Reply<'a>>, Malformed> {
         let Some(frame) = bytes.get(..FRAME_LEN) else {
             return Ok(None);
         };
@@ -43,6 +39,8 @@ impl Dialect for Echo {
             outcome: Outcome::Done,
         }))
     }
+
+    fn values<'a>(&self, _: &Ask, _: &'a [u8], _: &mut dyn FnMut(u64, &'a [u8])) {}
 }
 
 impl Load for Frames {
@@ -72,7 +70,7 @@ impl Load for Frames {
         iter::empty()
     }
 
-    fn is_right(&self, _: &Ask, _: &[u8]) -> bool {
+    fn is_right(&self, _: u64, _: &[u8]) -> bool {
         true
     }
 

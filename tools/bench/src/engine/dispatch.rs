@@ -168,7 +168,7 @@ impl<L: Load> Worker<'_, L> {
         };
         let flight = Flight {
             ask,
-            step: Step::First,
+            second: false,
             intended,
             sent: now,
         };

@@ -168,7 +168,7 @@ impl<L: Load> Worker<'_, L> {
             };
             tally.failed(&fault, flight.intended, now);
             if let Some(journal) = journal {
-                journal.unknown(&flight.ask, flight.step);
+                journal.unknown(&flight.ask, flight.second);
             }
         });
         self.in_flight -= lost;

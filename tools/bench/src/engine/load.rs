@@ -49,8 +49,8 @@ pub trait Load: Sync {
         Ok(Some(0))
     }
 
-    /// Whether this may be what the key holds.
-    fn is_right(&self, ask: &Ask, value: &[u8]) -> bool;
+    /// Whether this may be what the key of this number holds.
+    fn is_right(&self, key: u64, value: &[u8]) -> bool;
 
     /// Whether the key may be missing: a delete or an expiry may have come before. Where it may not, a miss is an error.
     fn may_miss(&self, ask: &Ask) -> bool;

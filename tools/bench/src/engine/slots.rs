@@ -8,15 +8,15 @@
 //! Invariants: a slot is in `free` or occupied; the ring holds each occupied slot once, from its newest request to its reply.
 
 use super::clock::Nanos;
-use crate::{protocol::Step, workload::Ask};
+use crate::{protocol::Asked, workload::Ask};
 
 /// An operation in flight.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Flight {
     /// What is asked.
     pub(crate) ask: Ask,
-    /// Which of its requests was sent last.
-    pub(crate) step: Step,
+    /// Whether the request that was sent last was its second.
+    pub(crate) second: bool,
     /// When it was meant to start. In a closed loop that is when it was sent.
     pub(crate) intended: Nanos,
     /// When its first request was sent.
@@ -28,9 +28,9 @@ pub(crate) struct Flight {
 pub(crate) struct Slots {
     flights: Box<[Option<Flight>]>,
     free: Vec<u32>,
-    /// Slots in the order of their requests, from `oldest` on; empty where replies name their slot.
+    /// Slots in the order of their requests, from `first` on; empty where replies name their slot.
     ring: Box<[u32]>,
-    oldest: usize,
+    first: usize,
     waiting: usize,
 }
 
@@ -45,7 +45,7 @@ impl Slots {
             } else {
                 Box::new([])
             },
-            oldest: 0,
+            first: 0,
             waiting: 0,
         }
     }
@@ -79,9 +79,9 @@ impl Slots {
 
     /// The operation's next request is sent.
     #[inline]
-    pub(crate) fn again(&mut self, slot: u32, step: Step) {
+    pub(crate) fn again(&mut self, slot: u32) {
         if let Some(flight) = &mut self.flights[slot as usize] {
-            flight.step = step;
+            flight.second = true;
         }
         self.enqueue(slot);
     }
@@ -93,20 +93,26 @@ impl Slots {
         self.free.push(slot);
     }
 
-    /// The operation that a reply is for: the named one, or the oldest where replies come in order.
+    /// The request that has waited longest; known only where replies come in order.
     #[inline]
-    pub(crate) fn peek(&self, named: Option<u32>) -> Option<&Flight> {
-        let slot = self.slot_of(named)?;
-        self.flights.get(slot as usize)?.as_ref()
+    pub(crate) fn oldest(&self) -> Option<Asked> {
+        let slot = self.slot_of(None)?;
+        let flight = self.flights.get(slot as usize)?.as_ref()?;
+        Some(Asked {
+            operation: flight.ask.operation,
+            second: flight.second,
+            count: flight.ask.count,
+        })
     }
 
-    /// As [`Slots::peek`], with its slot, which is not waited for any more. `None`: nothing like that is in flight.
+    /// The operation that a reply is for, with its slot, which is not waited for any more: the named one, or the oldest where replies come in
+    /// order. `None`: nothing like that is in flight.
     #[inline]
     pub(crate) fn answered(&mut self, named: Option<u32>) -> Option<(u32, Flight)> {
         let slot = self.slot_of(named)?;
         let flight = (*self.flights.get(slot as usize)?)?;
         if !self.ring.is_empty() {
-            self.oldest = self.after(self.oldest);
+            self.first = self.after(self.first);
             self.waiting -= 1;
         }
         Some((slot, flight))
@@ -118,7 +124,7 @@ impl Slots {
         self.flights.fill(None);
         self.free.clear();
         self.free.extend((0..self.flights.len() as u32).rev());
-        (self.oldest, self.waiting) = (0, 0);
+        (self.first, self.waiting) = (0, 0);
     }
 
     /// When the operation that has been in flight for longest was sent.
@@ -135,7 +141,7 @@ impl Slots {
         if self.ring.is_empty() {
             named
         } else if self.waiting > 0 {
-            Some(self.ring[self.oldest])
+            Some(self.ring[self.first])
         } else {
             None
         }
@@ -144,7 +150,7 @@ impl Slots {
     #[inline]
     fn enqueue(&mut self, slot: u32) {
         if !self.ring.is_empty() {
-            let mut end = self.oldest + self.waiting;
+            let mut end = self.first + self.waiting;
             if end >= self.ring.len() {
                 end -= self.ring.len();
             }
@@ -175,7 +181,7 @@ mod tests {
                 ttl_ms: 0,
                 count: 0,
             },
-            step: Step::First,
+            second: false,
             intended: 0,
             sent: key,
         }
@@ -189,12 +195,12 @@ mod tests {
         slots.take(flight(2)).unwrap();
         assert!(!slots.has_room());
         assert_eq!(slots.answered(None).unwrap().0, first);
-        slots.again(first, Step::Second(9));
-        assert_eq!(slots.peek(None).unwrap().ask.key, 2);
+        slots.again(first);
+        assert!(!slots.oldest().unwrap().second);
         let (slot, _) = slots.answered(None).unwrap();
         slots.release(slot);
         let (slot, flight) = slots.answered(None).unwrap();
-        assert_eq!((slot, flight.step), (first, Step::Second(9)));
+        assert_eq!((slot, flight.second), (first, true));
         slots.release(slot);
         assert!(slots.answered(None).is_none());
         assert_eq!(slots.in_flight(), 0);
@@ -225,6 +231,6 @@ mod tests {
         assert_eq!(keys, [3, 4, 5]);
         assert_eq!((slots.in_flight(), slots.oldest_sent()), (0, None));
         slots.take(flight(1)).unwrap();
-        assert_eq!(slots.peek(None).unwrap().ask.key, 1);
+        assert_eq!(slots.answered(None).unwrap().1.ask.key, 1);
     }
 }

@@ -11,15 +11,15 @@ use super::{
 };
 use crate::{
     measure::{errors::Fault, tally::Ending},
-    protocol::{Dialect, Outcome, Step, Token},
-    workload::{Ask, Operation},
+    protocol::{Dialect, Outcome, Step},
+    workload::Operation,
 };
 
 /// What a reply means for its operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Judged<'a> {
     /// The second request follows.
-    Again(Token),
+    Again(Step<'a>),
     Ended(Ending),
     Failed(Fault<'a>),
 }
@@ -43,9 +43,8 @@ impl<L: Load> Worker<'_, L> {
         let mut at = 0;
         let mut malformed = None;
         while at < filled {
-            let slots = &self.connections[index].slots;
-            let ask = |named| slots.peek(named).map(|flight| (flight.ask, flight.step));
-            let reply = match self.dialect.reply(&bytes[at..filled], &ask) {
+            let oldest = self.connections[index].slots.oldest();
+            let reply = match self.dialect.reply(&bytes[at..filled], oldest) {
                 Ok(Some(reply)) => reply,
                 Ok(None) => break,
                 Err(why) => {
@@ -53,15 +52,15 @@ impl<L: Load> Worker<'_, L> {
                     break;
                 }
             };
+            let whole = &bytes[at..at + reply.len];
             at += reply.len;
             let Some((slot, flight)) = self.connections[index].slots.answered(reply.slot) else {
                 malformed = Some("it answers nothing that was asked".into());
                 break;
             };
-            let judged = judge(self.load, &flight.ask, flight.step, reply.outcome);
-            if let Judged::Again(token) = judged {
-                let step = Step::Second(token);
-                self.connections[index].slots.again(slot, step);
+            let judged = judge(self.load, &self.dialect, &flight, reply.outcome, whole);
+            if let Judged::Again(step) = judged {
+                self.connections[index].slots.again(slot);
                 self.dialect
                     .request(slot, &flight.ask, step, &mut self.write_buffer);
             } else {
@@ -107,7 +106,7 @@ impl<L: Load> Worker<'_, L> {
             Judged::Failed(fault) => {
                 self.fail(&fault, flight.intended, arrived);
                 if let Some(journal) = &mut self.journal {
-                    journal.unknown(&flight.ask, flight.step);
+                    journal.unknown(&flight.ask, flight.second);
                 }
             }
         }
@@ -140,7 +139,7 @@ impl<L: Load> Worker<'_, L> {
         };
         let flight = Flight {
             ask,
-            step: Step::First,
+            second: false,
             intended,
             sent: sending,
         };
@@ -185,11 +184,18 @@ impl<L: Load> Worker<'_, L> {
     }
 }
 
-/// Whether a reply is what was to come.
+/// Whether a reply is what was to come. `whole` is all of its bytes.
 #[inline]
-fn judge<'a, L: Load>(load: &L, ask: &Ask, step: Step, outcome: Outcome<'a>) -> Judged<'a> {
+fn judge<'a, L: Load>(
+    load: &L,
+    dialect: &L::Dialect,
+    flight: &Flight,
+    outcome: Outcome<'a>,
+    whole: &'a [u8],
+) -> Judged<'a> {
     use Operation::{Add, Batch, CompareAndSet, Delete, Get, Put, ReadModifyWrite, Scan};
     const DONE: Judged<'static> = Judged::Ended(Ending::Done);
+    let ask = &flight.ask;
     let missed = |keys| {
         if load.may_miss(ask) {
             Judged::Ended(Ending::Missed(keys))
@@ -197,30 +203,44 @@ fn judge<'a, L: Load>(load: &L, ask: &Ask, step: Step, outcome: Outcome<'a>) -> 
             Judged::Failed(Fault::MissingKey)
         }
     };
-    let has_read = |bytes: &[u8], then: Judged<'a>| {
-        if load.is_right(ask, bytes) {
-            then
-        } else {
-            Judged::Failed(Fault::WrongValue)
-        }
-    };
-    match (ask.operation, step, outcome) {
-        (_, _, Outcome::Refused(words)) => Judged::Failed(Fault::Refused(words)),
-        (Get, _, Outcome::Value { bytes, .. }) => has_read(bytes, DONE),
-        (CompareAndSet | ReadModifyWrite, Step::First, Outcome::Value { bytes, token }) => {
-            has_read(bytes, Judged::Again(token))
-        }
-        (Put | Delete | Add, _, Outcome::Done)
-        | (Add, _, Outcome::Value { .. })
-        | (CompareAndSet | ReadModifyWrite, Step::Second(_), Outcome::Done) => DONE,
-        // Another client deleted it between the two requests.
-        (CompareAndSet, Step::Second(_), Outcome::Conflict | Outcome::Missing) => {
+    if let Outcome::Value { bytes, .. } = outcome
+        && matches!(ask.operation, Get | CompareAndSet | ReadModifyWrite)
+        && !load.is_right(ask.key, bytes)
+    {
+        return Judged::Failed(Fault::WrongValue);
+    }
+    if !flight.second
+        && let Some(step) = Step::after(ask.operation, &outcome)
+    {
+        return Judged::Again(step);
+    }
+    match (ask.operation, outcome) {
+        (_, Outcome::Refused(words)) => Judged::Failed(Fault::Refused(words)),
+        (Get, Outcome::Value { .. })
+        | (Put | Delete | Add | CompareAndSet | ReadModifyWrite, Outcome::Done)
+        | (Add, Outcome::Counter(_)) => DONE,
+        // Another client was first between the two requests: it wrote the key, deleted it, or made it.
+        (CompareAndSet | Add | ReadModifyWrite, Outcome::Conflict)
+        | (CompareAndSet | ReadModifyWrite, Outcome::Missing)
+            if flight.second =>
+        {
             Judged::Ended(Ending::Conflict)
         }
-        (Get | Delete, _, Outcome::Missing)
-        | (CompareAndSet | ReadModifyWrite, Step::First, Outcome::Missing) => missed(1),
-        (Batch | Scan, _, Outcome::Many { missing: 0, .. }) => DONE,
-        (Batch | Scan, _, Outcome::Many { missing, .. }) => missed(missing),
+        (Get | Delete, Outcome::Missing) => missed(1),
+        (Batch, Outcome::Many { missing, .. }) => {
+            let mut is_right = true;
+            dialect.values(ask, whole, &mut |key, bytes| {
+                is_right &= load.is_right(key, bytes);
+            });
+            if !is_right {
+                Judged::Failed(Fault::WrongValue)
+            } else if missing > 0 {
+                missed(missing)
+            } else {
+                DONE
+            }
+        }
+        (Scan, Outcome::Many { .. }) => DONE,
         _ => Judged::Failed(Fault::WrongReply),
     }
 }

@@ -400,7 +400,7 @@ impl<'a, L: Load> Worker<'a, L> {
                 tally.unanswered_age = tally.unanswered_age.max(age);
                 tally.failed(&Fault::Unanswered, flight.intended, now);
                 if let Some(journal) = journal {
-                    journal.unknown(&flight.ask, flight.step);
+                    journal.unknown(&flight.ask, flight.second);
                 }
             });
         }

@@ -103,6 +103,8 @@ pub(crate) fn run(parts: Parts<'_>) -> Run {
         connections: config.connections,
         pipeline: config.pipeline,
         pacing,
+        // The caller knows when the whole began.
+        begins_seconds: config.warm_up.as_secs_f64(),
         seconds,
         operations,
         throughput: per_second(operations),

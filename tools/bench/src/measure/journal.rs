@@ -24,10 +24,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::tally::Ending;
-use crate::{
-    protocol::Step,
-    workload::{Ask, Operation},
-};
+use crate::workload::{Ask, Operation};
 
 /// The name of the format; a reader refuses another one.
 pub const FORMAT: &str = "corduroy-bench-journal/1";
@@ -151,11 +148,11 @@ impl Journal {
     }
 
     /// An operation was sent and was not answered, or refused in words that may mean anything.
-    pub(crate) fn unknown(&mut self, ask: &Ask, step: Step) {
-        match (ask.operation, step) {
+    pub(crate) fn unknown(&mut self, ask: &Ask, second: bool) {
+        match (ask.operation, second) {
             (Operation::Add, _) => self.entry(ask.key).additions.unknown += 1,
             (Operation::Put | Operation::Delete, _)
-            | (Operation::CompareAndSet | Operation::ReadModifyWrite, Step::Second(_)) => {
+            | (Operation::CompareAndSet | Operation::ReadModifyWrite, true) => {
                 let entry = self.entry(ask.key);
                 entry.highest = entry.highest.max(ask.stamp);
                 if entry.unknown.len() < UNKNOWN_MAX {
@@ -336,13 +333,13 @@ mod tests {
         journal.settings.insert("keys".to_owned(), "10".to_owned());
         journal.ended(&ask(Operation::Put, 1, 2), Ending::Done);
         journal.ended(&ask(Operation::Put, 1, 1), Ending::Done);
-        journal.unknown(&ask(Operation::Delete, 1, 3), Step::First);
+        journal.unknown(&ask(Operation::Delete, 1, 3), false);
         journal.ended(&ask(Operation::Delete, 2, 5), Ending::Missed(1));
         journal.ended(&ask(Operation::CompareAndSet, 3, 1), Ending::Conflict);
-        journal.unknown(&ask(Operation::CompareAndSet, 3, 2), Step::First);
-        journal.unknown(&ask(Operation::CompareAndSet, 4, 2), Step::Second(1));
+        journal.unknown(&ask(Operation::CompareAndSet, 3, 2), false);
+        journal.unknown(&ask(Operation::CompareAndSet, 4, 2), true);
         journal.ended(&ask(Operation::Add, 5, 0), Ending::Done);
-        journal.unknown(&ask(Operation::Add, 5, 0), Step::First);
+        journal.unknown(&ask(Operation::Add, 5, 0), false);
         journal.ended(&ask(Operation::Get, 6, 0), Ending::Done);
         journal
     }
@@ -399,7 +396,7 @@ mod tests {
     fn a_server_that_never_answers_does_not_fill_memory() {
         let mut journal = Journal::default();
         for stamp in 1..=10_000 {
-            journal.unknown(&ask(Operation::Put, 1, stamp), Step::First);
+            journal.unknown(&ask(Operation::Put, 1, stamp), false);
         }
         let entry = journal.get(1);
         assert_eq!(entry.unknown.len(), UNKNOWN_MAX);

@@ -100,6 +100,7 @@ impl Step<'_> {
             latencies: self.pooled_latencies()?,
             timeline: Timeline::default(),
             generator: self.pooled_generator()?,
+            server_cpu_seconds: self.runs.iter().map(|run| run.server_cpu_seconds).sum(),
         })
     }
 

@@ -53,7 +53,7 @@ fn assert_mix_adds_up<const IN_ORDER: bool>() {
     let run = run(&load, &closed(&server, 3, 5, 500));
     let only_conflicts = run.errors.keys().all(|kind| kind == "wrong reply");
     assert!(only_conflicts, "{:?}", run.errors);
-    assert!(run.conflicts > 0 && run.misses > 0, "{run:?}");
+    assert!(run.conflicts > 0, "{run:?}");
     let of = |operation, heat, core| {
         run.latencies
             .iter()

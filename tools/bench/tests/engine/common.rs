@@ -22,7 +22,7 @@ use std::{
 use corduroy_bench::{
     engine::{self, Config, EngineError, Finished, Length, Load, Pace},
     measure::Live,
-    protocol::{Dialect, Malformed, Outcome, Reply, Step},
+    protocol::{Asked, Dialect, Malformed, Outcome, Reply, Step},
     results::{Latency, Run},
     workload::{Ask, Heat, Operation},
 };
@@ -33,12 +33,15 @@ pub(crate) struct Lines<const IN_ORDER: bool>;
 impl<const IN_ORDER: bool> Dialect for Lines<IN_ORDER> {
     const IN_ORDER: bool = IN_ORDER;
 
-    fn request(&self, slot: u32, ask: &Ask, step: Step, out: &mut Vec<u8>) {
+    fn request(&self, slot: u32, ask: &Ask, step: Step<'_>, out: &mut Vec<u8>) {
         let Ask { key, stamp, .. } = ask;
         match (ask.operation, step) {
             (Operation::Put, _) => writeln!(out, "P {slot} {key} {stamp}"),
             (Operation::Delete, _) => writeln!(out, "R {slot} {key}"),
-            (_, Step::Second(version)) => writeln!(out, "C {slot} {key} {stamp} {version}"),
+            (_, Step::Second(Some(found))) => {
+                writeln!(out, "C {slot} {key} {stamp} {}", found.token)
+            }
+            (_, Step::Second(None)) => writeln!(out, "P {slot} {key} {stamp}"),
             _ => writeln!(out, "G {slot} {key}"),
         }
         .unwrap();
@@ -47,7 +50,7 @@ impl<const IN_ORDER: bool> Dialect for Lines<IN_ORDER> {
     fn reply<'a>(
         &self,
         bytes: &'a [u8],
-        ask: &dyn Fn(Option<u32>) -> Option<(Ask, Step)>,
+        oldest: Option<Asked>,
     ) -> Result<Option<Reply<'a>>, Malformed> {
         let Some(end) = bytes.iter().position(|&byte| byte == b'\n') else {
             return Ok(None);
@@ -61,11 +64,10 @@ impl<const IN_ORDER: bool> Dialect for Lines<IN_ORDER> {
             word.parse().map_err(|_| malformed("no number"))
         };
         let slot = (!IN_ORDER).then_some(number(1)? as u32);
-        // What is asked for must be known to whoever reads the reply.
-        assert!(
-            ask(slot).is_some() || words[0] == b"S",
-            "nothing is known of slot {slot:?}"
-        );
+        // A reader of replies that come in order is told what the next one is to.
+        if IN_ORDER && oldest.is_none() {
+            return Err(malformed("it answers nothing"));
+        }
         let outcome = match words[0] {
             b"V" => Outcome::Value {
                 bytes: words.get(2).copied().ok_or(malformed("no value"))?,
@@ -83,6 +85,8 @@ impl<const IN_ORDER: bool> Dialect for Lines<IN_ORDER> {
             outcome,
         }))
     }
+
+    fn values<'a>(&self, _: &Ask, _: &'a [u8], _: &mut dyn FnMut(u64, &'a [u8])) {}
 }
 
 /// One request, as a server's behaviour sees it.
@@ -331,8 +335,8 @@ impl<const IN_ORDER: bool> Load for LineLoad<IN_ORDER> {
         }
     }
 
-    fn is_right(&self, ask: &Ask, value: &[u8]) -> bool {
-        value == ask.key.to_string().as_bytes()
+    fn is_right(&self, key: u64, value: &[u8]) -> bool {
+        value == key.to_string().as_bytes()
     }
 
     fn may_miss(&self, _: &Ask) -> bool {
