@@ -1,13 +1,17 @@
 //! What every language must be able to tell of every server: one story, told in each.
 
-use std::net::TcpStream;
+use std::{
+    net::TcpStream,
+    thread,
+    time::{Duration, Instant},
+};
 
 use corduroy_bench::{
     protocol::{Demand, Dialect, Language},
     workload::{Ask, Operation},
 };
 
-use crate::support::{Ended, Plain, Process, Wire, ask, value};
+use crate::support::{Ended, PATIENCE, Plain, Process, Wire, ask, value};
 
 /// Fresh keys of a test; the number is far from 0, so that it has digits enough.
 const FIRST: u64 = 1_000_000;
@@ -88,8 +92,10 @@ fn reads_and_writes<D: Dialect>(wire: &mut Wire<D>) {
         };
         assert_eq!(wire.run(expiring), Ended::Done);
         let get = ask(Operation::Get, FIRST + 1, 0);
+        let began = Instant::now();
         while !stays && wire.run(get) != Ended::Missing {
-            std::thread::sleep(std::time::Duration::from_millis(20));
+            assert!(began.elapsed() < PATIENCE, "it does not expire");
+            thread::sleep(Duration::from_millis(20));
         }
         assert_eq!(wire.run(get) != Ended::Missing, stays);
     }

@@ -8,13 +8,16 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use corduroy_bench::{
     protocol::{Asked, Dialect, Found, KeyBytes, Outcome, Step, Token, ValueBytes},
     workload::{Ask, Heat, Operation},
 };
+
+/// How long anything may take before a test gives it up for hung: it only keeps the run from hanging with it.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Where a program is, if it is installed. Says so if not; under `CORDUROY_TESTS=all` it must be.
 pub(crate) fn installed(program: &str) -> Option<PathBuf> {
@@ -67,10 +70,12 @@ impl Process {
                 .stderr(messages(data.path()))
                 .spawn()
                 .unwrap();
+            let began = Instant::now();
             loop {
                 if child.try_wait().unwrap().is_some() {
                     break;
                 }
+                assert!(began.elapsed() < PATIENCE, "it takes no connections");
                 if TcpStream::connect(address).is_ok() && child.try_wait().unwrap().is_none() {
                     return Process {
                         child,
@@ -94,7 +99,9 @@ impl Process {
     }
 
     pub(crate) fn connect(&self) -> TcpStream {
-        TcpStream::connect(self.address).unwrap()
+        let stream = TcpStream::connect(self.address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream
     }
 }
 
