@@ -166,6 +166,14 @@ impl Workload {
         &self.spec
     }
 
+    /// An operation was answered, failed or was given up. Until that is said of an insert, its key and those inserted after it aren't read.
+    #[inline]
+    pub fn over(&self, ask: &Ask) {
+        if ask.operation == Operation::Put && ask.key >= self.spec.keys {
+            self.inserts.settle(ask.key);
+        }
+    }
+
     /// Number of keys that are there by now: those of the start and those inserted since.
     #[must_use]
     pub fn key_count(&self) -> u64 {
@@ -277,9 +285,7 @@ impl Source {
     /// after it aren't read.
     #[inline]
     pub fn over(&self, ask: &Ask) {
-        if ask.operation == Operation::Put && ask.key >= self.workload.spec.keys {
-            self.workload.inserts.settle(ask.key);
-        }
+        self.workload.over(ask);
     }
 
     /// A put of a new key.
