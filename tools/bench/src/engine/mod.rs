@@ -15,7 +15,7 @@
 //! Reading, checking and building are thereby in nobody's latency twice, and waiting for the thread's attention is in it.
 //!
 //! - [`load`]: what is carried out. [`config`]: how.
-//! - `worker`: a thread's loop. `turn`: answers. `dispatch`: starts. `links`: opening, losing, timing out.
+//! - `worker`: a thread's loop. `turn`: answers. `dispatch`: starts. `links`: opening, losing, timing out. `upkeep`: the rest.
 //! - `connection`, `slots`: a socket and what is in flight on it.
 //! - `run`: starts the threads, collects, ends.
 
@@ -31,6 +31,7 @@ pub mod load;
 mod run;
 pub(crate) mod slots;
 mod turn;
+mod upkeep;
 mod worker;
 
 pub use config::{Config, Length, Pace};

@@ -12,7 +12,7 @@ use std::{
     cmp::Reverse,
     collections::{BinaryHeap, VecDeque},
     sync::{
-        atomic::{AtomicBool, Ordering},
+        atomic::AtomicBool,
         mpsc::{Receiver, Sender},
     },
 };
@@ -29,14 +29,13 @@ use rustix::{
 
 use super::{
     Config, EngineError, Length, Load, Pace,
-    clock::{Clock, Nanos, nanos, thread_cpu},
+    clock::{Clock, Nanos, nanos},
     connection::{Connection, State},
     slots::Slots,
 };
 use crate::{
     measure::{
-        errors::Fault,
-        interval::{Interval, Numbers, intervals_per_slice},
+        interval::{Interval, intervals_per_slice},
         journal::Journal,
         tally::Tally,
     },
@@ -47,12 +46,8 @@ use crate::{
 const READ_LEN: usize = 256 << 10;
 /// Sockets that one call to epoll reports at most.
 const EVENTS_MAX: usize = 1024;
-/// How often is looked after what is not urgent.
-const TICK_NANOS: Nanos = 5_000_000;
 /// A wait that took longer than this did sleep.
 const SLEPT_NANOS: Nanos = 2_000;
-/// Each connection is looked over for timeouts so many times in the length of one.
-const SWEEPS_A_TIMEOUT: Nanos = 8;
 
 /// What a thread needs of the one that starts it.
 pub(super) struct Wiring<'a> {
@@ -83,7 +78,7 @@ pub(super) struct Worker<'a, L: Load> {
     pub(super) load: &'a L,
     pub(super) config: &'a Config,
     pub(super) clock: Clock,
-    stop: &'a AtomicBool,
+    pub(super) stop: &'a AtomicBool,
     pub(super) dialect: L::Dialect,
     pub(super) poller: OwnedFd,
     events: Vec<epoll::Event>,
@@ -119,13 +114,13 @@ pub(super) struct Worker<'a, L: Load> {
     last_returned: Nanos,
     pub(super) reopen: BinaryHeap<Reverse<(Nanos, usize)>>,
     pub(super) random: fastrand::Rng,
-    next_tick: Nanos,
-    sweep_at: usize,
+    pub(super) next_tick: Nanos,
+    pub(super) sweep_at: usize,
     /// When there was a connection last.
-    connected_at: Nanos,
-    spin_nanos: Nanos,
+    pub(super) connected_at: Nanos,
+    pub(super) spin_nanos: Nanos,
     /// CPU time and spin time when the window opened.
-    opened_with: Option<(Nanos, Nanos)>,
+    pub(super) opened_with: Option<(Nanos, Nanos)>,
     /// An error has come, where that ends the run.
     pub(super) should_stop: bool,
 }
@@ -331,135 +326,11 @@ impl<'a, L: Load> Worker<'a, L> {
         tick.min(due.saturating_sub(spin).saturating_sub(now))
     }
 
-    /// What is not urgent. Answers whether there is no point in going on.
-    fn tick(&mut self, now: Nanos) -> Result<bool, EngineError> {
-        self.next_tick = now + TICK_NANOS;
-        self.measure_cpu(now, false);
-        let count = self.connections.len() as Nanos;
-        let slice = (count * TICK_NANOS * SWEEPS_A_TIMEOUT / nanos(self.config.timeout).max(1))
-            .clamp(1, count);
-        for _ in 0..slice {
-            self.sweep_at = (self.sweep_at + 1) % self.connections.len();
-            self.look_over(self.sweep_at, now);
-        }
-        self.reopen_due(now)?;
-        if self.is_open_loop {
-            self.give_up_old(now);
-        }
-        if self.open > 0 {
-            self.connected_at = now;
-        }
-        let numbers = self.numbers(now);
-        self.tally.hand_over_if_due(now, numbers);
-        let is_hopeless = now.saturating_sub(self.connected_at) > nanos(self.config.wait_max);
-        let should_end = self.should_stop || self.stop.load(Ordering::Relaxed) || is_hopeless;
-        if self.should_stop {
-            // The other threads end with this one.
-            self.stop.store(true, Ordering::Relaxed);
-        }
-        if should_end && now < self.closes {
-            self.close_at(now);
-            return Ok(true);
-        }
-        Ok(false)
-    }
-
-    /// The window ends at this time: nothing more is started.
-    fn close_at(&mut self, now: Nanos) {
-        self.closes = now;
-        self.tally.closes = now;
-        if self.next_arrival >= now {
-            self.next_arrival = Nanos::MAX;
-        }
-    }
-
-    fn is_over(&mut self, now: Nanos) -> bool {
-        let has_backlog = self.is_open_loop
-            && self.next_arrival != Nanos::MAX
-            && self.quota > 0
-            && !self.is_dry();
-        let may_start = has_backlog
-            || !self.is_open_loop && now < self.closes && self.quota > 0 && !self.is_dry();
-        if self.in_flight == 0 && !may_start {
-            // What is between a time to think and the next start was answered.
-            return true;
-        }
-        now >= self.closes.saturating_add(nanos(self.config.drain))
-    }
-
-    fn is_dry(&self) -> bool {
-        self.dry as usize == self.connections.len()
-    }
-
-    /// Counts what is neither answered nor sent when the time to drain is over.
-    fn leave_rest(&mut self, now: Nanos) {
-        for connection in &mut self.connections {
-            let (tally, journal) = (&mut self.tally, &mut self.journal);
-            connection.slots.clear(|flight| {
-                let age = now.saturating_sub(flight.intended);
-                tally.unanswered_age = tally.unanswered_age.max(age);
-                tally.failed(&Fault::Unanswered, flight.intended, now);
-                if let Some(journal) = journal {
-                    journal.unknown(&flight.ask, flight.second);
-                }
-            });
-        }
-        self.in_flight = 0;
-        if !self.is_dry() {
-            while self.next_arrival != Nanos::MAX && self.quota > 0 {
-                self.tally.not_sent(self.next_arrival, now);
-                self.quota -= 1;
-                self.advance();
-            }
-        }
-    }
-
-    /// Arrivals that have waited too long for a slot will not be sent.
-    fn give_up_old(&mut self, now: Nanos) {
-        let wait_max = nanos(self.config.wait_max);
-        while self.next_arrival != Nanos::MAX
-            && now.saturating_sub(self.next_arrival) > wait_max
-            && self.quota > 0
-        {
-            self.tally.not_sent(self.next_arrival, now);
-            self.spend_quota(self.next_arrival);
-            self.advance();
-        }
-    }
-
     /// One operation less may be started, if this one belongs to the window.
     #[inline]
     pub(super) fn spend_quota(&mut self, intended: Nanos) {
         if intended >= self.tally.opens {
             self.quota -= 1;
-        }
-    }
-
-    fn measure_cpu(&mut self, now: Nanos, is_end: bool) {
-        if now < self.tally.opens {
-            return;
-        }
-        match self.opened_with {
-            None => self.opened_with = Some((thread_cpu(), self.spin_nanos)),
-            Some((cpu, spin)) if (now >= self.closes || is_end) && self.tally.cpu_nanos == 0 => {
-                self.tally.cpu_nanos = thread_cpu() - cpu;
-                self.tally.spin_nanos = self.spin_nanos - spin;
-                self.tally.measured_nanos = now - self.tally.opens;
-            }
-            Some(_) => {}
-        }
-    }
-
-    fn numbers(&self, now: Nanos) -> Numbers {
-        Numbers {
-            in_flight: self.in_flight,
-            open: self.open,
-            behind_nanos: if self.next_arrival == Nanos::MAX {
-                0
-            } else {
-                now.saturating_sub(self.next_arrival)
-            },
-            ..Numbers::default()
         }
     }
 

@@ -46,6 +46,17 @@ pub trait Language: Send + Sync {
     /// What the server refused, or the socket's error.
     fn greet(&self, stream: &mut TcpStream, connection: usize) -> Result<Option<u16>, MeetError>;
 
+    /// Appends what [`Language::greet`] says, for connections that must not block: those of the load, which are opened by the thousand, and again
+    /// while others are measured. Nothing, where nothing need be said.
+    fn greeting(&self, connection: usize, out: &mut Vec<u8>);
+
+    /// Reads the answer to [`Language::greeting`]: how many bytes it takes up, `None` if it isn't all there.
+    ///
+    /// # Errors
+    ///
+    /// What the server refused, or that it speaks another language.
+    fn greeted(&self, connection: usize, bytes: &[u8]) -> Result<Option<usize>, MeetError>;
+
     /// A thread's dialect.
     fn dialect<K: KeyBytes, V: ValueBytes>(&self, keys: K, values: V) -> Self::Dialect<K, V>;
 

@@ -112,6 +112,12 @@ impl Language for MemcachedLanguage {
         Ok(None)
     }
 
+    fn greeting(&self, _: usize, _: &mut Vec<u8>) {}
+
+    fn greeted(&self, _: usize, _: &[u8]) -> Result<Option<usize>, MeetError> {
+        Ok(Some(0))
+    }
+
     fn dialect<K: KeyBytes, V: ValueBytes>(&self, keys: K, values: V) -> MemcachedDialect<K, V> {
         MemcachedDialect::new(keys, values)
     }

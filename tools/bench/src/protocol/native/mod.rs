@@ -145,6 +145,25 @@ impl NativeLanguage {
     pub fn route(&self) -> Route {
         self.options.route
     }
+
+    /// The shard that a connection asks for.
+    fn shard_asked(&self, connection: usize) -> Option<u16> {
+        match self.options.route {
+            Route::Any => None,
+            Route::Direct => Some((connection % usize::from(self.layout.cores)) as u16),
+        }
+    }
+}
+
+/// Whether a hello that asked for a shard was answered by that one.
+fn check_shard(asked: Option<u16>, hello: &HelloReply) -> Result<(), MeetError> {
+    match asked {
+        Some(asked) if asked != hello.shard => Err(MeetError::OtherShard {
+            asked,
+            served: hello.shard,
+        }),
+        _ => Ok(()),
+    }
 }
 
 impl Language for NativeLanguage {
@@ -202,19 +221,22 @@ impl Language for NativeLanguage {
     }
 
     fn greet(&self, stream: &mut TcpStream, connection: usize) -> Result<Option<u16>, MeetError> {
-        let cores = usize::from(self.layout.cores);
-        let asked = match self.options.route {
-            Route::Any => None,
-            Route::Direct => Some((connection % cores) as u16),
-        };
+        let asked = self.shard_asked(connection);
         let hello = session::hello(stream, &self.options.keyspace, asked)?;
-        match asked {
-            Some(asked) if asked != hello.shard => Err(MeetError::OtherShard {
-                asked,
-                served: hello.shard,
-            }),
-            _ => Ok(asked),
-        }
+        check_shard(asked, &hello)?;
+        Ok(asked)
+    }
+
+    fn greeting(&self, connection: usize, out: &mut Vec<u8>) {
+        session::say_hello(&self.options.keyspace, self.shard_asked(connection), out);
+    }
+
+    fn greeted(&self, connection: usize, bytes: &[u8]) -> Result<Option<usize>, MeetError> {
+        let Some((hello, len)) = session::hear_hello(bytes)? else {
+            return Ok(None);
+        };
+        check_shard(self.shard_asked(connection), &hello)?;
+        Ok(Some(len))
     }
 
     fn dialect<K: KeyBytes, V: ValueBytes>(&self, keys: K, values: V) -> NativeDialect<K, V> {

@@ -17,13 +17,23 @@ use crate::{
 /// What a report says where the server says nothing.
 const NOT_TOLD: &str = "not told by the server";
 
+/// What a hello is said to be for.
+const OPENING: &str = "opening a connection";
+
 /// Opens a connection: preamble and hello.
 pub(super) fn hello(
     stream: &mut TcpStream,
     keyspace: &str,
     shard: Option<u16>,
 ) -> Result<HelloReply, MeetError> {
-    let mut bytes = PREAMBLE.to_vec();
+    let mut bytes = Vec::new();
+    say_hello(keyspace, shard, &mut bytes);
+    ask_bytes(stream, OPENING, &bytes, take_hello)
+}
+
+/// Appends preamble and hello.
+pub(super) fn say_hello(keyspace: &str, shard: Option<u16>, out: &mut Vec<u8>) {
+    out.extend_from_slice(&PREAMBLE);
     Request::Hello(Hello {
         version_min: VERSION_MIN,
         version_max: VERSION_MAX,
@@ -31,11 +41,31 @@ pub(super) fn hello(
         keyspace,
         client_name: concat!("corduroy-bench/", env!("CARGO_PKG_VERSION")),
     })
-    .encode(FIRST_ID, &mut bytes);
-    ask_bytes(stream, "opening a connection", &bytes, |body| match body {
+    .encode(FIRST_ID, out);
+}
+
+/// Reads the answer to a hello, and how many bytes it takes up; `None` if it isn't all there.
+pub(super) fn hear_hello(bytes: &[u8]) -> Result<Option<(HelloReply, usize)>, MeetError> {
+    let heard = answer(bytes, take_hello).map_err(|malformed| MeetError::Foreign {
+        doing: OPENING,
+        protocol: Protocol::Native,
+        reason: malformed.to_string(),
+    })?;
+    match heard {
+        None => Ok(None),
+        Some((Ok(hello), len)) => Ok(Some((hello, len))),
+        Some((Err(words), _)) => Err(MeetError::Refused {
+            doing: OPENING,
+            words,
+        }),
+    }
+}
+
+fn take_hello(body: Body<'_>) -> Option<HelloReply> {
+    match body {
         Body::Hello(hello) => Some(hello),
         _ => None,
-    })
+    }
 }
 
 /// Makes a keyspace, or takes the one that somebody else has made meanwhile.
@@ -154,20 +184,30 @@ fn ask_bytes<T>(
     bytes: &[u8],
     take: impl Fn(Body<'_>) -> Option<T>,
 ) -> Result<T, MeetError> {
-    let answer = Talk::new(stream, Protocol::Native).ask(doing, bytes, |bytes| {
-        let Some((frame, len)) = split(bytes, FRAME_LEN_MAX).map_err(|error| because(&error))?
-        else {
-            return Ok(None);
-        };
-        let (_, response) = Response::decode(frame).map_err(|error| because(&error))?;
-        let answer = match (response.status, response.body) {
-            (_, Body::Error(text)) => Err(text.to_owned()),
-            (Status::Ok, body) => {
-                Ok(take(body).ok_or(Malformed("an answer to another question".into()))?)
-            }
-            (status, _) => Err(format!("{status:?}")),
-        };
-        Ok(Some((answer, len)))
-    })?;
+    let answer =
+        Talk::new(stream, Protocol::Native).ask(doing, bytes, |bytes| answer(bytes, &take))?;
     answer.map_err(|words| MeetError::Refused { doing, words })
+}
+
+/// What `take` picks from the body of the first frame, or the server's refusal, and how many bytes the frame takes up.
+#[expect(
+    clippy::type_complexity,
+    reason = "there, refused or not, and how long: each is asked for once"
+)]
+fn answer<T>(
+    bytes: &[u8],
+    take: impl Fn(Body<'_>) -> Option<T>,
+) -> Result<Option<(Result<T, String>, usize)>, Malformed> {
+    let Some((frame, len)) = split(bytes, FRAME_LEN_MAX).map_err(|error| because(&error))? else {
+        return Ok(None);
+    };
+    let (_, response) = Response::decode(frame).map_err(|error| because(&error))?;
+    let answer = match (response.status, response.body) {
+        (_, Body::Error(text)) => Err(text.to_owned()),
+        (Status::Ok, body) => {
+            Ok(take(body).ok_or(Malformed("an answer to another question".into()))?)
+        }
+        (status, _) => Err(format!("{status:?}")),
+    };
+    Ok(Some((answer, len)))
 }

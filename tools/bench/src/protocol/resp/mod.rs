@@ -121,6 +121,14 @@ impl Language for RespLanguage {
         Ok(None)
     }
 
+    fn greeting(&self, _: usize, out: &mut Vec<u8>) {
+        session::greeting(&self.options, out);
+    }
+
+    fn greeted(&self, _: usize, bytes: &[u8]) -> Result<Option<usize>, MeetError> {
+        session::greeted(&self.options, bytes)
+    }
+
     fn dialect<K: KeyBytes, V: ValueBytes>(&self, keys: K, values: V) -> RespDialect<K, V> {
         RespDialect::new(Arc::clone(&self.starts), keys, values)
     }

@@ -79,6 +79,50 @@ pub(super) fn open(stream: &mut TcpStream, options: &RespOptions) -> Result<(), 
     )
 }
 
+/// What [`open`] says, all at once.
+pub(super) fn greeting(options: &RespOptions, out: &mut Vec<u8>) {
+    let mut say = |words: &[&str]| {
+        out.extend_from_slice(format!("*{}\r\n", words.len()).as_bytes());
+        for word in words {
+            bulk(word.as_bytes(), out);
+        }
+    };
+    if let Some(password) = &options.password {
+        match &options.user {
+            Some(user) => say(&["AUTH", user, password]),
+            None => say(&["AUTH", password]),
+        }
+    }
+    if let Some(database) = options.database {
+        say(&["SELECT", &database.to_string()]);
+    }
+    say(&["PING"]);
+}
+
+/// Reads the answers to [`greeting`]: how many bytes they take up, once all are there.
+pub(super) fn greeted(options: &RespOptions, bytes: &[u8]) -> Result<Option<usize>, MeetError> {
+    let doing = "opening a connection with AUTH, SELECT and PING";
+    let before = usize::from(options.password.is_some()) + usize::from(options.database.is_some());
+    let mut at = 0;
+    for number in 0..=before {
+        let parsed = value::value(&bytes[at..]).map_err(|malformed| MeetError::Foreign {
+            doing,
+            protocol: Protocol::Resp,
+            reason: malformed.to_string(),
+        })?;
+        let Some((answer, len)) = parsed else {
+            return Ok(None);
+        };
+        let expected = if number == before { "PONG" } else { "OK" };
+        match answer {
+            Value::Error(words) => return Err(MeetError::Refused { doing, words }),
+            ref other if is_text(expected)(other).is_none() => return Err(foreign(doing, other)),
+            _ => at += len,
+        }
+    }
+    Ok(Some(at))
+}
+
 /// Whether the server knows `SET key value IFEQ old`. Asked so that nothing is written: the key would have to hold that value already.
 pub(super) fn knows_ifeq(stream: &mut TcpStream) -> Result<bool, MeetError> {
     let key = "corduroy-bench:does-this-server-know-ifeq";
@@ -116,4 +160,33 @@ pub(super) fn scan_starts(stream: &mut TcpStream, pages_max: usize) -> Result<Ve
         starts.push(cursor);
     }
     Ok(starts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Connections of a load are greeted without waiting for each answer, and the answers may come in any pieces.
+    #[test]
+    fn a_greeting_is_over_when_all_its_answers_are_there() {
+        let options = RespOptions {
+            user: Some("bench".to_owned()),
+            password: Some("secret".to_owned()),
+            database: Some(3),
+        };
+        let mut said = Vec::new();
+        greeting(&options, &mut said);
+        let expected = "*3\r\n$4\r\nAUTH\r\n$5\r\nbench\r\n$6\r\nsecret\r\n*2\r\n$6\r\nSELECT\r\n$1\r\n3\r\n*1\r\n$4\r\nPING\r\n";
+        assert_eq!(said, expected.as_bytes());
+
+        let answers = b"+OK\r\n+OK\r\n+PONG\r\n";
+        for end in 0..answers.len() {
+            assert!(matches!(greeted(&options, &answers[..end]), Ok(None)));
+        }
+        assert!(matches!(greeted(&options, answers), Ok(Some(17))));
+        let refused = greeted(&options, b"+OK\r\n-ERR DB index is out of range\r\n");
+        assert!(matches!(refused, Err(MeetError::Refused { .. })));
+        let foreign = greeted(&options, b"+OK\r\n+OK\r\n+OK\r\n");
+        assert!(matches!(foreign, Err(MeetError::Foreign { .. })));
+    }
 }
