@@ -4,12 +4,17 @@
 //! - [`protocol`]: how it is said. Corduroy's native protocol, RESP, memcached's text. Bytes in, bytes out; and how a
 //!   server is greeted and asked about itself.
 //! - [`engine`]: the threads, sockets and slots that carry it out, at the times that were meant, and [`measure`]: what they note down. The hot path.
+//! - [`session`]: a server that was met. [`scenario`]: a workload against it.
 //! - [`results`]: what came out, as values that are written as JSON.
 //! - [`report`]: what is made of them: tables, plots, pages, comparisons, verdicts. Pure: a report in, text out.
 
+pub mod cli;
+pub mod commands;
 pub mod engine;
 pub mod measure;
 pub mod protocol;
 pub mod report;
 pub mod results;
+pub mod scenario;
+pub mod session;
 pub mod workload;

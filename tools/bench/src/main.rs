@@ -1,3 +1,10 @@
 //! The command line of `corduroy-bench`.
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use corduroy_bench::{cli::Cli, commands};
+
+fn main() -> ExitCode {
+    commands::carry_out(Cli::parse()).into()
+}

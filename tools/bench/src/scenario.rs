@@ -61,6 +61,18 @@ impl ValueBytes for Bytes {
     }
 }
 
+/// How keys are written, for a dialect.
+#[must_use]
+pub fn keys(content: &Arc<Content>) -> Keys {
+    Keys(Arc::clone(content))
+}
+
+/// How values are made, for a dialect.
+#[must_use]
+pub fn bytes(content: &Arc<Content>) -> Bytes {
+    Bytes(Arc::clone(content))
+}
+
 /// What connections do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Job {
@@ -141,7 +153,10 @@ impl<'a, L: Language> Scenario<'a, L> {
             ));
         }
         // What a source refuses, it refuses every connection.
-        scenario.seat(0).and_then(|seat| workload.source(seat)).map_err(|error| error.to_string())?;
+        scenario
+            .seat(0)
+            .and_then(|seat| workload.source(seat))
+            .map_err(|error| error.to_string())?;
         Ok(scenario)
     }
 
@@ -214,7 +229,11 @@ enum From {
 impl Source for Drawn {
     #[inline]
     fn next(&mut self, elapsed_nanos: u64) -> Option<Ask> {
-        let Drawn { from, content, core } = self;
+        let Drawn {
+            from,
+            content,
+            core,
+        } = self;
         let elapsed = Duration::from_nanos(elapsed_nanos);
         let Some((layout, core)) = *core else {
             return match from {
@@ -236,7 +255,10 @@ impl<L: Language> Load for Scenario<'_, L> {
     type Arrivals = Arrivals;
 
     fn dialect(&self, _: u32) -> Self::Dialect {
-        self.language.dialect(Keys(Arc::clone(&self.content)), Bytes(Arc::clone(&self.content)))
+        self.language.dialect(
+            Keys(Arc::clone(&self.content)),
+            Bytes(Arc::clone(&self.content)),
+        )
     }
 
     fn source(&self, connection: u32) -> Drawn {
@@ -257,7 +279,9 @@ impl<L: Language> Load for Scenario<'_, L> {
                 From::Fill(fill.expect(checked))
             }
             Job::Run { .. } => {
-                let source = self.seat(connection).and_then(|seat| self.workload.source(seat));
+                let source = self
+                    .seat(connection)
+                    .and_then(|seat| self.workload.source(seat));
                 From::Run(source.expect(checked))
             }
         };
@@ -269,12 +293,13 @@ impl<L: Language> Load for Scenario<'_, L> {
     }
 
     fn arrivals(&self, thread: u32, threads: u32) -> Arrivals {
-        let (schedule, duration) = self
-            .schedule
-            .as_ref()
-            .expect("an open loop has a schedule");
+        let (schedule, duration) = self.schedule.as_ref().expect("an open loop has a schedule");
         let part = Part::new(thread, threads).expect("a thread is one of all");
-        let seed = self.workload.spec().seed.wrapping_add(u64::from(self.round) << 32);
+        let seed = self
+            .workload
+            .spec()
+            .seed
+            .wrapping_add(u64::from(self.round) << 32);
         schedule.arrivals(part, *duration, seed)
     }
 

@@ -110,7 +110,9 @@ impl Session {
         };
         let mut stream = TcpStream::connect_timeout(&address, PATIENCE).map_err(unreachable)?;
         stream.set_nodelay(true).map_err(unreachable)?;
-        stream.set_read_timeout(Some(PATIENCE)).map_err(unreachable)?;
+        stream
+            .set_read_timeout(Some(PATIENCE))
+            .map_err(unreachable)?;
         let met = match arguments.protocol {
             Protocol::Native => Met::Native(NativeLanguage::meet(
                 &mut stream,
@@ -193,7 +195,8 @@ impl Session {
                 count_max: counts.max(),
                 ttl_ms_max: spec.ttls.longest_ms(),
             };
-            in_language!(&self.met, language => language.accepts(&demand)).map_err(Failure::usage)?;
+            in_language!(&self.met, language => language.accepts(&demand))
+                .map_err(Failure::usage)?;
         }
         Ok(())
     }

@@ -17,7 +17,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::report::condition::Slo;
 
 pub use exit::Exit;
-pub use output::{OutputArguments, OutputFormat};
+pub use output::{OutputArguments, OutputFormat, When};
 pub use pace::{ConnectionArguments, PaceArguments, RepeatArguments};
 pub use server::ServerArguments;
 pub use workload::{Check, WorkloadArguments};
@@ -93,7 +93,7 @@ pub struct LoadArguments {
     pub fresh: bool,
     /// Progress on standard error: `auto` on a terminal
     #[arg(long, value_name = "WHEN", default_value = "auto")]
-    pub live: output::When,
+    pub live: When,
 }
 
 /// `run`.
@@ -209,7 +209,9 @@ pub struct CompareArguments {
 
 /// `plot`.
 #[derive(Clone, Debug, Args)]
-#[command(after_help = "Example:\n  corduroy-bench plot result.json --svg plots --html report.html")]
+#[command(
+    after_help = "Example:\n  corduroy-bench plot result.json --svg plots --html report.html"
+)]
 pub struct PlotArguments {
     /// A result, as `--json` wrote it
     #[arg(value_name = "RESULT.json")]

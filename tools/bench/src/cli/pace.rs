@@ -123,7 +123,9 @@ pub(super) fn rate(text: &str) -> Result<f64, String> {
 pub(super) fn factor(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(factor) if factor > 1.0 && factor <= 100.0 => Ok(factor),
-        _ => Err(format!("`{text}` is no factor: write a number over 1, such as 1.5")),
+        _ => Err(format!(
+            "`{text}` is no factor: write a number over 1, such as 1.5"
+        )),
     }
 }
 
@@ -142,14 +144,13 @@ fn connections(text: &str) -> Result<u32, String> {
 
 /// A time that isn't zero.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
-    duration_or_zero(text)
-        .and_then(|time| {
-            if time.is_zero() {
-                Err(format!("`{text}` is no time at all"))
-            } else {
-                Ok(time)
-            }
-        })
+    duration_or_zero(text).and_then(|time| {
+        if time.is_zero() {
+            Err(format!("`{text}` is no time at all"))
+        } else {
+            Ok(time)
+        }
+    })
 }
 
 /// A time.

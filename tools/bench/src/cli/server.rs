@@ -29,7 +29,12 @@ pub struct ServerArguments {
     #[arg(long, value_name = "N")]
     pub database: Option<u32>,
     /// The password (RESP only)
-    #[arg(long, value_name = "WORD", env = "CORDUROY_PASSWORD", hide_env_values = true)]
+    #[arg(
+        long,
+        value_name = "WORD",
+        env = "CORDUROY_PASSWORD",
+        hide_env_values = true
+    )]
     pub password: Option<String>,
     /// The user that the password is for (RESP only)
     #[arg(long, value_name = "NAME")]
@@ -55,14 +60,19 @@ impl ServerArguments {
     /// In words: why there is none.
     pub fn address(&self) -> Result<SocketAddr, String> {
         let name = self.name();
-        let with_port = if name.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok())
+        let with_port = if name
+            .rsplit_once(':')
+            .is_some_and(|(_, port)| port.parse::<u16>().is_ok())
         {
             name.clone()
         } else {
             format!("{name}:{}", self.protocol.default_port())
         };
         let mut found = with_port.to_socket_addrs().map_err(|error| {
-            format!("`{name}` can't be looked up: {error}; write HOST:PORT, such as 127.0.0.1:{}", self.protocol.default_port())
+            format!(
+                "`{name}` can't be looked up: {error}; write HOST:PORT, such as 127.0.0.1:{}",
+                self.protocol.default_port()
+            )
         })?;
         found
             .next()

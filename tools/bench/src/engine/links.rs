@@ -152,7 +152,7 @@ impl<L: Load> Worker<'_, L> {
         let connection = &mut self.connections[index];
         let was_open = connection.state == State::Open;
         connection.close();
-        let (tally, journal) = (&mut self.tally, &mut self.journal);
+        let (load, tally, journal) = (self.load, &mut self.tally, &mut self.journal);
         let mut lost = 0;
         let mut is_blamed = false;
         connection.slots.clear(|flight| {
@@ -167,6 +167,7 @@ impl<L: Load> Worker<'_, L> {
                 Loss::Timeout | Loss::Malformed(_) => Fault::GivenUp,
             };
             tally.failed(&fault, flight.intended, now);
+            load.over(&flight.ask);
             if let Some(journal) = journal {
                 journal.unknown(&flight.ask, flight.second);
             }

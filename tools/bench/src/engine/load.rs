@@ -55,6 +55,11 @@ pub trait Load: Sync {
     /// Whether the key may be missing: a delete or an expiry may have come before. Where it may not, a miss is an error.
     fn may_miss(&self, ask: &Ask) -> bool;
 
+    /// An operation of a source was answered, failed or was given up. Called once for each.
+    fn over(&self, ask: &Ask) {
+        let _ = ask;
+    }
+
     /// The core of the server that owns this key, where that is known.
     fn server_core(&self, key: u64) -> Option<u32> {
         let _ = key;

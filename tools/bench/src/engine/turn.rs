@@ -88,6 +88,9 @@ impl<L: Load> Worker<'_, L> {
     /// Notes how an operation ended.
     #[inline]
     fn note(&mut self, flight: &Flight, judged: Judged<'_>, arrived: u64) {
+        if !matches!(judged, Judged::Again(_)) {
+            self.load.over(&flight.ask);
+        }
         match judged {
             Judged::Again(_) => {}
             Judged::Ended(ending) => {

@@ -78,11 +78,12 @@ impl<L: Load> Worker<'_, L> {
     /// Counts what is neither answered nor sent when the time to drain is over.
     pub(super) fn leave_rest(&mut self, now: Nanos) {
         for connection in &mut self.connections {
-            let (tally, journal) = (&mut self.tally, &mut self.journal);
+            let (load, tally, journal) = (self.load, &mut self.tally, &mut self.journal);
             connection.slots.clear(|flight| {
                 let age = now.saturating_sub(flight.intended);
                 tally.unanswered_age = tally.unanswered_age.max(age);
                 tally.failed(&Fault::Unanswered, flight.intended, now);
+                load.over(&flight.ask);
                 if let Some(journal) = journal {
                     journal.unknown(&flight.ask, flight.second);
                 }

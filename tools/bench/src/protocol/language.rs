@@ -33,6 +33,11 @@ pub trait Language: Send + Sync {
         None
     }
 
+    /// Whether each connection asks for the keys of one core alone: the core whose number is the connection's, modulo the number of cores.
+    fn is_direct(&self) -> bool {
+        false
+    }
+
     /// After how many requests without an answer the server stops reading from a connection, if it tells.
     fn in_flight_max(&self) -> Option<u32> {
         None

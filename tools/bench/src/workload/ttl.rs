@@ -34,6 +34,13 @@ impl Ttls {
         0
     }
 
+    /// The longest, in milliseconds; 0 if nothing expires.
+    #[must_use]
+    pub fn longest_ms(&self) -> u64 {
+        let longest = self.shares.iter().map(|(ttl, _)| ttl.as_millis() as u64);
+        longest.max().unwrap_or(0)
+    }
+
     /// The share of the writes that expires.
     #[must_use]
     pub fn expiring(&self) -> f64 {

@@ -216,6 +216,10 @@ impl Language for NativeLanguage {
         Some(self.layout)
     }
 
+    fn is_direct(&self) -> bool {
+        self.options.route == Route::Direct
+    }
+
     fn in_flight_max(&self) -> Option<u32> {
         Some(self.hello.in_flight_max)
     }

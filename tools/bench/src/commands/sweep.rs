@@ -1,0 +1,144 @@
+//! `sweep`: raises the rate until the goal breaks, and looks more closely at where it did.
+
+use std::time::SystemTime;
+
+use super::{
+    interruption, load,
+    measure::{Bench, Plan},
+    note, results,
+};
+use crate::{
+    cli::{Exit, SweepArguments},
+    engine::Length,
+    report::units::round_count,
+    results::{Pacing, Run},
+    scenario::Job,
+    session::{Failure, Session},
+    workload::arrivals::Schedule,
+};
+
+/// Rates that differ by less than this share are the same.
+const RESOLUTION: f64 = 0.02;
+
+pub(super) fn sweep(arguments: &SweepArguments) -> Result<Exit, Failure> {
+    if arguments.from > arguments.to {
+        return Err(Failure::usage(format!(
+            "--from {} is over --to {}",
+            round_count(arguments.from),
+            round_count(arguments.to)
+        )));
+    }
+    let mut session = Session::meet(&arguments.server)?;
+    let stop = interruption()?;
+    let bench = Bench::new(&mut session, &arguments.workload, false, stop)?;
+    let server = session.describe()?;
+    if arguments.load {
+        load::fill_first(
+            &mut session,
+            &arguments.workload,
+            &arguments.connections,
+            arguments.output.live,
+            &bench,
+        )?;
+    }
+    let started = SystemTime::now();
+    let mut runs = climb(arguments, &bench)?;
+    runs.sort_by(|left, right| rate_of(left).total_cmp(&rate_of(right)));
+    let mut settings = results::settings(
+        &arguments.server,
+        &arguments.workload,
+        &arguments.connections,
+    );
+    let time = |time| humantime::format_duration(time).to_string();
+    settings.insert("slo".to_owned(), arguments.slo.to_string());
+    settings.insert("duration".to_owned(), time(arguments.step));
+    settings.insert("warm-up".to_owned(), time(arguments.warm_up));
+    let report = results::report(
+        server,
+        started,
+        settings,
+        &arguments.connections.cores(),
+        runs,
+    );
+    let exit = results::give(&report, &arguments.output, Some(&arguments.slo))?;
+    Ok(if bench.is_interrupted() {
+        Exit::Interrupted
+    } else {
+        exit
+    })
+}
+
+/// Runs at rising rates until one breaks the goal, then in between.
+fn climb(arguments: &SweepArguments, bench: &Bench) -> Result<Vec<Run>, Failure> {
+    let mut runs = Vec::new();
+    let (mut good, mut broken) = (None, None);
+    let mut rate = arguments.from;
+    let mut refined = 0;
+    loop {
+        let run = at_rate(arguments, bench, rate, runs.len() as u32)?;
+        let why = arguments.slo.broken_by(&run);
+        runs.push(run);
+        match why {
+            Some(why) => {
+                note(&format!("{}/s breaks the goal: {why}", round_count(rate)));
+                broken = Some(rate);
+            }
+            None => {
+                note(&format!("{}/s meets the goal", round_count(rate)));
+                good = Some(rate);
+            }
+        }
+        if bench.is_interrupted() {
+            break;
+        }
+        rate = match (good, broken) {
+            (Some(good), None) if good >= arguments.to => break,
+            (Some(good), None) => (good * arguments.factor).min(arguments.to),
+            (Some(good), Some(broken))
+                if refined < arguments.refine && broken - good > RESOLUTION * broken =>
+            {
+                refined += 1;
+                ((good + broken) / 2.0).round()
+            }
+            _ => break,
+        };
+    }
+    Ok(runs)
+}
+
+fn at_rate(
+    arguments: &SweepArguments,
+    bench: &Bench,
+    rate: f64,
+    round: u32,
+) -> Result<Run, Failure> {
+    let rate = rate.round();
+    let name = if arguments.poisson { "poisson:" } else { "" };
+    let schedule: Schedule = format!("{name}{rate}").parse().map_err(Failure::usage)?;
+    let plan = Plan {
+        label: format!("{}/s", round_count(rate)),
+        connections: arguments.connections.connections,
+        pipeline: arguments.connections.pipeline,
+        arguments: &arguments.connections,
+        schedule: Some(schedule),
+        think: std::time::Duration::ZERO,
+        warm_up: arguments.warm_up,
+        length: Length::Time(arguments.step),
+        job: Job::Run {
+            owned_writes: false,
+        },
+        round,
+        journal: false,
+        stop_on_error: false,
+        server_pid: arguments.server.server_pid,
+        live: arguments.output.live,
+    };
+    Ok(bench.carry_out(&plan)?.run)
+}
+
+fn rate_of(run: &Run) -> f64 {
+    match run.pacing {
+        Pacing::OpenLoop { target_rate, .. } => target_rate,
+        Pacing::ClosedLoop => run.throughput,
+    }
+}
