@@ -73,20 +73,19 @@ pub(crate) fn run(parts: Parts<'_>) -> Run {
         .fold(0.0, f64::max);
     let pacing = match &config.pace {
         Pace::Closed { .. } => Pacing::ClosedLoop,
-        Pace::Open { schedule } => Pacing::OpenLoop {
+        Pace::Open {
+            schedule,
+            target_rate,
+        } => Pacing::OpenLoop {
             schedule: schedule.clone(),
-            target_rate: per_second(intended),
+            target_rate: target_rate.unwrap_or(per_second(intended)),
             achieved_rate: per_second(sent),
         },
     };
-    let rates = match pacing {
-        Pacing::ClosedLoop => None,
-        Pacing::OpenLoop {
-            target_rate,
-            achieved_rate,
-            ..
-        } => Some((target_rate, achieved_rate)),
-    };
+    // Judged by the arrivals that came, not by what was meant on average: chance may make fewer.
+    let rates = config
+        .is_open()
+        .then(|| (per_second(intended), per_second(sent)));
     let nothing = histogram();
     let mut warnings = trust::objections(&Evidence {
         rates,

@@ -243,3 +243,27 @@ fn too_many_connections_are_an_error_at_the_start() {
     assert!(matches!(error, EngineError::Connect { .. }), "{error:?}");
     assert!(error.to_string().contains("limit the number"), "{error}");
 }
+
+// A fill whose server dies for good must end, and say that it didn't do its work.
+#[test]
+fn a_fill_whose_server_is_gone_ends() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = thread::spawn(move || {
+        use std::io::Read;
+        let (mut stream, _) = listener.accept().unwrap();
+        drop(listener);
+        let _ = stream.read(&mut [0; 64]);
+    });
+    let config = Config {
+        warm_up: Duration::ZERO,
+        length: corduroy_bench::engine::Length::Sources,
+        wait_max: Duration::from_millis(400),
+        ..Config::new(address)
+    };
+    let run = run(&LineLoad::<true>::puts(), &config);
+    server.join().unwrap();
+    assert_eq!(errors(&run, "broken connection"), 1, "{:?}", run.errors);
+    assert!(errors(&run, "cannot connect") >= 2, "{:?}", run.errors);
+    assert!(has_warning(&run, "ended before its time"));
+}

@@ -86,6 +86,7 @@ pub(crate) fn drive<L: Language>(language: &L, server: &Process) {
     let open = Config {
         pace: Pace::Open {
             schedule: "constant".to_owned(),
+            target_rate: Some(1_000.0),
         },
         ..closed.clone()
     };
