@@ -25,7 +25,8 @@ fn dropped_connections_are_opened_again() {
     assert!(broken >= 8, "{:?}", run.errors);
     assert_eq!(run.errors.len(), 1, "{:?}", run.errors);
     assert!(run.operations > broken);
-    assert_eq!(all(&run).response.count, run.operations);
+    // What was in flight at the end belongs to the window and ended after it.
+    assert!(all(&run).response.count - run.operations <= 32);
 }
 
 // After bytes that are no reply nobody can tell where the next one begins: the connection is of no use any more.
@@ -90,13 +91,13 @@ fn wrong_answers_are_told_apart() {
     ] {
         let count = errors(&run, kind);
         assert!(
-            count.abs_diff(run.operations) <= 1,
+            count.abs_diff(run.operations) <= 2,
             "{kind}: {:?}",
             run.errors
         );
     }
     assert_eq!(run.errors.len(), 4);
-    assert_eq!(all(&run).response.count, run.operations);
+    assert!(all(&run).response.count - run.operations <= 1);
     assert!(has_warning(&run, "The first error was: wrong value"));
 
     let lenient = crate::common::run(&gets(), &closed(&server, 1, 1, 200));

@@ -45,7 +45,8 @@ fn a_stall_of_a_second_shows_as_users_would_meet_it() {
     let latency = all(&run);
     assert_eq!(latency.response.count, 10_000, "{:?}", run.errors);
     assert!(is_near(0.9, latency.response.p99), "{latency:?}");
-    assert!(is_near(0.5, latency.response.p90 + 5e5), "{latency:?}");
+    // Nine in ten met no stall; those right behind it, the backlog at most.
+    assert!(latency.response.p90 < 200_000.0, "{latency:?}");
     assert!(is_near(1.0, latency.response.max), "{latency:?}");
     // Ten connections with room for one request each: what was sent shows ten slow requests and hides the rest.
     assert!(latency.service.p99 < 200_000.0, "{latency:?}");
