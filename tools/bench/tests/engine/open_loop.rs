@@ -30,7 +30,7 @@ fn pausing(after: Duration) -> Server {
 
 /// Whether it is so long, or a little longer: other tests want the cores too while a backlog is worked off.
 fn is_about(seconds: f64, microseconds: f64) -> bool {
-    (-0.02..0.2).contains(&(microseconds / 1e6 - seconds))
+    (-0.02..0.5).contains(&(microseconds / 1e6 - seconds))
 }
 
 // Coordinated omission, the mistake that most load generators make: a stall of one second in ten is what one user in ten meets, not
@@ -45,7 +45,10 @@ fn a_stall_of_a_second_shows_as_users_would_meet_it() {
     let run = run(&LineLoad::<true>::puts().at_rate(1_000.0), &config);
     let latency = all(&run);
     assert_eq!(latency.response.count, 10_000, "{:?}", run.errors);
+    // The hundredth part of the operations that waited longest was meant to start in the stall's first 100 ms: p99 is about 0.9 s.
     assert!(is_about(0.9, latency.response.p99), "{latency:?}");
+    let distance = latency.response.max - latency.response.p99;
+    assert!((distance - 100_000.0).abs() < 60_000.0, "{latency:?}");
     // Nine in ten met no stall; those right behind it, the backlog at most.
     assert!(latency.response.p90 < 500_000.0, "{latency:?}");
     assert!(is_about(1.0, latency.response.max), "{latency:?}");
