@@ -107,7 +107,7 @@ pub(super) fn number(text: &str) -> Result<u64, String> {
             .ok_or_else(expected);
     }
     let number = digits.parse::<f64>().map_err(|_| expected())? * factor as f64;
-    if number >= 1.0 && number < 1e18 && number.fract() == 0.0 {
+    if (1.0..1e18).contains(&number) && number.fract() == 0.0 {
         Ok(number as u64)
     } else {
         Err(expected())

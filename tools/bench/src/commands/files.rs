@@ -29,7 +29,7 @@ pub(super) fn show(arguments: &ShowArguments) -> Result<Exit, Failure> {
         every_step: arguments.every_step,
         slo: arguments.slo.clone(),
     };
-    say(&show_text(&report, &options).map_err(results::bad)?)?;
+    say(&show_text(&report, &options).map_err(|error| results::bad(&error))?)?;
     results::judge(&report, &arguments.fail_if)
 }
 
@@ -46,8 +46,9 @@ pub(super) fn plot(arguments: &PlotArguments) -> Result<Exit, Failure> {
     if arguments.svg.is_none() && arguments.html.is_none() {
         let columns = results::columns();
         for step in steps(&report) {
-            let run = step.pooled().map_err(results::bad)?;
-            let latency = percentile_plot(&run, columns, PLOT_ROWS).map_err(results::bad)?;
+            let run = step.pooled().map_err(|error| results::bad(&error))?;
+            let latency =
+                percentile_plot(&run, columns, PLOT_ROWS).map_err(|error| results::bad(&error))?;
             say(&format!("{}\n{latency}\n", step.label))?;
             if !run.timeline.slices.is_empty() {
                 say(&format!("{}\n", timeline_plot(&run, columns, PLOT_ROWS)))?;
@@ -59,7 +60,7 @@ pub(super) fn plot(arguments: &PlotArguments) -> Result<Exit, Failure> {
 
 pub(super) fn compare(arguments: &CompareArguments) -> Result<Exit, Failure> {
     let comparison = compare::compare(&load(&arguments.before)?, &load(&arguments.after)?)
-        .map_err(results::bad)?;
+        .map_err(|error| results::bad(&error))?;
     match arguments.output {
         OutputFormat::Table => say(&compare::text(&comparison))?,
         OutputFormat::Json => {

@@ -11,7 +11,6 @@ use crate::{
     cli::{ConnectionArguments, Exit, When, WorkloadArguments},
     engine::{self, Config, EngineError, Finished, Length, Pace},
     in_language,
-    results::Pacing,
     scenario::{Content, Job, Scenario},
     session::{Failure, Met, Session},
     workload::{Operation, Workload, arrivals::Schedule},
@@ -102,9 +101,9 @@ impl Bench {
                 .and_then(|scenario| {
                     let mut scenario = scenario.in_round(plan.round).by_core();
                     if let Some(schedule) = &plan.schedule {
-                        scenario = scenario.on_schedule(schedule.clone(), self.scheduled(plan));
+                        scenario = scenario.on_schedule(schedule.clone(), scheduled(plan));
                     }
-                    engine::run(&scenario, &config, &self.stop, watch).map_err(failure)
+                    engine::run(&scenario, &config, &self.stop, watch).map_err(|error| failure(&error))
                 })
         });
         view.end();
@@ -112,22 +111,7 @@ impl Bench {
         let run = &mut finished.run;
         run.label.clone_from(&plan.label);
         run.begins_seconds += begins.as_secs_f64();
-        if let (Some(schedule), Pacing::OpenLoop { target_rate, .. }) =
-            (&plan.schedule, &mut run.pacing)
-        {
-            let whole = self.scheduled(plan);
-            *target_rate = schedule.mean_rate(plan.warm_up, whole, whole);
-        }
         Ok(finished)
-    }
-
-    /// For how long the schedule is kept up, warm-up included.
-    fn scheduled(&self, plan: &Plan<'_>) -> Duration {
-        match plan.length {
-            Length::Time(window) => plan.warm_up + window,
-            // Until the operations are done.
-            Length::Operations(_) | Length::Sources => Duration::from_secs(u64::from(u32::MAX)),
-        }
     }
 
     fn config(&self, plan: &Plan<'_>) -> Config {
@@ -140,6 +124,11 @@ impl Bench {
             pace: match &plan.schedule {
                 Some(schedule) => Pace::Open {
                     schedule: schedule.name().to_owned(),
+                    target_rate: Some(schedule.mean_rate(
+                        plan.warm_up,
+                        scheduled(plan),
+                        scheduled(plan),
+                    )),
                 },
                 None => Pace::Closed { think: plan.think },
             },
@@ -155,8 +144,17 @@ impl Bench {
     }
 }
 
+/// For how long the schedule is kept up, warm-up included.
+fn scheduled(plan: &Plan<'_>) -> Duration {
+    match plan.length {
+        Length::Time(window) => plan.warm_up + window,
+        // Until the operations are done.
+        Length::Operations(_) | Length::Sources => Duration::from_secs(u64::from(u32::MAX)),
+    }
+}
+
 /// With the exit code that fits.
-fn failure(error: EngineError) -> Failure {
+fn failure(error: &EngineError) -> Failure {
     let exit = match error {
         EngineError::Connect { .. } | EngineError::Greeting { .. } => Exit::CannotConnect,
         EngineError::Io { .. } | EngineError::Thread { .. } => Exit::Local,

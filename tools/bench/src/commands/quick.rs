@@ -91,7 +91,8 @@ pub(super) fn quick(arguments: &QuickArguments) -> Result<Exit, Failure> {
     let steady = bench
         .carry_out(&plan("half of what it can do", Some(schedule), STEADY, 1))?
         .run;
-    let plot = percentile_plot(&steady, results::columns(), 12).map_err(results::bad)?;
+    let plot =
+        percentile_plot(&steady, results::columns(), 12).map_err(|error| results::bad(&error))?;
     let settings = results::settings(&arguments.server, &defaults.workload, &defaults.connections);
     let report = results::report(server, started, settings, &[], vec![steady]);
     let text = show(
@@ -101,7 +102,7 @@ pub(super) fn quick(arguments: &QuickArguments) -> Result<Exit, Failure> {
             ..ShowOptions::default()
         },
     )
-    .map_err(results::bad)?;
+    .map_err(|error| results::bad(&error))?;
     say(&format!("\n{text}\nLatency over percentile:\n{plot}\n"))?;
     if let Some(path) = &arguments.html {
         results::page(&report, path, None)?;

@@ -115,7 +115,7 @@ pub(super) fn give(
         fs::write(path, csv::csv(report)).map_err(local(path))?;
     }
     if let Some(path) = &output.hlog {
-        fs::write(path, hlog::hlog(report).map_err(bad)?).map_err(local(path))?;
+        fs::write(path, hlog::hlog(report).map_err(|error| bad(&error))?).map_err(local(path))?;
     }
     if let Some(directory) = &output.svg {
         draw(report, directory, slo)?;
@@ -131,7 +131,7 @@ pub(super) fn give(
                 every_step: false,
                 slo: slo.cloned(),
             };
-            say(&show(report, &options).map_err(bad)?)?;
+            say(&show(report, &options).map_err(|error| bad(&error))?)?;
         }
         OutputFormat::Json => {
             let text = serde_json::to_string_pretty(report)
@@ -191,6 +191,6 @@ pub(super) fn columns() -> u16 {
 }
 
 /// A histogram of our own that can't be read, or that of a file.
-pub(super) fn bad(error: BadHistogram) -> Failure {
+pub(super) fn bad(error: &BadHistogram) -> Failure {
     Failure::new(Exit::Local, format!("a histogram can't be read: {error}"))
 }

@@ -12,7 +12,7 @@ pub const CONNECTIONS_MAX: u32 = 1_000_000;
 pub const PIPELINE_MAX: u32 = 65_536;
 
 /// What paces a run.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Pace {
     /// Each connection keeps its pipeline full: an answer makes room for the next operation, which starts after a time to think.
     Closed {
@@ -23,6 +23,9 @@ pub enum Pace {
     Open {
         /// The schedule's name, for the report: `constant`, `poisson` …
         schedule: String,
+        /// Operations a second that the schedule means, on average over the window, for the report: the same in each repetition, whatever chance makes of it.
+        /// `None`: those that came of it are counted.
+        target_rate: Option<f64>,
     },
 }
 

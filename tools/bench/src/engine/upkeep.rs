@@ -35,7 +35,9 @@ impl<L: Load> Worker<'_, L> {
         }
         let numbers = self.numbers(now);
         self.tally.hand_over_if_due(now, numbers);
-        let is_hopeless = now.saturating_sub(self.connected_at) > nanos(self.config.wait_max);
+        // A window that ends by the clock waits for a server that is away; one that ends with the last operation would wait for ever.
+        let is_hopeless = self.closes == Nanos::MAX
+            && now.saturating_sub(self.connected_at) > nanos(self.config.wait_max);
         let should_end = self.should_stop || self.stop.load(Ordering::Relaxed) || is_hopeless;
         if self.should_stop {
             // The other threads end with this one.

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use hdrhistogram::Histogram;
 
 use super::{
-    distribution::{distribution, histogram, merge},
+    distribution::{histogram, merge},
     errors::Errors,
     tally::Tally,
     trust::{self, Evidence},
@@ -73,20 +73,19 @@ pub(crate) fn run(parts: Parts<'_>) -> Run {
         .fold(0.0, f64::max);
     let pacing = match &config.pace {
         Pace::Closed { .. } => Pacing::ClosedLoop,
-        Pace::Open { schedule } => Pacing::OpenLoop {
+        Pace::Open {
+            schedule,
+            target_rate,
+        } => Pacing::OpenLoop {
             schedule: schedule.clone(),
-            target_rate: per_second(intended),
+            target_rate: target_rate.unwrap_or(per_second(intended)),
             achieved_rate: per_second(sent),
         },
     };
-    let rates = match pacing {
-        Pacing::ClosedLoop => None,
-        Pacing::OpenLoop {
-            target_rate,
-            achieved_rate,
-            ..
-        } => Some((target_rate, achieved_rate)),
-    };
+    // Judged by the arrivals that came, not by what was meant on average: chance may make fewer.
+    let rates = config
+        .is_open()
+        .then(|| (per_second(intended), per_second(sent)));
     let nothing = histogram();
     let mut warnings = trust::objections(&Evidence {
         rates,
@@ -118,7 +117,7 @@ pub(crate) fn run(parts: Parts<'_>) -> Run {
                 .iter()
                 .map(|tally| share(tally.cpu_nanos, tally))
                 .collect(),
-            lag: distribution(&lag),
+            lag: Distribution::of(&lag),
             trusted,
             warnings,
         },
@@ -181,9 +180,9 @@ fn latencies(all: BTreeMap<Series, Both>, is_open_loop: bool) -> Vec<Latency> {
             (heat.is_none() || heats > 1) && (core.is_none() || cores > 1)
         })
         .map(|((operation, heat, server_core), both)| {
-            let service = distribution(&both.service);
+            let service = Distribution::of(&both.service);
             let response: Distribution = if is_open_loop {
-                distribution(&both.response)
+                Distribution::of(&both.response)
             } else {
                 service.clone()
             };

@@ -32,6 +32,17 @@ pub fn round_count(number: f64) -> String {
     with_factor(number, |number| trimmed(digits(number)))
 }
 
+/// CPUs that something was pinned to: `CPU 1`, `CPUs 1, 3`, or `any CPU`.
+#[must_use]
+pub fn cpus(numbers: &[u32]) -> String {
+    let list: Vec<String> = numbers.iter().map(u32::to_string).collect();
+    match numbers {
+        [] => "any CPU".to_owned(),
+        [only] => format!("CPU {only}"),
+        _ => format!("CPUs {}", list.join(", ")),
+    }
+}
+
 /// A whole number in full: `1,234,567`.
 #[must_use]
 pub fn thousands(number: u64) -> String {

@@ -364,6 +364,7 @@ pub(crate) fn open(server: &Server, connections: u32, pipeline: u32, window_ms: 
     Config {
         pace: Pace::Open {
             schedule: "constant".to_owned(),
+            target_rate: None,
         },
         ..closed(server, connections, pipeline, window_ms)
     }

@@ -25,7 +25,8 @@ fn dropped_connections_are_opened_again() {
     assert!(broken >= 8, "{:?}", run.errors);
     assert_eq!(run.errors.len(), 1, "{:?}", run.errors);
     assert!(run.operations > broken);
-    assert_eq!(all(&run).response.count, run.operations);
+    // What was in flight at the end belongs to the window and ended after it.
+    assert!(all(&run).response.count - run.operations <= 32);
 }
 
 // After bytes that are no reply nobody can tell where the next one begins: the connection is of no use any more.
@@ -90,13 +91,13 @@ fn wrong_answers_are_told_apart() {
     ] {
         let count = errors(&run, kind);
         assert!(
-            count.abs_diff(run.operations) <= 1,
+            count.abs_diff(run.operations) <= 2,
             "{kind}: {:?}",
             run.errors
         );
     }
     assert_eq!(run.errors.len(), 4);
-    assert_eq!(all(&run).response.count, run.operations);
+    assert!(all(&run).response.count - run.operations <= 1);
     assert!(has_warning(&run, "The first error was: wrong value"));
 
     let lenient = crate::common::run(&gets(), &closed(&server, 1, 1, 200));
@@ -242,4 +243,28 @@ fn too_many_connections_are_an_error_at_the_start() {
     let error = try_run(&LineLoad::<true>::puts(), &config).unwrap_err();
     assert!(matches!(error, EngineError::Connect { .. }), "{error:?}");
     assert!(error.to_string().contains("limit the number"), "{error}");
+}
+
+// A fill whose server dies for good must end, and say that it didn't do its work.
+#[test]
+fn a_fill_whose_server_is_gone_ends() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = thread::spawn(move || {
+        use std::io::Read;
+        let (mut stream, _) = listener.accept().unwrap();
+        drop(listener);
+        let _ = stream.read(&mut [0; 64]);
+    });
+    let config = Config {
+        warm_up: Duration::ZERO,
+        length: corduroy_bench::engine::Length::Sources,
+        wait_max: Duration::from_millis(400),
+        ..Config::new(address)
+    };
+    let run = run(&LineLoad::<true>::puts(), &config);
+    server.join().unwrap();
+    assert_eq!(errors(&run, "broken connection"), 1, "{:?}", run.errors);
+    assert!(errors(&run, "cannot connect") >= 2, "{:?}", run.errors);
+    assert!(has_warning(&run, "ended before its time"));
 }

@@ -151,6 +151,7 @@ pub(crate) fn run(label: &str, rate: f64, median_us: f64, seed: u64) -> Run {
             trusted: true,
             warnings: Vec::new(),
         },
+        server_cpu_seconds: Some(41.5),
     }
 }
 

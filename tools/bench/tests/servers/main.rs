@@ -10,6 +10,7 @@
 )]
 
 mod corduroy;
+mod engine;
 mod memcached;
 mod redis;
 mod story;

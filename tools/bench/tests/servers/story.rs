@@ -11,7 +11,10 @@ use corduroy_bench::{
     workload::{Ask, Operation},
 };
 
-use crate::support::{Ended, PATIENCE, Plain, Process, Wire, ask, value};
+use crate::{
+    engine,
+    support::{Ended, PATIENCE, Plain, Process, Wire, ask, value},
+};
 
 /// Fresh keys of a test; the number is far from 0, so that it has digits enough.
 const FIRST: u64 = 1_000_000;
@@ -54,6 +57,8 @@ pub(crate) fn tell<L: Language>(language: &mut L, server: &Process, met: &mut Tc
     if language.accepts(&demand(Operation::Scan)).is_ok() {
         scans(language, server, met);
     }
+    language.reset(met).unwrap();
+    engine::drive(language, server);
 }
 
 fn put<D: Dialect>(wire: &mut Wire<D>, key: u64, stamp: u64) {

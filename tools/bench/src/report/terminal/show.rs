@@ -12,7 +12,7 @@ use crate::{
         headline::headline,
         knee, rows,
         steps::steps,
-        units::{micros, percent, thousands},
+        units::{self, micros, percent, thousands},
     },
     results::{BadHistogram, Pacing, Report, Run},
 };
@@ -167,11 +167,11 @@ fn surroundings(text: &mut String, report: &Report) {
     );
     let _ = writeln!(
         text,
-        "machine  {}, {} CPUs, {}; generator on {:?}\nby       {}, started {}",
+        "machine  {}, {} CPUs, {}; generator on {}\nby       {}, started {}",
         machine.cpu,
         machine.cpus,
         machine.kernel,
-        machine.client_cpus,
+        units::cpus(&machine.client_cpus),
         report.tool,
         report.started_at
     );
