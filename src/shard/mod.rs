@@ -90,6 +90,20 @@ pub enum SyncMode {
     Never,
 }
 
+/// As `--sync` has it.
+impl std::fmt::Display for SyncMode {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            SyncMode::Always => out.write_str("always"),
+            SyncMode::Interval { nanos } => {
+                let interval = std::time::Duration::from_nanos(*nanos);
+                write!(out, "interval={interval:?}")
+            }
+            SyncMode::Never => out.write_str("never"),
+        }
+    }
+}
+
 /// What a shard needs to know.
 #[derive(Clone, Debug)]
 pub struct ShardConfig {
@@ -237,6 +251,12 @@ impl Shard {
             Err(Stop::Refused(refusal)) => self.refuse(origin, &refusal, out),
             Err(stop) => self.wait(origin, request, stop),
         }
+    }
+
+    /// When writes are acknowledged.
+    #[must_use]
+    pub fn sync(&self) -> SyncMode {
+        self.config.sync
     }
 
     /// As [`Shard::execute`], of a request on one key whose place is known already: see [`Shard::whereabouts`].

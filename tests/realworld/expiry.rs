@@ -48,6 +48,7 @@ fn expired_keys_go_by_themselves_all_at_once_too() {
     assert!(count(&node) > 1, "the keys live for a while");
     wait_until("only one key is left", || count(&node) == 1);
     let status = node.status();
+    assert_eq!(status["sync"], "never", "what was asked for");
     let expired: u64 = status["shards"]
         .as_array()
         .unwrap()

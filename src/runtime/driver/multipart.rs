@@ -561,6 +561,8 @@ impl<P: Ports> Driver<P> {
                 text = serde_json::json!({
                     "server": self.config.server_name,
                     "shard_count": self.config.shard_count,
+                    "sync": self.shard.sync().to_string(),
+                    "consistency": "one node",
                     "keys": shards.iter().map(|shard| shard.keys).sum::<u64>(),
                     "answered_by": { "shard": self.config.shard.0, "connections": connections },
                     "shards": shards,
