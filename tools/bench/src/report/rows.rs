@@ -93,7 +93,10 @@ pub(super) fn run_cells(run: &Run) -> Result<Vec<String>, BadHistogram> {
 pub(super) fn server_cpu(run: &Run) -> Option<String> {
     let cpu = run.server_cpu_seconds?;
     let each = if run.operations > 0 {
-        format!(", {} an operation", micros(cpu * 1e6 / run.operations as f64))
+        format!(
+            ", {} an operation",
+            micros(cpu * 1e6 / run.operations as f64)
+        )
     } else {
         String::new()
     };
