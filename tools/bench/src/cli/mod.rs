@@ -22,6 +22,12 @@ pub use pace::{ConnectionArguments, PaceArguments, RepeatArguments};
 pub use server::ServerArguments;
 pub use workload::{Check, WorkloadArguments};
 
+/// Headings of `--help` for what only one subcommand has.
+const FILLING: &str = "Filling";
+const BEFORE: &str = "Before and beside the measurement";
+const RATES: &str = "Rates";
+const CHECKING: &str = "Checking";
+
 /// What `corduroy-bench` alone prints.
 pub const TRY: &str = "\
 corduroy-bench finds out how a key-value server behaves under a load that you describe.
@@ -32,9 +38,11 @@ Start a server (`corduroy serve`), then try:
   corduroy-bench load --keys 1M                          fill a keyspace
   corduroy-bench run --keys 1M --rate 50k                50,000 operations a second: honest latencies
   corduroy-bench run --keys 1M --connections 50          as fast as it is answered
-  corduroy-bench run --keys 1M --distribution hot-cold --hot-keys 5% --hot-ops 95% --html report.html
+  corduroy-bench run --keys 1M --rate 50k --distribution hot-cold --html report.html
+                                                         hot and cold keys apart, as a page
   corduroy-bench sweep --keys 1M --slo 'p99<2ms'         the highest rate that meets a goal
-  corduroy-bench run --protocol resp --server 127.0.0.1:6379   the same against Redis and its kin
+  corduroy-bench run --keys 1M --rate 50k --load --protocol resp --server 127.0.0.1:6379
+                                                         the same against Redis and its kin
 
 `corduroy-bench help run` has the rest.
 ";
@@ -77,7 +85,12 @@ pub enum Command {
 
 /// `load`.
 #[derive(Clone, Debug, Args)]
-#[command(after_help = "Example:\n  corduroy-bench load --keys 10M --value-size 100-1000 --fresh")]
+#[command(after_help = "\
+Examples:
+  corduroy-bench load --keys 1M
+  corduroy-bench load --keys 10M --value-size 100-1000 --fresh
+
+It takes all settings of a workload, so that the words of a run fit it too; those that say what is read have nothing to decide here.")]
 pub struct LoadArguments {
     /// Whom to ask.
     #[command(flatten)]
@@ -89,10 +102,10 @@ pub struct LoadArguments {
     #[command(flatten)]
     pub connections: ConnectionArguments,
     /// Remove all keys first: of the keyspace (native), the database (RESP) or the server (memcached)
-    #[arg(long)]
+    #[arg(long, help_heading = FILLING)]
     pub fresh: bool,
-    /// Progress on standard error: `auto` on a terminal
-    #[arg(long, value_name = "WHEN", default_value = "auto")]
+    /// Progress on standard error
+    #[arg(long, value_name = "WHEN", default_value = "auto", help_heading = FILLING)]
     pub live: When,
 }
 
@@ -102,11 +115,14 @@ pub struct LoadArguments {
 Examples:
   corduroy-bench run --keys 1M --rate 50k --duration 30s --html report.html
   corduroy-bench run --workload ycsb-b --connections 50 --pipeline 16 --runs 5 --json b.json
-  corduroy-bench run --mix get=80,put=15,delete=5 --rate poisson:20k --fail-if 'p99>2ms' --fail-if 'errors>0'
-  corduroy-bench run --mix put=100 --record journal --duration 1m    (then: corduroy-bench verify journal)
+  corduroy-bench run --distribution hot-cold --hot-keys 5% --hot-ops 95% --rate poisson:20k
+  corduroy-bench run --rate 20k --fail-if 'p99>2ms' --fail-if 'errors>0'
+  corduroy-bench run --mix put=100 --rate 5k --duration 1m --record journal
 
-With --rate, operations start when the schedule says, whatever the server does, and latency counts from that moment. Without it, an answer makes
-room for the next operation: that finds a server's limit, and says little about the latency that users would see.")]
+With --rate, operations start when the schedule says, whatever the server does, and latency counts from that moment. Without it, an answer makes \
+room for the next operation: that finds a server's limit, and says little about the latency that users would see.
+
+Reads want keys that are there: fill the keyspace with `load`, or give --load.")]
 pub struct RunArguments {
     /// Whom to ask.
     #[command(flatten)]
@@ -127,13 +143,13 @@ pub struct RunArguments {
     #[command(flatten)]
     pub output: OutputArguments,
     /// Fill the keyspace first (as `load` does)
-    #[arg(long)]
+    #[arg(long, help_heading = BEFORE)]
     pub load: bool,
     /// Note for each key what was acknowledged, in this file, for `verify`. Each key is then written by one connection only
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = BEFORE)]
     pub record: Option<PathBuf>,
     /// End the run at the first error
-    #[arg(long)]
+    #[arg(long, help_heading = BEFORE)]
     pub stop_on_error: bool,
 }
 
@@ -158,31 +174,31 @@ pub struct SweepArguments {
     #[command(flatten)]
     pub output: OutputArguments,
     /// The goal, such as `p99<2ms` or `get.p99.9<5ms`
-    #[arg(long, value_name = "GOAL", default_value = "p99<2ms")]
+    #[arg(long, value_name = "GOAL", default_value = "p99<2ms", help_heading = RATES)]
     pub slo: Slo,
     /// The first rate, in operations a second
-    #[arg(long, value_name = "RATE", default_value = "1k", value_parser = pace::rate)]
+    #[arg(long, value_name = "RATE", default_value = "1k", value_parser = pace::rate, help_heading = RATES)]
     pub from: f64,
-    /// No rate over this one
-    #[arg(long, value_name = "RATE", default_value = "10M", value_parser = pace::rate)]
+    /// No rate above this one
+    #[arg(long, value_name = "RATE", default_value = "10M", value_parser = pace::rate, help_heading = RATES)]
     pub to: f64,
-    /// From one rate to the next
-    #[arg(long, value_name = "NUMBER", default_value = "1.5", value_parser = pace::factor)]
+    /// Each rate is so many times the one before
+    #[arg(long, value_name = "NUMBER", default_value = "1.5", value_parser = pace::factor, help_heading = RATES)]
     pub factor: f64,
     /// How often the gap between the last rate that met the goal and the first that didn't is halved
-    #[arg(long, value_name = "N", default_value = "3")]
+    #[arg(long, value_name = "N", default_value = "3", help_heading = RATES)]
     pub refine: u32,
     /// How long each rate is measured
-    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = pace::duration)]
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = pace::duration, help_heading = RATES)]
     pub step: std::time::Duration,
     /// Before each measurement, not counted
-    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = pace::duration_or_zero)]
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = pace::duration_or_zero, help_heading = RATES)]
     pub warm_up: std::time::Duration,
     /// Starts at random times (Poisson) instead of even ones
-    #[arg(long)]
+    #[arg(long, help_heading = RATES)]
     pub poisson: bool,
     /// Fill the keyspace first (as `load` does)
-    #[arg(long)]
+    #[arg(long, help_heading = RATES)]
     pub load: bool,
 }
 
@@ -252,10 +268,13 @@ pub struct ShowArguments {
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "\
 Example:
-  corduroy-bench run --mix put=90,delete=10 --record journal --duration 1m &   (kill -9 the server meanwhile, start it again)
+  corduroy-bench run --mix put=90,delete=10 --rate 2k --duration 1m --record journal
+  (meanwhile: kill -9 the server, and start it again)
   corduroy-bench verify journal
 
-Each key that was written to is read. Exit with 1 if an acknowledged write is lost, or a value is there that was never written.")]
+Each key that was written to is read. Exit with 1 if an acknowledged write is lost, or a value is there that was never written.
+
+It wants the --protocol and --keyspace of the run; how keys are made stands in the journal.")]
 pub struct VerifyArguments {
     /// What `run --record` wrote
     #[arg(value_name = "JOURNAL")]
@@ -264,21 +283,26 @@ pub struct VerifyArguments {
     #[command(flatten)]
     pub server: ServerArguments,
     /// Keys that are asked for at once
-    #[arg(long, value_name = "N", default_value = "64", value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    #[arg(long, value_name = "N", default_value = "64", value_parser = clap::value_parser!(u32).range(1..=65_536), help_heading = CHECKING)]
     pub pipeline: u32,
     /// How many faults to list
-    #[arg(long, value_name = "N", default_value = "20")]
+    #[arg(long, value_name = "N", default_value = "20", help_heading = CHECKING)]
     pub list: usize,
 }
 
 /// `quick`.
 #[derive(Clone, Debug, Args)]
-#[command(after_help = "Example:\n  corduroy-bench quick --server 127.0.0.1:7379")]
+#[command(after_help = "\
+Examples:
+  corduroy-bench quick
+  corduroy-bench quick --protocol resp --server 127.0.0.1:6379 --html tour.html
+
+It writes 100,000 keys that begin with `key:`, and leaves them there.")]
 pub struct QuickArguments {
     /// Whom to ask.
     #[command(flatten)]
     pub server: ServerArguments,
     /// Write a page with everything that was measured
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = "Results")]
     pub html: Option<PathBuf>,
 }

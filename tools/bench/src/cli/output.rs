@@ -13,7 +13,7 @@ pub struct OutputArguments {
     /// What standard output gets
     #[arg(short, long, value_name = "FORMAT", default_value = "table")]
     pub output: OutputFormat,
-    /// Plots in the terminal too
+    /// Print plots too
     #[arg(long)]
     pub plots: bool,
     /// Write the whole result as JSON, for `show`, `plot` and `compare`
@@ -34,7 +34,7 @@ pub struct OutputArguments {
     /// Exit with 1 if this holds, such as `p99>2ms`, `errors>0` or `throughput<100k`; may be given several times
     #[arg(long, value_name = "CONDITION")]
     pub fail_if: Vec<Condition>,
-    /// A live view on standard error: `auto` on a terminal, plain lines elsewhere
+    /// How it goes, on standard error
     #[arg(long, value_name = "WHEN", default_value = "auto")]
     pub live: When,
 }

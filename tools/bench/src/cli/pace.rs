@@ -59,10 +59,10 @@ pub struct PaceArguments {
     /// Measure so many operations instead of a time
     #[arg(short = 'n', long, value_name = "N", value_parser = number)]
     pub operations: Option<u64>,
-    /// Before the measurement, not counted
+    /// Time before the measurement, in which the load runs and nothing is counted
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = duration_or_zero)]
     pub warm_up: Duration,
-    /// From an answer to the next operation in its place
+    /// Pause from an answer to the next operation in its place (closed loop only)
     #[arg(long, value_name = "TIME", default_value = "0s", value_parser = duration_or_zero, conflicts_with = "rate")]
     pub think: Duration,
 }

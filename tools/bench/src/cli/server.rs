@@ -13,7 +13,7 @@ pub struct ServerArguments {
     /// The server, as HOST:PORT [default: 127.0.0.1 and the protocol's usual port]
     #[arg(short, long, value_name = "ADDR", env = "CORDUROY_SERVER")]
     pub server: Option<String>,
-    /// The language: native (Corduroy), resp (Redis, Valkey, Dragonfly, Corduroy's other door) or memcached-text
+    /// The language: native (Corduroy), resp (Redis, Valkey, Dragonfly) or memcached-text
     #[arg(long, value_name = "PROTOCOL", default_value = "native")]
     pub protocol: Protocol,
     /// Where requests go: `any` connection, or `direct` to the core that owns the key (native only; needs a connection a core)
@@ -39,7 +39,7 @@ pub struct ServerArguments {
     /// The user that the password is for (RESP only)
     #[arg(long, value_name = "NAME")]
     pub user: Option<String>,
-    /// The server's process on this machine: its CPU time is counted
+    /// The server's process, if it runs on this machine: the CPU time that it uses is told too
     #[arg(long, value_name = "PID")]
     pub server_pid: Option<u32>,
 }

@@ -36,10 +36,10 @@ pub struct WorkloadArguments {
     /// How long a moving hot set stays [default: 10s]
     #[arg(long, value_name = "TIME", value_parser = pace::duration)]
     pub move_every: Option<std::time::Duration>,
-    /// Operations and their weights: get, put, insert, delete, compare-and-set, read-modify-write, add, batch, scan [default: get=90,put=10]
+    /// Operations and their weights, such as `get=80,put=15,delete=5`: get, put, insert, delete, compare-and-set, read-modify-write, add, batch, scan [default: get=90,put=10]
     #[arg(short, long, value_name = "MIX", conflicts_with = "workload")]
     pub mix: Option<Mix>,
-    /// A workload by name: ycsb-a to ycsb-f
+    /// A workload of YCSB by name, `ycsb-a` to `ycsb-f`: it sets mix and distribution
     #[arg(short, long, value_name = "NAME")]
     pub workload: Option<Ycsb>,
     /// Bytes of a value: `64`, `16-1024`, `64:50,1024:40,64KiB:10` (sizes with weights) or `@FILE` with such lines
@@ -63,7 +63,7 @@ pub struct WorkloadArguments {
     /// How values that are read are checked
     #[arg(long, value_name = "HOW", default_value = "whole")]
     pub check: Check,
-    /// The same seed asks the same
+    /// Where chance begins: the same seed draws the same operations
     #[arg(long, value_name = "N", default_value = "1")]
     pub seed: u64,
 }

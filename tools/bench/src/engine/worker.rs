@@ -21,8 +21,9 @@ use hdrhistogram::Histogram;
 use rustix::{
     buffer::spare_capacity,
     event::{
-        Timespec,
+        PollFd, PollFlags, Timespec,
         epoll::{self, EventFlags},
+        poll,
     },
     fd::OwnedFd,
 };
@@ -277,16 +278,29 @@ impl<'a, L: Load> Worker<'a, L> {
 
     /// Waits for events, so long at most.
     pub(super) fn wait(&mut self, timeout: Nanos) -> Result<(), EngineError> {
-        let timeout = Timespec {
-            tv_sec: (timeout / 1_000_000_000) as i64,
-            tv_nsec: (timeout % 1_000_000_000) as i64,
+        let timespec = |nanos: Nanos| Timespec {
+            tv_sec: (nanos / 1_000_000_000) as i64,
+            tv_nsec: (nanos % 1_000_000_000) as i64,
         };
         self.events.clear();
-        match epoll::wait(
-            &self.poller,
-            spare_capacity(&mut self.events),
-            Some(&timeout),
-        ) {
+        // epoll's timeout has whole milliseconds, rounded up, before Linux 5.11: starts would be half a millisecond late. The epoll instance
+        // can be polled itself, to the nanosecond. Without something that is due at a time, that call is saved.
+        let is_exact = timeout > 0 && (self.is_open_loop || !self.thinking.is_empty());
+        let waited = if is_exact {
+            let mut poller = [PollFd::new(&self.poller, PollFlags::IN)];
+            poll(&mut poller, Some(&timespec(timeout)))
+        } else {
+            Ok(0)
+        };
+        let rest = if is_exact { 0 } else { timeout };
+        let taken = waited.and_then(|_| {
+            epoll::wait(
+                &self.poller,
+                spare_capacity(&mut self.events),
+                Some(&timespec(rest)),
+            )
+        });
+        match taken {
             Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
             Err(error) => Err(EngineError::io("wait for replies")(error)),
         }

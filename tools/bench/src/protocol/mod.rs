@@ -38,6 +38,9 @@ pub use bytes::{KeyBytes, ValueBytes};
 pub use language::{Demand, Language, MeetError, Protocol, UnknownWord, Unsupported};
 pub use native::Layout;
 
+/// What a report says where a server says nothing of itself.
+pub(crate) const NOT_TOLD: &str = "not told by the server";
+
 /// Longest reply that is read, in bytes. A server that announces more is broken, or was asked for more than a load should.
 pub const REPLY_LEN_MAX: usize = 64 << 20;
 

@@ -6,7 +6,10 @@ use super::{
     names, steps,
     units::{count, micros, percent, round_count, seconds, thousands},
 };
-use crate::results::{BadHistogram, Pacing, Report, Run};
+use crate::{
+    protocol::NOT_TOLD,
+    results::{BadHistogram, Pacing, Report, Run},
+};
 
 /// Three answers. None of them is escaped for any format.
 #[derive(Clone, Debug, PartialEq)]
@@ -55,7 +58,8 @@ fn asked(report: &Report, steps: &[steps::Step<'_>]) -> String {
     };
     whom = format!("{whom} at {} ({}", server.address, server.protocol);
     for said in [&server.durability, &server.consistency] {
-        if !said.is_empty() {
+        // What wasn't told stands further down, where there is room for it.
+        if !said.is_empty() && !said.starts_with(NOT_TOLD) {
             whom = format!("{whom}; {said}");
         }
     }
@@ -172,8 +176,8 @@ fn trust(report: &Report, pooled: &[Run]) -> Vec<String> {
             }
         }
         (1, 1) => sentences.push(format!(
-            "Latencies can't be claimed: {}.",
-            why_untrusted(bad[0]).trim_end_matches('.')
+            "Latencies can't be claimed: {}",
+            why_untrusted(bad[0])
         )),
         (bad_count, all) => {
             sentences.push(format!(

@@ -63,7 +63,8 @@ struct StepTable {
     label: String,
     summary: String,
     closed: bool,
-    distrust: Option<String>,
+    trusted: bool,
+    server_cpu: Option<String>,
     rows: Vec<LatencyRow>,
 }
 
@@ -80,7 +81,8 @@ pub fn html(report: &Report, slo: Option<&Slo>) -> Result<String, HtmlError> {
             label: run.label.clone(),
             summary: rows::summary(&run),
             closed: run.pacing == Pacing::ClosedLoop,
-            distrust: rows::distrust(&run),
+            trusted: run.generator.trusted,
+            server_cpu: rows::server_cpu(&run),
             rows: rows::latency_rows(&run)?,
         });
     }

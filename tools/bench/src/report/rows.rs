@@ -1,9 +1,8 @@
 //! The cells of the tables that terminal and page both have.
 
 use super::{
-    condition::why_untrusted,
     names,
-    units::{count, micros, round_count, thousands},
+    units::{count, micros, percent, round_count, thousands},
 };
 use crate::results::{BadHistogram, Distribution, Latency, Pacing, Run};
 
@@ -90,9 +89,21 @@ pub(super) fn run_cells(run: &Run) -> Result<Vec<String>, BadHistogram> {
     Ok(cells)
 }
 
-/// Why latencies of a run are not claimed, without a full stop.
-pub(super) fn distrust(run: &Run) -> Option<String> {
-    (!run.generator.trusted).then(|| why_untrusted(run).trim_end_matches('.').to_owned())
+/// CPU time of the server's process, where it was counted.
+pub(super) fn server_cpu(run: &Run) -> Option<String> {
+    let cpu = run.server_cpu_seconds?;
+    let each = if run.operations > 0 {
+        format!(
+            ", {} an operation",
+            micros(cpu * 1e6 / run.operations as f64)
+        )
+    } else {
+        String::new()
+    };
+    Some(format!(
+        "The server's process used {} of a core{each}.",
+        percent(cpu / run.seconds)
+    ))
 }
 
 /// Operations, throughput, conflicts and misses in a sentence.

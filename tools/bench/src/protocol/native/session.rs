@@ -10,12 +10,9 @@ use serde_json::Value;
 
 use super::dialect::{FIRST_ID, FRAME_LEN_MAX, because};
 use crate::{
-    protocol::{Malformed, MeetError, Protocol, stream::Talk},
+    protocol::{Malformed, MeetError, NOT_TOLD, Protocol, stream::Talk},
     results::Server,
 };
-
-/// What a report says where the server says nothing.
-const NOT_TOLD: &str = "not told by the server";
 
 /// What a hello is said to be for.
 const OPENING: &str = "opening a connection";

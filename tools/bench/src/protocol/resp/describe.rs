@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, net::TcpStream};
 
 use super::{session::ask, value::Value};
 use crate::{
-    protocol::{MeetError, Protocol, stream::Talk},
+    protocol::{MeetError, NOT_TOLD, Protocol, stream::Talk},
     results::Server,
 };
 
@@ -82,7 +82,7 @@ fn version(server: &BTreeMap<String, String>) -> String {
     match server.get("redis_version") {
         Some(version) if is_keydb => format!("keydb {version}"),
         Some(version) => format!("redis {version}"),
-        None => "not told by the server".to_owned(),
+        None => NOT_TOLD.to_owned(),
     }
 }
 
@@ -92,7 +92,7 @@ fn durability(appendonly: &Setting, appendfsync: &Setting, save: &Setting) -> St
         (Ok("no"), _) => "appendonly no".to_owned(),
         (Ok(appendonly), Ok(fsync)) => format!("appendonly {appendonly}, appendfsync {fsync}"),
         (Ok(appendonly), Err(_)) => format!("appendonly {appendonly}"),
-        (Err(reason), _) => format!("not told by the server ({reason})"),
+        (Err(reason), _) => format!("{NOT_TOLD} ({reason})"),
     };
     let snapshots = match save.as_deref() {
         Ok("") => ", no snapshots".to_owned(),
@@ -121,7 +121,7 @@ fn consistency(
         (Some("master"), None | Some(0)) => node.to_owned(),
         (Some("master"), Some(replicas)) => format!("{node}, asynchronous replicas: {replicas}"),
         (Some(role), _) => format!("{node}, role {role}"),
-        (None, _) => "not told by the server".to_owned(),
+        (None, _) => NOT_TOLD.to_owned(),
     }
 }
 

@@ -17,8 +17,12 @@ pub fn text(comparison: &Comparison) -> String {
     for (name, side) in [("before", &comparison.before), ("after", &comparison.after)] {
         let _ = writeln!(
             text,
-            "{name:6}  {}, {}: {} runs, started {}",
-            side.server, side.durability, side.runs, side.started_at
+            "{name:6}  {}, {}: {} {}, started {}",
+            side.server,
+            side.durability,
+            side.runs,
+            if side.runs == 1 { "run" } else { "runs" },
+            side.started_at
         );
     }
     for warning in &comparison.warnings {

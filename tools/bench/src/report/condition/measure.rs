@@ -75,12 +75,16 @@ pub(super) fn measure(condition: &Condition, run: &Run) -> Result<f64, NotMeasur
     })
 }
 
-/// Why latencies of a run can't be claimed, in one sentence or more.
+/// Why latencies of a run can't be claimed, in one sentence or more, each with its full stop.
 pub(crate) fn why_untrusted(run: &Run) -> String {
     if run.generator.warnings.is_empty() {
-        "the generator did not keep up".to_owned()
+        "the generator did not keep up.".to_owned()
     } else {
-        run.generator.warnings.join("; ")
+        let warnings = run.generator.warnings.iter();
+        let sentences: Vec<String> = warnings
+            .map(|warning| format!("{}.", warning.trim_end_matches('.')))
+            .collect();
+        sentences.join(" ")
     }
 }
 

@@ -165,7 +165,7 @@ pub(super) fn omitted(shown: usize, of: usize) -> String {
     if shown == of {
         String::new()
     } else {
-        format!(" Of {of}, {shown} are shown.")
+        format!(" {shown} of {of} lines are shown.")
     }
 }
 

@@ -103,10 +103,10 @@ fn step_text(text: &mut String, run: &Run) -> Result<(), BadHistogram> {
     if run.pacing == Pacing::ClosedLoop {
         let _ = writeln!(text, "{CLOSED_LOOP}");
     }
-    if let Some(why) = rows::distrust(run) {
+    if !run.generator.trusted {
         let _ = writeln!(
             text,
-            "No latency is claimed: {why}. The figures marked ? are what was seen, not what the server does."
+            "No latency is claimed, for the reason above. The figures marked ? are what was seen, not what the server does."
         );
     }
     let _ = writeln!(text, "{}", latency_table(run)?);
@@ -127,6 +127,9 @@ fn step_text(text: &mut String, run: &Run) -> Result<(), BadHistogram> {
         micros(run.generator.lag.p99),
         micros(run.generator.lag.max)
     );
+    if let Some(cpu) = rows::server_cpu(run) {
+        let _ = writeln!(text, "{cpu}");
+    }
     Ok(())
 }
 
@@ -157,9 +160,11 @@ fn runs_table(runs: &[Run]) -> Result<String, BadHistogram> {
 /// On what it ran, and of whom it was asked.
 fn surroundings(text: &mut String, report: &Report) {
     let (server, machine) = (&report.server, &report.machine);
-    let shards = server
-        .shards
-        .map_or_else(String::new, |shards| format!(", {shards} shards"));
+    let shards = match server.shards {
+        None => String::new(),
+        Some(1) => ", 1 shard".to_owned(),
+        Some(shards) => format!(", {shards} shards"),
+    };
     let _ = writeln!(
         text,
         "\nserver   {} at {} ({}){shards}\n         durability: {}; consistency: {}",
