@@ -153,7 +153,7 @@ impl ClientBuilder {
         self
     }
 
-    /// The longest answer to accept, in bytes. By default 64 MiB. It bounds what a server can make the client hold
+    /// The longest answer to accept, in bytes. By default 32 MiB, more than any of the protocol. It bounds what a server can make the client hold
     /// on one connection.
     pub fn answer_len_max(mut self, len: u32) -> Self {
         self.answer_len_max = len;

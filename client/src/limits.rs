@@ -47,9 +47,9 @@ pub(crate) const READ_CHUNK_LEN: usize = 16 << 10;
 /// memory and no more until the bytes are really there.
 pub(crate) const READ_CHUNK_LEN_LARGE: usize = 256 << 10;
 
-/// Longest answer that is accepted, in bytes after the length field, unless told otherwise: the largest value with its
-/// header, and pages of a scan or batch that are several times as long.
-pub(crate) const ANSWER_LEN_MAX_DEFAULT: u32 = 64 << 20;
+/// Longest answer that is accepted, in bytes after the length field, unless told otherwise: more than any that the protocol
+/// allows (18 MiB).
+pub(crate) const ANSWER_LEN_MAX_DEFAULT: u32 = 32 << 20;
 
 /// Longest answer to a hello, in bytes after the length field: two names, or the text of a refusal.
 pub(crate) const HELLO_ANSWER_LEN_MAX: u32 = 64 << 10;

@@ -4,6 +4,8 @@
 //! earlier record holds, which replay asks to tell an overwrite from another key of the same hash: it is answered from the
 //! mapped files.
 
+use std::borrow::Cow;
+
 use super::{DEFAULT_KEYSPACE, decode_partitions, keyspace_of_version};
 use crate::limits;
 use crate::shard::{Earlier, Shard, ShardConfig};
@@ -109,11 +111,20 @@ pub fn recover_shard(
             .iter()
             .find(|file| file.id == segment.id)
             .expect("recovery names files it was given");
-        let start = SEGMENT_HEADER_LEN;
-        let end = start + (segment.end.0 - segment.base.0) as usize;
+        let len = (segment.end.0 - segment.base.0) as usize;
+        let there = file.bytes.get(SEGMENT_HEADER_LEN..).unwrap_or_default();
+        let content = match there.get(..len) {
+            Some(content) => Cow::Borrowed(content),
+            // The file was cut off. What is missing was given up, and the repairs fill it with zeros.
+            None => {
+                let mut padded = there.to_vec();
+                padded.resize(len, 0);
+                Cow::Owned(padded)
+            }
+        };
         shard
             .log_mut()
-            .load(segment.id, &file.bytes[start..end], config.large_len)
+            .load(segment.id, &content, config.large_len)
             .map_err(RecoverShardError::Memory)?;
     }
     Ok(RecoveredShard {

@@ -325,10 +325,17 @@ pub(super) fn nearest<'a>(
     candidates: impl IntoIterator<Item = &'a str>,
 ) -> Option<&'a str> {
     const SIMILARITY_MIN: f64 = 0.75;
+    // Letters that are wrong, missing or swapped count first; a common beginning helps where words differ in length.
+    let similarity = |candidate: &str| {
+        let edits = strsim::normalized_damerau_levenshtein(word, candidate);
+        let prefix = strsim::jaro_winkler(word, candidate);
+        (edits + prefix, edits.max(prefix))
+    };
     candidates
         .into_iter()
-        .map(|candidate| (strsim::jaro_winkler(word, candidate), candidate))
-        .filter(|(similarity, _)| *similarity >= SIMILARITY_MIN)
+        .map(|candidate| (similarity(candidate), candidate))
+        .filter(|((_, best), _)| *best >= SIMILARITY_MIN)
+        .map(|((sum, _), candidate)| (sum, candidate))
         .max_by(|left, right| left.0.total_cmp(&right.0))
         .map(|(_, candidate)| candidate)
 }

@@ -109,7 +109,7 @@ settings! {
     data "DIR": Directory = Directory, default "./corduroy-data",
         shown |config| config.data.display().to_string();
 
-    /// Address and port for clients, native protocol and RESP alike.
+    /// Address and port for clients.
     /// On an address other than loopback everyone who reaches it can read and write.
     listen "ADDRESS": Address = Address, default "127.0.0.1:7379",
         shown |config| config.listen.to_string();

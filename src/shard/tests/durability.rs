@@ -391,3 +391,26 @@ fn versions_that_salvage_gave_up_are_not_given_again() {
     // All records of this partition might have been among what is gone.
     assert!(world.put(b"other", b"value").version > 1);
 }
+
+/// A file that lost its end, in the middle of a block or of the log: salvage gives that up and the shard starts.
+#[test]
+fn a_segment_that_was_cut_off_can_be_salvaged() {
+    let mut world = World::new();
+    let value = vec![7; 3000];
+    for number in 0..9 {
+        world.put(format!("k{number}").as_bytes(), &value);
+    }
+    for len in [16_384, 16_384 + 100, 8192, 5000, 4096] {
+        let mut cut = world.restart();
+        cut.files.values_mut().next().unwrap().truncate(len);
+        let mut saved = cut.restart_with(true);
+        assert!(saved.get(b"k8").status != corduroy_proto_wire::Status::Damaged);
+        saved.put(b"k8", b"again");
+        let mut again = saved.restart();
+        assert_eq!(
+            again.get(b"k8").value.as_deref(),
+            Some(&b"again"[..]),
+            "cut to {len} bytes"
+        );
+    }
+}

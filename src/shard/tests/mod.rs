@@ -179,7 +179,9 @@ impl World {
                 len,
             } => {
                 let file = self.files.get_mut(&segment).expect("it was there");
-                file[offset as usize..(offset + len) as usize].fill(0);
+                let end = (offset + len) as usize;
+                file.resize(file.len().max(end), 0);
+                file[offset as usize..end].fill(0);
             }
             Repair::Write {
                 segment,

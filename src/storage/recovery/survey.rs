@@ -60,9 +60,9 @@ pub(super) fn survey<'a>(
             .iter()
             .find_map(|file| any_block(file).map(|block| block.log))
     });
-    let last = (0..files.len())
-        .rev()
-        .find(|index| has_begun(&files[*index], &headers[*index], tag));
+    let last = (0..files.len()).rev().find(|index| {
+        has_begun(&files[*index], &headers[*index], tag) || was_emptied(&headers[*index..])
+    });
     let Some(last) = last else {
         let unused = files.iter().map(|file| file.id).collect();
         return Ok(Survey {
@@ -263,6 +263,12 @@ fn check_identity(
         });
     }
     Ok(())
+}
+
+/// Whether the first of these headers is blank though a later file was prepared: that is done only once the file before is whole and
+/// its header synced, so no crash leaves this.
+fn was_emptied(headers: &[Result<SegmentHeader, SegmentError>]) -> bool {
+    matches!(headers, [Err(SegmentError::Blank), later @ ..] if later.iter().any(Result::is_ok))
 }
 
 fn has_begun(

@@ -138,6 +138,33 @@ fn zeros_up_to_what_an_unused_segment_testifies_are_given_up_at_once() {
     assert_eq!(recovered.damage[0].len, end - kept);
 }
 
+/// The newest segment that holds data was emptied, and the one prepared behind it was not. To take that for a crash would lose in silence
+/// all that was in it.
+#[test]
+fn a_segment_that_was_emptied_is_damage_if_a_later_one_was_prepared() {
+    let mut writer = small_log();
+    // The first three blocks are in the first segment.
+    let kept = writer.records_to(writer.blocks[2].0);
+    writer.rotate();
+    let image = writer.kill();
+    let image = with_header(&image, 3, |header| header.state = SegmentState::Prepared);
+    assert!(run(&image, false).is_ok());
+    for len in [0, 100, 4096, LEN] {
+        let mut image = image.clone();
+        let file = image.get_mut(&2).expect("there");
+        file.truncate(len);
+        file.fill(0);
+        assert!(
+            matches!(run(&image, false), Err(RecoveryError::Damaged(damage)) if damage.segment == SegmentId(2)),
+            "{len} bytes are left"
+        );
+        let (recovered, seen) = run(&image, true).expect("salvageable");
+        assert_eq!(seen, kept);
+        repair(&mut image, &recovered.repairs, || true);
+        assert_eq!(run(&image, false).expect("repaired").1, kept);
+    }
+}
+
 /// Something was appended to a file. Nothing of it is ever read, and nothing was lost: to call it damage would need a
 /// salvage at this start and, since salvage cuts no file, at each one after it.
 #[test]
