@@ -174,7 +174,7 @@ fn compare_step(before: &Step<'_>, after: &Step<'_>, warnings: &mut Vec<String>)
     let runs = || before.runs.iter().chain(&after.runs);
     for run in runs().filter(|run| !run.generator.trusted) {
         warnings.push(format!(
-            "step {}: latencies are left out, for none can be claimed of {}: {}",
+            "{}: latencies are left out, for none can be claimed of {}: {}",
             before.label,
             run.label,
             why_untrusted(run)

@@ -63,7 +63,9 @@ pub(super) fn measure(condition: &Condition, run: &Run) -> Result<f64, NotMeasur
             }
             // The generator's own lag is known even where it is what spoils the latencies.
             if !run.generator.trusted && condition.scope.time != Time::Lag {
-                return Err(NotMeasured::Untrusted(why_untrusted(run)));
+                let why = why_untrusted(run);
+                // What says it ends the sentence.
+                return Err(NotMeasured::Untrusted(why.trim_end_matches('.').to_owned()));
             }
             match time {
                 Figure::Percentile(percent) => of.percentile(percent)?,
