@@ -80,6 +80,15 @@ impl Bench {
         })
     }
 
+    /// Where scans may begin is known anew: keys have come since.
+    pub(super) fn learn(&mut self, session: &mut Session) -> Result<(), Failure> {
+        if self.workload.spec().mix.asks(Operation::Scan) {
+            session.learn_scans()?;
+            self.met = session.met.clone();
+        }
+        Ok(())
+    }
+
     /// Whether Ctrl-C was pressed.
     pub(super) fn is_interrupted(&self) -> bool {
         self.stop.load(std::sync::atomic::Ordering::Relaxed)
