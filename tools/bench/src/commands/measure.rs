@@ -53,6 +53,7 @@ impl Bench {
         job_writes: bool,
         stop: Arc<AtomicBool>,
     ) -> Result<Bench, Failure> {
+        arguments.check().map_err(Failure::usage)?;
         let workload = arguments.workload().map_err(Failure::usage)?;
         let mut operations: Vec<Operation> = Operation::ALL
             .into_iter()
@@ -145,6 +146,7 @@ impl Bench {
             length: plan.length,
             timeout: arguments.timeout,
             drain: arguments.timeout,
+            away_max: arguments.timeout,
             stop_on_error: plan.stop_on_error,
             server_pid: plan.server_pid,
             journal: plan.journal,

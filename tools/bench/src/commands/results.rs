@@ -105,7 +105,10 @@ fn machine(cores: &[usize]) -> Machine {
 /// Refuses files for which there is no place, before anything is measured for them.
 pub(super) fn check(output: &OutputArguments) -> Result<(), Failure> {
     let files = [&output.json, &output.csv, &output.hlog, &output.html];
-    files.into_iter().flatten().try_for_each(|path| is_writable(path))
+    files
+        .into_iter()
+        .flatten()
+        .try_for_each(|path| is_writable(path))
 }
 
 /// Whether there is a place for a file: what is measured for an hour must not be lost for want of a directory.

@@ -79,8 +79,12 @@ fn check(arguments: &RunArguments) -> Result<(), Failure> {
         )));
     }
     // Between its two requests another write of the same connection may come in, and the key's writes would have no order any more.
-    let in_two_steps =
-        |operation| matches!(operation, Operation::CompareAndSet | Operation::ReadModifyWrite);
+    let in_two_steps = |operation| {
+        matches!(
+            operation,
+            Operation::CompareAndSet | Operation::ReadModifyWrite
+        )
+    };
     if arguments.connections.pipeline > 1 && asks(&in_two_steps) {
         return Err(Failure::usage(
             "--record with compare-and-set or read-modify-write needs --pipeline 1: take more connections instead",
@@ -99,13 +103,13 @@ fn measure(arguments: &RunArguments, bench: &Bench) -> Result<Vec<Run>, Failure>
     let rounds = (0..arguments.repeat.runs)
         .flat_map(|run| clients.iter().map(move |clients| (run, *clients)));
     for (round, (number, connections)) in rounds.enumerate() {
+        let of_clients = match connections {
+            1 => "1 client".to_owned(),
+            several => format!("{} clients", thousands(several.into())),
+        };
         let label = match (clients.len() > 1, arguments.repeat.runs > 1) {
-            (true, true) => format!(
-                "{} clients, run {}",
-                thousands(connections.into()),
-                number + 1
-            ),
-            (true, false) => format!("{} clients", thousands(connections.into())),
+            (true, true) => format!("{of_clients}, run {}", number + 1),
+            (true, false) => of_clients,
             (false, true) => format!("run {}", number + 1),
             (false, false) => "run".to_owned(),
         };

@@ -16,7 +16,7 @@ use super::{note, say};
 use crate::{
     cli::{Cli, Command, Exit, ServerArguments, VerifyArguments, WorkloadArguments},
     in_language,
-    measure::{Entry, Journal, Seen, Verdict, verify as judge, verdict::is_from_before},
+    measure::{Entry, Journal, Seen, Verdict, verdict::is_from_before, verify as judge},
     protocol::{Asked, Dialect, Language, Outcome, Step},
     report::units::thousands,
     scenario::{Content, FILL_WRITER, bytes, keys},
@@ -235,7 +235,9 @@ impl Findings {
         match judge(&entry, seen) {
             Verdict::Ok => {}
             Verdict::Overtaken { .. } => self.overtaken += 1,
-            fault => self.faults.push(format!("{name}: {}", sentence(fault, &entry))),
+            fault => self
+                .faults
+                .push(format!("{name}: {}", sentence(fault, &entry))),
         }
     }
 
@@ -332,7 +334,9 @@ fn sentence(fault: Verdict, entry: &Entry) -> String {
         }
         Verdict::Damaged => "holds bytes that nobody wrote to it".to_owned(),
         Verdict::CountLost { at_least, found } => {
-            format!("it must be {at_least} at least by the additions that were acknowledged, and is {found}")
+            format!(
+                "it must be {at_least} at least by the additions that were acknowledged, and is {found}"
+            )
         }
         Verdict::CountedTwice { at_most, found } => {
             format!("it can be {at_most} at most by the additions that were sent, and is {found}")

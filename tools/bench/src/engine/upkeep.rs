@@ -37,7 +37,7 @@ impl<L: Load> Worker<'_, L> {
         self.tally.hand_over_if_due(now, numbers);
         // A window that ends by the clock waits for a server that is away; one that ends with the last operation would wait for ever.
         let is_hopeless = self.closes == Nanos::MAX
-            && now.saturating_sub(self.connected_at) > nanos(self.config.wait_max);
+            && now.saturating_sub(self.connected_at) > nanos(self.config.away_max);
         if self.should_stop {
             // The other threads end with this one.
             self.failed.store(true, Ordering::Relaxed);

@@ -80,7 +80,7 @@ pub(crate) fn why_untrusted(run: &Run) -> String {
     if run.generator.warnings.is_empty() {
         "the generator did not keep up".to_owned()
     } else {
-        run.generator.warnings.join("; ")
+        run.generator.warnings.join(" ")
     }
 }
 
