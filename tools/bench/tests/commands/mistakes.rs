@@ -54,7 +54,7 @@ fn what_does_not_go_together() {
         ("run --hot-keys 5%", "--distribution hot-cold"),
         ("run -d zipfian --hot-ops 90%", "--distribution hot-cold"),
         ("run -d hot-cold --move-every 1s", "--distribution moving"),
-        ("run --cores 4000", "nproc"),
+        ("run --cores 999", "nproc"),
         ("run --mix get --record journal", "--mix put=100"),
         ("run --mix put --value-size 8 --record journal", "12 bytes"),
         ("run --mix cas -P 4 --record journal", "--pipeline 1"),

@@ -178,7 +178,7 @@ impl Drop for Running {
 
 /// A line of progress in which something was answered.
 pub(crate) fn is_progress(line: &str) -> bool {
-    line.contains(" % ") && !line.contains(" 0.00/s") && !line.contains(" 0/s")
+    line.contains(" % ") && line.contains("/s  p50 ")
 }
 
 /// The operations that a run has figures for.

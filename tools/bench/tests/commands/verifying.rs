@@ -110,7 +110,9 @@ fn a_change_behind_its_back_is_found() {
     talk(&mut client, &[b"SET", &name(5), &new]);
     server.bench(&verify).with(0);
 
-    let run = run.replace("--mix put", "--mix delete=50,add=50");
+    let run = run
+        .replace("--mix put", "--mix delete=50,add=50")
+        .replace("-n 300", "-n 3000");
     server.run(&run);
     server.run(&run);
     server.bench(&verify).with(0);
