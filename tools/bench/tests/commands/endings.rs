@@ -1,7 +1,5 @@
 //! How runs end before their time.
 
-use std::time::{Duration, Instant};
-
 use corduroy_bench::results;
 
 use crate::{
@@ -61,7 +59,7 @@ fn the_first_error_ends_the_run_where_that_is_asked_for() {
 fn a_server_that_never_returns() {
     for words in [
         "load --protocol resp --keys 1G --timeout 300ms",
-        "run --protocol resp --keys 1000 -n 1G --timeout 300ms",
+        "run --protocol resp --keys 1000 --warm-up 0 -n 1G --timeout 300ms",
         "run --protocol resp --keys 1000 --warm-up 0 --duration 2s --timeout 300ms",
         "run --protocol resp --keys 1000 --warm-up 0 --duration 2s --rate 5k --timeout 300ms",
     ] {
@@ -70,7 +68,6 @@ fn a_server_that_never_returns() {
         let mut running = server.begin(words);
         running.until(is_progress);
         server.child.kill().unwrap();
-        let began = Instant::now();
         let said = running.end();
         said.says("cannot connect");
         if words.starts_with("load") {
@@ -78,8 +75,6 @@ fn a_server_that_never_returns() {
         } else {
             said.with(0);
         }
-        eprintln!("{words}: {:?}", began.elapsed());
-        assert!(began.elapsed() < Duration::from_secs(60), "{words}");
     }
 }
 
