@@ -9,7 +9,7 @@
 use std::{sync::Arc, time::Duration};
 
 use crate::{
-    engine::{Load, Source},
+    engine::{Load, Source, config::CONNECTIONS_MAX},
     protocol::{KeyBytes, Language, Layout, ValueBytes},
     workload::{
         self, Ask, Fill, Operation, Part, Seat, SpecError, Workload,
@@ -80,9 +80,27 @@ pub enum Job {
     Fill,
     /// What the workload says.
     Run {
-        /// Each key is written by one connection only, for a journal.
-        owned_writes: bool,
+        /// For a journal: each key is written by one connection only, and the first of these writers' numbers is this. See [`first_writer`].
+        recorded_from: Option<u32>,
     },
+}
+
+impl Job {
+    /// What the workload says.
+    pub const RUN: Job = Job::Run {
+        recorded_from: None,
+    };
+}
+
+/// The first writer's number of a recorded run, different from run to run.
+///
+/// Keys keep what earlier runs have written to them, perhaps with the same seed and the same settings, and a check must not take
+/// that for what this run wrote. So the connections of a recorded run get numbers behind all those that a run which isn't recorded uses, from a place drawn at random:
+/// that another run has given the same number to a key's owner is one chance in fifteen millions.
+#[must_use]
+pub fn first_writer(connections: u32) -> u32 {
+    let behind_others = 1 + CONNECTIONS_MAX;
+    fastrand::u32(behind_others..Stamp::WRITERS_MAX - connections.min(CONNECTIONS_MAX))
 }
 
 /// A workload against a server that was met.
@@ -194,15 +212,34 @@ impl<'a, L: Language> Scenario<'a, L> {
     }
 
     fn seat(&self, connection: u32) -> Result<Seat, SpecError> {
-        let share = Part::new(connection, self.connections)?;
-        let owned = self.job == Job::Run { owned_writes: true };
+        let share = self.share(connection)?;
         let seat = connection + self.round * self.connections;
+        let recorded_from = match self.job {
+            Job::Run { recorded_from } => recorded_from,
+            Job::Fill => None,
+        };
         Ok(Seat {
             connection: seat,
-            writer: 1 + seat % (Stamp::WRITERS_MAX - 1),
+            writer: match recorded_from {
+                Some(first) => first + connection,
+                None => 1 + seat % (Stamp::WRITERS_MAX - 1),
+            },
             share,
-            owned_writes: owned.then_some(share),
+            owned_writes: recorded_from.map(|_| share),
         })
+    }
+
+    /// Its part of the keys that it asks: of all, or of its core's, which that core's connections have among them.
+    fn share(&self, connection: u32) -> Result<Part, SpecError> {
+        match self.direct {
+            None => Part::new(connection, self.connections),
+            Some(layout) => {
+                let cores = u32::from(layout.cores());
+                let core = connection % cores;
+                let of = (self.connections - core).div_ceil(cores);
+                Part::new(connection / cores, of)
+            }
+        }
     }
 
     /// The core whose keys a connection asks, if it doesn't ask all.
@@ -265,17 +302,9 @@ impl<L: Language> Load for Scenario<'_, L> {
         let checked = "the settings were tried when the scenario was made";
         let from = match self.job {
             Job::Fill => {
-                // In direct mode each core's connections fill that core's keys among them.
-                let part = match self.direct {
-                    None => Part::new(connection, self.connections),
-                    Some(layout) => {
-                        let cores = u32::from(layout.cores());
-                        let core = connection % cores;
-                        let of = (self.connections - core).div_ceil(cores);
-                        Part::new(connection / cores, of)
-                    }
-                };
-                let fill = part.and_then(|part| self.workload.fill(part, FILL_WRITER));
+                let fill = self
+                    .share(connection)
+                    .and_then(|part| self.workload.fill(part, FILL_WRITER));
                 From::Fill(fill.expect(checked))
             }
             Job::Run { .. } => {

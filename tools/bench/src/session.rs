@@ -52,7 +52,13 @@ impl From<MeetError> for Failure {
             MeetError::Io { .. } | MeetError::Foreign { .. } => Exit::CannotConnect,
             _ => Exit::Usage,
         };
-        Failure::new(exit, error.to_string())
+        let hint = match &error {
+            MeetError::Refused { words, .. } if words.starts_with("NOAUTH") => {
+                "; give --password, or set CORDUROY_PASSWORD"
+            }
+            _ => "",
+        };
+        Failure::new(exit, format!("{error}{hint}"))
     }
 }
 

@@ -141,6 +141,39 @@ impl WorkloadArguments {
         Workload::new(self.spec())
     }
 
+    /// The first setting that says nothing with this distribution. Ignored without a word, it would make a measurement of something
+    /// else than was meant.
+    ///
+    /// # Errors
+    ///
+    /// In words: which setting, and what it is for.
+    pub fn check(&self) -> Result<(), String> {
+        use Distribution::{HotCold, Latest, Moving, Single, Zipfian};
+        let distribution = self.spec().distribution;
+        let keys_fit = matches!(
+            distribution,
+            HotCold | Moving | Zipfian { .. } | Latest { .. }
+        );
+        let ops_fit = matches!(distribution, HotCold | Moving | Single);
+        for (flag, is_given, fits, example) in [
+            ("--hot-keys", self.hot_keys.is_some(), keys_fit, "hot-cold"),
+            ("--hot-ops", self.hot_ops.is_some(), ops_fit, "hot-cold"),
+            (
+                "--move-every",
+                self.move_every.is_some(),
+                distribution == Moving,
+                "moving",
+            ),
+        ] {
+            if is_given && !fits {
+                return Err(format!(
+                    "{flag} says nothing with --distribution {distribution}: add --distribution {example}, or leave it out"
+                ));
+            }
+        }
+        Ok(())
+    }
+
     /// How keys are written.
     ///
     /// # Errors

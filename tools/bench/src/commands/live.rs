@@ -22,6 +22,8 @@ use crate::{
 const SPARK_COLUMNS: usize = 16;
 /// Between two plain lines.
 const LINE_EVERY: Duration = Duration::from_secs(1);
+/// Waiting for a shorter time than this is what a schedule is always behind by.
+const BEHIND_MIN: Duration = Duration::from_millis(100);
 /// Parts of a bar that is full.
 const BAR_LEN: u64 = 1000;
 
@@ -67,14 +69,16 @@ impl View {
 
     /// Shows how it goes. `total`: operations in all, where they and not a time end the run.
     pub(super) fn show(&mut self, live: &Live, total: Option<u64>) {
+        if self.throughputs.len() == SPARK_COLUMNS {
+            self.throughputs.remove(0);
+        }
         self.throughputs.push(live.throughput);
         let share = self.share(live, total);
         match &mut self.kind {
             Kind::Nothing => {}
             Kind::Bar(bar) => {
                 bar.set_position((share * BAR_LEN as f64) as u64);
-                let from = self.throughputs.len().saturating_sub(SPARK_COLUMNS);
-                let spark = sparkline(&self.throughputs[from..], SPARK_COLUMNS);
+                let spark = sparkline(&self.throughputs, SPARK_COLUMNS);
                 bar.set_message(format!("{}  {spark}", words(live)));
             }
             Kind::Lines { last } => {
@@ -116,19 +120,23 @@ impl View {
 }
 
 fn words(live: &Live) -> String {
-    let mut words = format!(
-        "{}/s  p50 {}  p99 {}  max {}",
-        round_count(live.throughput),
-        micros(live.p50),
-        micros(live.p99),
-        micros(live.max)
-    );
+    let mut words = if live.throughput > 0.0 {
+        format!(
+            "{}/s  p50 {}  p99 {}  max {}",
+            round_count(live.throughput),
+            micros(live.p50),
+            micros(live.p99),
+            micros(live.max)
+        )
+    } else {
+        "no answers".to_owned()
+    };
     match live.phase {
         Phase::WarmUp => words.insert_str(0, "warm-up  "),
         Phase::Drain => words.insert_str(0, "waiting for the last answers  "),
         Phase::Window => {}
     }
-    if !live.behind.is_zero() {
+    if live.behind >= BEHIND_MIN {
         words.push_str(&format!("  behind by {:.1} s", live.behind.as_secs_f64()));
     }
     if live.errors > 0 {

@@ -95,7 +95,7 @@ pub(super) fn fill_first(
     arguments: &crate::cli::WorkloadArguments,
     connections: &ConnectionArguments,
     live: When,
-    bench: &Bench,
+    bench: &mut Bench,
 ) -> Result<(), Failure> {
     let filling = Bench::new(session, arguments, true, Arc::clone(&bench.stop))?;
     let run = fill(&filling, connections, None, live)?;
@@ -106,7 +106,7 @@ pub(super) fn fill_first(
                 thousands(run.operations),
                 seconds(run.seconds)
             ));
-            Ok(())
+            bench.learn(session)
         }
         exit => Err(Failure::new(exit, "ended before all keys were written")),
     }

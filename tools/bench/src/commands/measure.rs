@@ -53,6 +53,7 @@ impl Bench {
         job_writes: bool,
         stop: Arc<AtomicBool>,
     ) -> Result<Bench, Failure> {
+        arguments.check().map_err(Failure::usage)?;
         let workload = arguments.workload().map_err(Failure::usage)?;
         let mut operations: Vec<Operation> = Operation::ALL
             .into_iter()
@@ -78,6 +79,15 @@ impl Bench {
             met: session.met.clone(),
             began: Instant::now(),
         })
+    }
+
+    /// Where scans may begin is known anew: keys have come since.
+    pub(super) fn learn(&mut self, session: &mut Session) -> Result<(), Failure> {
+        if self.workload.spec().mix.asks(Operation::Scan) {
+            session.learn_scans()?;
+            self.met = session.met.clone();
+        }
+        Ok(())
     }
 
     /// Whether Ctrl-C was pressed.
@@ -136,6 +146,7 @@ impl Bench {
             length: plan.length,
             timeout: arguments.timeout,
             drain: arguments.timeout,
+            away_max: arguments.timeout,
             stop_on_error: plan.stop_on_error,
             server_pid: plan.server_pid,
             journal: plan.journal,

@@ -33,7 +33,7 @@ pub(super) fn quick(arguments: &QuickArguments) -> Result<Exit, Failure> {
     let defaults = defaults();
     let mut session = Session::meet(&arguments.server)?;
     let stop = interruption()?;
-    let bench = Bench::new(&mut session, &defaults.workload, false, stop)?;
+    let mut bench = Bench::new(&mut session, &defaults.workload, false, stop)?;
     let server = session.describe()?;
     say(&format!(
         "A tour of {} at {}. Keys named key:… are written to it.\n\n1. Fill it with 100,000 keys of 64 bytes.\n",
@@ -44,7 +44,7 @@ pub(super) fn quick(arguments: &QuickArguments) -> Result<Exit, Failure> {
         &defaults.workload,
         &defaults.connections,
         defaults.output.live,
-        &bench,
+        &mut bench,
     )?;
     say(
         "\n2. Ask as fast as it answers, with 50 connections: 9 reads to 1 write, and 95 % of it on 5 % of the keys.\n",
@@ -59,9 +59,7 @@ pub(super) fn quick(arguments: &QuickArguments) -> Result<Exit, Failure> {
         think: Duration::ZERO,
         warm_up: Duration::from_secs(1),
         length: Length::Time(window),
-        job: Job::Run {
-            owned_writes: false,
-        },
+        job: Job::RUN,
         round,
         journal: false,
         stop_on_error: false,

@@ -102,27 +102,41 @@ fn machine(cores: &[usize]) -> Machine {
     }
 }
 
-/// Writes what was asked for, prints the report, and judges it.
+/// Refuses files for which there is no place, before anything is measured for them.
+pub(super) fn check(output: &OutputArguments) -> Result<(), Failure> {
+    let files = [&output.json, &output.csv, &output.hlog, &output.html];
+    files
+        .into_iter()
+        .flatten()
+        .try_for_each(|path| is_writable(path))
+}
+
+/// Whether there is a place for a file: what is measured for an hour must not be lost for want of a directory.
+pub(super) fn is_writable(path: &Path) -> Result<(), Failure> {
+    let directory = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let wrong = |reason: &str| {
+        let message = format!("cannot write {}: {reason}", path.display());
+        Err(Failure::new(Exit::Local, message))
+    };
+    if path.is_dir() {
+        wrong("it is a directory")
+    } else if !directory.is_dir() {
+        wrong(&format!("there is no directory {}", directory.display()))
+    } else {
+        Ok(())
+    }
+}
+
+/// Prints the report, writes what was asked for, and judges it.
 pub(super) fn give(
     report: &Report,
     output: &OutputArguments,
     slo: Option<&Slo>,
 ) -> Result<Exit, Failure> {
-    if let Some(path) = &output.json {
-        write(report, path).map_err(local(path))?;
-    }
-    if let Some(path) = &output.csv {
-        fs::write(path, csv::csv(report)).map_err(local(path))?;
-    }
-    if let Some(path) = &output.hlog {
-        fs::write(path, hlog::hlog(report).map_err(|error| bad(&error))?).map_err(local(path))?;
-    }
-    if let Some(directory) = &output.svg {
-        draw(report, directory, slo)?;
-    }
-    if let Some(path) = &output.html {
-        page(report, path, slo)?;
-    }
+    // Printed first: whatever becomes of the files, somebody has seen it.
     match output.output {
         OutputFormat::Table => {
             let options = ShowOptions {
@@ -138,6 +152,21 @@ pub(super) fn give(
                 .map_err(|error| Failure::new(Exit::Local, error.to_string()))?;
             say(&format!("{text}\n"))?;
         }
+    }
+    if let Some(path) = &output.json {
+        write(report, path).map_err(local(path))?;
+    }
+    if let Some(path) = &output.csv {
+        fs::write(path, csv::csv(report)).map_err(local(path))?;
+    }
+    if let Some(path) = &output.hlog {
+        fs::write(path, hlog::hlog(report).map_err(|error| bad(&error))?).map_err(local(path))?;
+    }
+    if let Some(directory) = &output.svg {
+        draw(report, directory, slo)?;
+    }
+    if let Some(path) = &output.html {
+        page(report, path, slo)?;
     }
     judge(report, &output.fail_if)
 }

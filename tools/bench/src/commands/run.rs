@@ -12,16 +12,17 @@ use crate::{
     engine::Length,
     report::units::{round_count, thousands},
     results::Run,
-    scenario::Job,
+    scenario::{Job, first_writer},
     session::{Failure, Session},
-    workload::Operation,
+    workload::{Operation, values::STAMPED_LEN_MIN},
 };
 
 pub(super) fn run(arguments: &RunArguments) -> Result<Exit, Failure> {
     check(arguments)?;
+    results::check(&arguments.output)?;
     let mut session = Session::meet(&arguments.server)?;
     let stop = interruption()?;
-    let bench = Bench::new(&mut session, &arguments.workload, false, stop)?;
+    let mut bench = Bench::new(&mut session, &arguments.workload, false, stop)?;
     let server = session.describe()?;
     if arguments.load {
         load::fill_first(
@@ -29,7 +30,7 @@ pub(super) fn run(arguments: &RunArguments) -> Result<Exit, Failure> {
             &arguments.workload,
             &arguments.connections,
             arguments.output.live,
-            &bench,
+            &mut bench,
         )?;
     }
     let started = SystemTime::now();
@@ -52,21 +53,41 @@ pub(super) fn run(arguments: &RunArguments) -> Result<Exit, Failure> {
 
 /// Refuses what does not go together.
 fn check(arguments: &RunArguments) -> Result<(), Failure> {
-    if arguments.record.is_none() {
+    let Some(path) = &arguments.record else {
         return Ok(());
-    }
+    };
+    results::is_writable(path)?;
     if arguments.repeat.runs > 1 || arguments.repeat.clients.len() > 1 {
         return Err(Failure::usage(
             "--record notes one run: leave --runs and --clients out",
         ));
     }
-    let mix = arguments.workload.spec().mix;
-    if !Operation::ALL
-        .into_iter()
-        .any(|operation| mix.asks(operation) && operation.writes())
-    {
+    let spec = arguments.workload.spec();
+    let asks = |wanted: &dyn Fn(Operation) -> bool| {
+        Operation::ALL
+            .into_iter()
+            .any(|operation| spec.mix.asks(operation) && wanted(operation))
+    };
+    if !asks(&Operation::writes) {
         return Err(Failure::usage(
             "--record notes writes, and this mix has none: take --mix put=100, say",
+        ));
+    }
+    if asks(&Operation::writes_value) && spec.value_len.min() < STAMPED_LEN_MIN {
+        return Err(Failure::usage(format!(
+            "--record needs values of {STAMPED_LEN_MIN} bytes at least: a shorter one has no room to say which write it is"
+        )));
+    }
+    // Between its two requests another write of the same connection may come in, and the key's writes would have no order any more.
+    let in_two_steps = |operation| {
+        matches!(
+            operation,
+            Operation::CompareAndSet | Operation::ReadModifyWrite
+        )
+    };
+    if arguments.connections.pipeline > 1 && asks(&in_two_steps) {
+        return Err(Failure::usage(
+            "--record with compare-and-set or read-modify-write needs --pipeline 1: take more connections instead",
         ));
     }
     Ok(())
@@ -82,13 +103,13 @@ fn measure(arguments: &RunArguments, bench: &Bench) -> Result<Vec<Run>, Failure>
     let rounds = (0..arguments.repeat.runs)
         .flat_map(|run| clients.iter().map(move |clients| (run, *clients)));
     for (round, (number, connections)) in rounds.enumerate() {
+        let of_clients = match connections {
+            1 => "1 client".to_owned(),
+            several => format!("{} clients", thousands(several.into())),
+        };
         let label = match (clients.len() > 1, arguments.repeat.runs > 1) {
-            (true, true) => format!(
-                "{} clients, run {}",
-                thousands(connections.into()),
-                number + 1
-            ),
-            (true, false) => format!("{} clients", thousands(connections.into())),
+            (true, true) => format!("{of_clients}, run {}", number + 1),
+            (true, false) => of_clients,
             (false, true) => format!("run {}", number + 1),
             (false, false) => "run".to_owned(),
         };
@@ -105,7 +126,7 @@ fn measure(arguments: &RunArguments, bench: &Bench) -> Result<Vec<Run>, Failure>
                 None => Length::Time(arguments.pace.window()),
             },
             job: Job::Run {
-                owned_writes: arguments.record.is_some(),
+                recorded_from: arguments.record.as_ref().map(|_| first_writer(connections)),
             },
             round: round as u32,
             journal: arguments.record.is_some(),
@@ -127,7 +148,8 @@ fn measure(arguments: &RunArguments, bench: &Bench) -> Result<Vec<Run>, Failure>
                 path.display()
             ));
         }
-        if bench.is_interrupted() {
+        let has_failed = runs.last().is_some_and(|run: &Run| !run.errors.is_empty());
+        if bench.is_interrupted() || arguments.stop_on_error && has_failed {
             break;
         }
     }

@@ -28,9 +28,10 @@ pub(super) fn sweep(arguments: &SweepArguments) -> Result<Exit, Failure> {
             round_count(arguments.to)
         )));
     }
+    results::check(&arguments.output)?;
     let mut session = Session::meet(&arguments.server)?;
     let stop = interruption()?;
-    let bench = Bench::new(&mut session, &arguments.workload, false, stop)?;
+    let mut bench = Bench::new(&mut session, &arguments.workload, false, stop)?;
     let server = session.describe()?;
     if arguments.load {
         load::fill_first(
@@ -38,7 +39,7 @@ pub(super) fn sweep(arguments: &SweepArguments) -> Result<Exit, Failure> {
             &arguments.workload,
             &arguments.connections,
             arguments.output.live,
-            &bench,
+            &mut bench,
         )?;
     }
     let started = SystemTime::now();
@@ -124,9 +125,7 @@ fn at_rate(
         think: std::time::Duration::ZERO,
         warm_up: arguments.warm_up,
         length: Length::Time(arguments.step),
-        job: Job::Run {
-            owned_writes: false,
-        },
+        job: Job::RUN,
         round,
         journal: false,
         stop_on_error: false,

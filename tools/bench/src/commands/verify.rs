@@ -16,7 +16,7 @@ use super::{note, say};
 use crate::{
     cli::{Cli, Command, Exit, ServerArguments, VerifyArguments, WorkloadArguments},
     in_language,
-    measure::{Journal, Seen, Verdict, verify as judge},
+    measure::{Entry, Journal, Seen, Verdict, verdict::is_from_before, verify as judge},
     protocol::{Asked, Dialect, Language, Outcome, Step},
     report::units::thousands,
     scenario::{Content, FILL_WRITER, bytes, keys},
@@ -220,7 +220,7 @@ impl Findings {
             Outcome::Value { bytes, .. } if key & COUNTER != 0 => sum_of(bytes),
             Outcome::Value { bytes, .. } => match values.check(key, bytes) {
                 Ok(written) => Seen::Value {
-                    stamp: stamp_of(&entry, written),
+                    stamp: stamp_of(written),
                 },
                 Err(_) => Seen::Foreign,
             },
@@ -232,14 +232,12 @@ impl Findings {
             }
             Outcome::Many { .. } | Outcome::Done | Outcome::Conflict => Seen::Foreign,
         };
-        // What was there before the run: nothing is known of it, and nothing was acknowledged since.
-        if entry.acknowledged.is_none() && is_older(seen) {
-            return;
-        }
         match judge(&entry, seen) {
             Verdict::Ok => {}
             Verdict::Overtaken { .. } => self.overtaken += 1,
-            fault => self.faults.push(format!("{name}: {}", sentence(fault))),
+            fault => self
+                .faults
+                .push(format!("{name}: {}", sentence(fault, &entry))),
         }
     }
 
@@ -273,23 +271,16 @@ impl Findings {
     }
 }
 
-/// The stamp that a value has. A short one has room for its lowest bits alone; the journal's stamps that end in them are taken for it.
-fn stamp_of(entry: &crate::measure::Entry, written: Written) -> u64 {
-    let acknowledged = entry.acknowledged.iter().map(|write| write.stamp);
-    let unknown = entry.unknown.iter().map(|write| write.stamp);
-    acknowledged
-        .chain(unknown)
-        .find(|stamp| written.may_be(*stamp))
-        .unwrap_or(written.stamp)
-}
-
-/// Whether a key shows what it may have held before the run: nothing, or a value that a fill wrote.
-fn is_older(seen: Seen) -> bool {
-    match seen {
-        Seen::Absent => true,
-        Seen::Value { stamp } => Stamp::unpack(stamp).writer == FILL_WRITER,
-        Seen::Foreign | Seen::Sum(_) => false,
+/// The stamp that a value has. One that is too short for a whole stamp is from before the run: `run --record` writes no such one.
+fn stamp_of(written: Written) -> u64 {
+    if written.stamp_bits == u64::BITS {
+        return written.stamp;
     }
+    Stamp {
+        writer: FILL_WRITER,
+        sequence: 0,
+    }
+    .pack()
 }
 
 fn sum_of(bytes: &[u8]) -> Seen {
@@ -303,10 +294,13 @@ fn sum_of(bytes: &[u8]) -> Seen {
     }
 }
 
-fn sentence(fault: Verdict) -> String {
+fn sentence(fault: Verdict, entry: &Entry) -> String {
     let write = |stamp: u64| {
-        let Stamp { writer, sequence } = Stamp::unpack(stamp);
-        format!("write {sequence} of connection {}", i64::from(writer) - 1)
+        if is_from_before(entry, stamp) {
+            "a value that this run did not write".to_owned()
+        } else {
+            format!("write {}", Stamp::unpack(stamp).sequence)
+        }
     };
     match fault {
         Verdict::Ok | Verdict::Overtaken { .. } => "is as it should be".to_owned(),
@@ -340,10 +334,12 @@ fn sentence(fault: Verdict) -> String {
         }
         Verdict::Damaged => "holds bytes that nobody wrote to it".to_owned(),
         Verdict::CountLost { at_least, found } => {
-            format!("{at_least} additions were acknowledged, and it is {found}")
+            format!(
+                "it must be {at_least} at least by the additions that were acknowledged, and is {found}"
+            )
         }
         Verdict::CountedTwice { at_most, found } => {
-            format!("{at_most} additions were sent, and it is {found}")
+            format!("it can be {at_most} at most by the additions that were sent, and is {found}")
         }
     }
 }

@@ -67,6 +67,8 @@ pub struct Config {
     pub connect_timeout: Duration,
     /// An arrival that found no free slot for so long is given up: the error `not sent`.
     pub wait_max: Duration,
+    /// A run that ends with its last operation, and not with a time, ends for want of a server when there was no connection for so long.
+    pub away_max: Duration,
     /// End the run at the first error.
     pub stop_on_error: bool,
     /// In an open loop: how long before an intended start the thread stops sleeping and looks at the clock instead. Zero: sleep all the way, which
@@ -101,6 +103,7 @@ impl Config {
             timeout: Duration::from_secs(10),
             connect_timeout: Duration::from_secs(5),
             wait_max: Duration::from_secs(60),
+            away_max: Duration::from_secs(60),
             stop_on_error: false,
             spin: Duration::from_micros(50),
             slice: Duration::from_secs(1),

@@ -67,6 +67,8 @@ pub fn run<L: Load>(
         process::cpu_time(pid).map_err(|source| EngineError::ServerCpu { pid, source })?;
     }
     let clock = Clock::new();
+    let failed = AtomicBool::new(false);
+    let failed = &failed;
     thread::scope(|scope| {
         let (intervals, collected) = mpsc::channel();
         let (ready, readies) = mpsc::channel();
@@ -78,6 +80,7 @@ pub fn run<L: Load>(
                 thread,
                 clock,
                 stop,
+                failed,
                 intervals: intervals.clone(),
                 empty: empties,
             };

@@ -220,8 +220,8 @@ fn judge<'a, L: Load>(
     match (ask.operation, outcome) {
         (_, Outcome::Refused(words)) => Judged::Failed(Fault::Refused(words)),
         (Get, Outcome::Value { .. })
-        | (Put | Delete | Add | CompareAndSet | ReadModifyWrite, Outcome::Done)
-        | (Add, Outcome::Counter(_)) => DONE,
+        | (Put | Delete | Add | CompareAndSet | ReadModifyWrite, Outcome::Done) => DONE,
+        (Add, Outcome::Counter(sum)) => Judged::Ended(Ending::Counted(sum)),
         // Another client was first between the two requests: it wrote the key, deleted it, or made it.
         (CompareAndSet | Add | ReadModifyWrite, Outcome::Conflict)
         | (CompareAndSet | ReadModifyWrite, Outcome::Missing)

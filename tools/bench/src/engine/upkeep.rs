@@ -1,6 +1,6 @@
 //! What is not urgent in a thread's loop, and how a run ends.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::{
     EngineError, Load,
@@ -37,12 +37,13 @@ impl<L: Load> Worker<'_, L> {
         self.tally.hand_over_if_due(now, numbers);
         // A window that ends by the clock waits for a server that is away; one that ends with the last operation would wait for ever.
         let is_hopeless = self.closes == Nanos::MAX
-            && now.saturating_sub(self.connected_at) > nanos(self.config.wait_max);
-        let should_end = self.should_stop || self.stop.load(Ordering::Relaxed) || is_hopeless;
+            && now.saturating_sub(self.connected_at) > nanos(self.config.away_max);
         if self.should_stop {
             // The other threads end with this one.
-            self.stop.store(true, Ordering::Relaxed);
+            self.failed.store(true, Ordering::Relaxed);
         }
+        let is_set = |flag: &AtomicBool| flag.load(Ordering::Relaxed);
+        let should_end = is_set(self.failed) || is_set(self.stop) || is_hopeless;
         if should_end && now < self.closes {
             self.close_at(now);
             return Ok(true);

@@ -54,7 +54,10 @@ const SLEPT_NANOS: Nanos = 2_000;
 pub(super) struct Wiring<'a> {
     pub(super) thread: u32,
     pub(super) clock: Clock,
+    /// Set by the caller.
     pub(super) stop: &'a AtomicBool,
+    /// Set by the first thread that is to end the run at an error. The caller's is not ours to set: it outlives the run.
+    pub(super) failed: &'a AtomicBool,
     pub(super) intervals: Sender<Interval>,
     pub(super) empty: Receiver<Histogram<u64>>,
 }
@@ -80,6 +83,7 @@ pub(super) struct Worker<'a, L: Load> {
     pub(super) config: &'a Config,
     pub(super) clock: Clock,
     pub(super) stop: &'a AtomicBool,
+    pub(super) failed: &'a AtomicBool,
     pub(super) dialect: L::Dialect,
     pub(super) poller: OwnedFd,
     events: Vec<epoll::Event>,
@@ -149,6 +153,7 @@ impl<'a, L: Load> Worker<'a, L> {
             config,
             clock: wiring.clock,
             stop: wiring.stop,
+            failed: wiring.failed,
             dialect: load.dialect(thread),
             poller,
             events: Vec::with_capacity(EVENTS_MAX),

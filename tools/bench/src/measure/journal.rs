@@ -51,6 +51,24 @@ pub struct Additions {
     pub acknowledged: u64,
     /// Perhaps.
     pub unknown: u64,
+    /// What it held before them, as far as the answers tell: one less than the lowest sum that was ever answered. All additions that
+    /// were acknowledged came on top of it, and a run before this one may have left it.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub base: u64,
+}
+
+impl Additions {
+    /// One more, after which the counter held this, if the server tells.
+    fn acknowledge(&mut self, sum: Option<i64>) {
+        let before = sum.and_then(|sum| u64::try_from(sum).ok());
+        let before = before.map_or(0, |sum| sum.saturating_sub(1));
+        self.base = if self.acknowledged == 0 {
+            before
+        } else {
+            self.base.min(before)
+        };
+        self.acknowledged += 1;
+    }
 }
 
 /// What is known of a key.
@@ -124,8 +142,14 @@ impl Journal {
     /// An operation was answered, and not refused.
     pub(crate) fn ended(&mut self, ask: &Ask, ending: Ending) {
         let write = match (ask.operation, ending) {
-            (Operation::Add, _) => {
-                self.entry(ask.key).additions.acknowledged += 1;
+            // Another one made the counter first: nothing was added.
+            (Operation::Add, Ending::Conflict) => return,
+            (Operation::Add, ending) => {
+                let sum = match ending {
+                    Ending::Counted(sum) => Some(sum),
+                    _ => None,
+                };
+                self.entry(ask.key).additions.acknowledge(sum);
                 return;
             }
             // Where there is nothing to delete, the key is as absent as after a delete.
@@ -338,7 +362,9 @@ mod tests {
         journal.ended(&ask(Operation::CompareAndSet, 3, 1), Ending::Conflict);
         journal.unknown(&ask(Operation::CompareAndSet, 3, 2), false);
         journal.unknown(&ask(Operation::CompareAndSet, 4, 2), true);
-        journal.ended(&ask(Operation::Add, 5, 0), Ending::Done);
+        journal.ended(&ask(Operation::Add, 5, 0), Ending::Counted(8));
+        journal.ended(&ask(Operation::Add, 5, 0), Ending::Counted(7));
+        journal.ended(&ask(Operation::Add, 5, 0), Ending::Conflict);
         journal.unknown(&ask(Operation::Add, 5, 0), false);
         journal.ended(&ask(Operation::Get, 6, 0), Ending::Done);
         journal
@@ -357,8 +383,9 @@ mod tests {
         assert_eq!(
             journal.get(5).additions,
             Additions {
-                acknowledged: 1,
-                unknown: 1
+                acknowledged: 2,
+                unknown: 1,
+                base: 6,
             }
         );
     }

@@ -86,6 +86,8 @@ struct Handover {
 pub(crate) enum Ending {
     /// As asked.
     Done,
+    /// As asked, and this is what the counter holds since.
+    Counted(i64),
     /// So many keys were not there, which may be.
     Missed(u32),
     /// A compare-and-set lost its race.
@@ -192,7 +194,7 @@ impl Tally {
             }
             self.last_end = self.last_end.max(now);
             match ending {
-                Ending::Done => {}
+                Ending::Done | Ending::Counted(_) => {}
                 Ending::Missed(keys) => self.misses += u64::from(keys),
                 Ending::Conflict => self.conflicts += 1,
             }

@@ -3,10 +3,15 @@
 //! The check leans on three things. Each key is written through one connection only, so its writes have an order. Each write and delete of a key has a
 //! greater **stamp** than the one before. A value tells its stamp, and whether all of it is as it was written.
 //!
+//! Keys may have held something **before the run**. Its values have another writer's number in their stamps than the one through whose connection the run wrote
+//! the key (see [`crate::scenario`]), so they are told apart: right where nothing was acknowledged since, and lost writes where something was.
+//! A counter's answers tell what it began with ([`super::journal::Additions::base`]).
+//!
 //! What was acknowledged must be there, unless something of **unknown outcome** took its place: a request that was sent and never answered may
 //! have been carried out or not.
 
 use super::journal::{Entry, Write};
+use crate::workload::values::Stamp;
 
 /// What a read of the key showed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,14 +65,14 @@ pub enum Verdict {
     Damaged,
     /// A counter that is less than the additions that were acknowledged.
     CountLost {
-        /// Acknowledged.
+        /// What it began with and what was acknowledged.
         at_least: u64,
         /// There.
         found: u64,
     },
     /// A counter that is more than all additions that were sent.
     CountedTwice {
-        /// Sent.
+        /// What it began with and what was sent.
         at_most: u64,
         /// There.
         found: u64,
@@ -127,6 +132,20 @@ fn verify_value(entry: &Entry, acknowledged: u64, stamp: u64) -> Verdict {
         .any(|write| write.stamp == stamp && !write.is_delete);
     match entry.acknowledged {
         Some(write) if write.stamp == stamp && !write.is_delete => Verdict::Ok,
+        None if is_from_before(entry, stamp) => Verdict::Ok,
+        Some(write) if is_from_before(entry, stamp) => {
+            if write.is_delete {
+                Verdict::Resurrected {
+                    deleted: acknowledged,
+                    found: stamp,
+                }
+            } else {
+                Verdict::Lost {
+                    acknowledged,
+                    found: Some(stamp),
+                }
+            }
+        }
         _ if stamp > acknowledged && is_unknown => Verdict::Ok,
         _ if stamp > acknowledged && entry.has_forgotten && stamp <= entry.highest => Verdict::Ok,
         _ if stamp >= acknowledged => Verdict::NeverWritten { found: stamp },
@@ -145,8 +164,18 @@ fn verify_value(entry: &Entry, acknowledged: u64, stamp: u64) -> Verdict {
     }
 }
 
+/// Whether another writer wrote it than the one whose key this was in the run.
+#[must_use]
+pub fn is_from_before(entry: &Entry, stamp: u64) -> bool {
+    Stamp::unpack(stamp).writer != Stamp::unpack(entry.highest).writer
+}
+
 fn verify_sum(entry: &Entry, found: u64) -> Verdict {
-    let at_least = entry.additions.acknowledged;
+    if entry.additions.acknowledged == 0 {
+        // No answer has told what it began with.
+        return Verdict::Ok;
+    }
+    let at_least = entry.additions.base + entry.additions.acknowledged;
     let at_most = at_least + entry.additions.unknown;
     if found < at_least {
         Verdict::CountLost { at_least, found }
@@ -296,6 +325,7 @@ mod tests {
             additions: Additions {
                 acknowledged: 10,
                 unknown: 2,
+                base: 0,
             },
             ..Entry::default()
         };
@@ -317,6 +347,49 @@ mod tests {
             }
         );
         assert!(verify(&entry, Seen::Absent).is_fault());
+        let mut second_run = entry;
+        second_run.additions.base = 100;
+        assert_eq!(verify(&second_run, Seen::Sum(110)), Verdict::Ok);
+        assert!(verify(&second_run, Seen::Sum(109)).is_fault());
+        assert!(verify(&second_run, Seen::Sum(113)).is_fault());
+    }
+
+    // The same keys were written by a load and by another run before: what these left is no fault where this run has acknowledged nothing, and shows a
+    // loss where it has, however large its stamps are.
+    #[test]
+    fn values_from_before_the_run_are_told_apart() {
+        let of = |writer, sequence| Stamp { writer, sequence }.pack();
+        let mine = |sequence| of(20, sequence);
+        let unanswered = Entry {
+            highest: mine(5),
+            ..entry(None, &[write(mine(5))])
+        };
+        let written = Entry {
+            highest: mine(5),
+            ..entry(Some(write(mine(4))), &[write(mine(5))])
+        };
+        let deleted = Entry {
+            highest: mine(4),
+            ..entry(Some(delete(mine(4))), &[])
+        };
+        for before in [of(0, 9), of(19, 5), of(21, 5)] {
+            assert_eq!(verify(&unanswered, value(before)), Verdict::Ok);
+            assert_eq!(
+                verify(&written, value(before)),
+                Verdict::Lost {
+                    acknowledged: mine(4),
+                    found: Some(before)
+                }
+            );
+            assert_eq!(
+                verify(&deleted, value(before)),
+                Verdict::Resurrected {
+                    deleted: mine(4),
+                    found: before
+                }
+            );
+        }
+        assert!(verify(&unanswered, value(mine(6))).is_fault());
     }
 
     // Where too many outcomes are unknown to be kept apart, the check is weaker and must not accuse.

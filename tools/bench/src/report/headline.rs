@@ -11,6 +11,9 @@ use crate::{
     results::{BadHistogram, Pacing, Report, Run},
 };
 
+/// How the warning of a closed loop ends, in every run.
+const CLOSED_LOOP_END: &str = "latency not corrected for waiting.";
+
 /// Three answers. None of them is escaped for any format.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Headline {
@@ -88,11 +91,25 @@ fn asked(report: &Report, steps: &[steps::Step<'_>]) -> String {
         (steps, runs) => format!(", in {steps} steps, {runs} runs in all"),
     };
     format!(
-        "{} connections, pipeline {}, asked {whom} {pacing}, for {}{often}.",
-        thousands(first.connections.into()),
+        "{}, pipeline {}, asked {whom} {pacing}, for {}{often}.",
+        connections(&report.runs),
         first.pipeline,
         seconds(first.seconds)
     )
+}
+
+fn connections(runs: &[Run]) -> String {
+    let counts = || runs.iter().map(|run| run.connections);
+    let (least, most) = (counts().min().unwrap_or(0), counts().max().unwrap_or(0));
+    match (least, most) {
+        (1, 1) => "1 connection".to_owned(),
+        (least, most) if least == most => format!("{} connections", thousands(most.into())),
+        (least, most) => format!(
+            "{} to {} connections",
+            thousands(least.into()),
+            thousands(most.into())
+        ),
+    }
 }
 
 fn outcome(run: &Run) -> String {
@@ -166,14 +183,27 @@ fn trust(report: &Report, pooled: &[Run]) -> Vec<String> {
                 .iter()
                 .flat_map(|run| run.generator.cpu_share.iter().copied())
                 .fold(0.0, f64::max);
+            // Nothing is late where nothing has a time at which it was meant to start.
+            let is_open = pooled.iter().any(|run| run.pacing != Pacing::ClosedLoop);
+            let late = if is_open {
+                format!(
+                    "99 % of the requests left at most {} late through its own fault, and ",
+                    micros(lag)
+                )
+            } else {
+                String::new()
+            };
             sentences.push(format!(
-                "The generator kept up: 99 % of the requests left at most {} late through its own fault, and its busiest thread used {} of a core.",
-                micros(lag),
+                "The generator kept up: {late}its busiest thread used {} of a core.",
                 percent(share)
             ));
-            for run in pooled {
-                sentences.extend(run.generator.warnings.iter().cloned());
-            }
+            let warnings = pooled.iter().flat_map(|run| &run.generator.warnings);
+            // That of the closed loop is said below, once for all.
+            sentences.extend(
+                warnings
+                    .filter(|said| !said.ends_with(CLOSED_LOOP_END))
+                    .cloned(),
+            );
         }
         (1, 1) => sentences.push(format!(
             "Latencies can't be claimed: {}",

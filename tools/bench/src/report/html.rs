@@ -191,17 +191,16 @@ fn machine(report: &Report) -> Vec<(&'static str, String)> {
             .map(|share| percent(*share))
             .collect();
         let lag = &run.generator.lag;
-        rows.push((
-            "generator",
-            format!(
-                "{}: CPU of its threads {}; late by p50 {}, p99 {}, at most {}",
-                run.label,
-                shares.join(", "),
+        let mut said = format!("{}: CPU of its threads {}", run.label, shares.join(", "));
+        if run.pacing != Pacing::ClosedLoop {
+            said = format!(
+                "{said}; late by p50 {}, p99 {}, at most {}",
                 micros(lag.p50),
                 micros(lag.p99),
                 micros(lag.max)
-            ),
-        ));
+            );
+        }
+        rows.push(("generator", said));
     }
     rows
 }

@@ -195,7 +195,10 @@ impl Sweep {
         match &self.highest {
             None => {}
             Some(Highest::None { why }) => {
-                sentences.push(format!("No rate that was tried meets {goal}: {why}."));
+                sentences.push(format!(
+                    "No rate that was tried meets {goal}: {}.",
+                    why.trim_end_matches('.')
+                ));
             }
             Some(Highest::Beyond { point }) => sentences.push(format!(
                 "Every rate that was tried meets {goal}, up to {}. The limit lies higher.",

@@ -259,7 +259,7 @@ fn a_fill_whose_server_is_gone_ends() {
     let config = Config {
         warm_up: Duration::ZERO,
         length: corduroy_bench::engine::Length::Sources,
-        wait_max: Duration::from_millis(400),
+        away_max: Duration::from_millis(400),
         ..Config::new(address)
     };
     let run = run(&LineLoad::<true>::puts(), &config);

@@ -2,12 +2,8 @@
 //! built where the workspace's build has not left one.
 
 use std::{
-    env,
-    io::{BufRead, BufReader, Read, Write},
+    io::{Read, Write},
     net::TcpStream,
-    path::{Path, PathBuf},
-    process::{Command, Stdio},
-    sync::OnceLock,
 };
 
 use corduroy_bench::{
@@ -22,82 +18,10 @@ use corduroy_proto_wire::{
 };
 
 use crate::{
+    process::{Process, corduroy as start},
     story::{self, greeted},
-    support::{Ended, Plain, Process, ask, messages, newest},
+    support::{Ended, Plain, ask},
 };
-
-/// What the program is built from.
-const SOURCES: [&str; 3] = ["src", "proto-wire/src", "Cargo.lock"];
-
-fn program() -> &'static Path {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| {
-        let beside = Path::new(env!("CARGO_BIN_EXE_corduroy-bench")).with_file_name("corduroy");
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-        let sources = SOURCES.iter().map(|source| newest(&root.join(source)));
-        let sources = sources.max().expect("there are sources");
-        match newest(&beside) {
-            Some(built) if Some(built) >= sources => beside,
-            _ => build(&root),
-        }
-    })
-}
-
-fn build(root: &Path) -> PathBuf {
-    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let output = Command::new(cargo)
-        .current_dir(root)
-        .args(["build", "--package", "corduroy", "--message-format", "json"])
-        .stderr(Stdio::inherit())
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "corduroy can't be built");
-    String::from_utf8(output.stdout)
-        .unwrap()
-        .lines()
-        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
-        .find_map(|message| Some(PathBuf::from(message["executable"].as_str()?)))
-        .expect("cargo names the program that it has built")
-}
-
-/// A node on as many cores as there are, two at most.
-fn start() -> Process {
-    let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get().min(2));
-    let data = tempfile::tempdir().unwrap();
-    let mut command = Command::new(program());
-    for (name, _) in env::vars_os() {
-        if name.to_string_lossy().starts_with("CORDUROY_") {
-            command.env_remove(name);
-        }
-    }
-    let mut child = command
-        .current_dir(data.path())
-        .arg("serve")
-        .arg("--data")
-        .arg(data.path().join("data"))
-        .args(["--listen", "127.0.0.1:0", "--cores", &cores.to_string()])
-        .args([
-            "--memory",
-            "256MiB",
-            "--segment-len",
-            "8MiB",
-            "--value-len-max",
-            "1MiB",
-        ])
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(messages(data.path()))
-        .spawn()
-        .unwrap();
-    let mut line = String::new();
-    let mut output = BufReader::new(child.stdout.take().unwrap());
-    output.read_line(&mut line).unwrap();
-    let address = line.trim().rsplit(' ').next().unwrap().parse();
-    let address = address.unwrap_or_else(|_| panic!("no address in {line:?}"));
-    // Read on though nobody listens: the node must never meet a full pipe.
-    std::thread::spawn(move || std::io::copy(&mut output, &mut std::io::sink()));
-    Process::of(child, address, data)
-}
 
 #[test]
 fn the_story_is_true_of_corduroy() {

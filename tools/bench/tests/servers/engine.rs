@@ -10,8 +10,9 @@ use corduroy_bench::{
 };
 
 use crate::{
+    process::Process,
     story::demand,
-    support::{Plain, Process, ask},
+    support::{Plain, ask},
 };
 
 /// Every operation that the language knows, in turn, on a few keys that all connections share.

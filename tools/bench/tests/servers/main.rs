@@ -12,6 +12,7 @@
 mod corduroy;
 mod engine;
 mod memcached;
+mod process;
 mod redis;
 mod story;
 mod support;

@@ -10,32 +10,9 @@ use corduroy_bench::{
 };
 
 use crate::{
+    process::memcached as start,
     story::{self, demand},
-    support::{Process, installed},
 };
-
-fn start(more: &[&str]) -> Option<Process> {
-    let program = installed("memcached")?;
-    Some(Process::start(&program, |port, _| {
-        let port = port.to_string();
-        // The user matters only to root, as whom memcached refuses to run.
-        let words = [
-            "-t",
-            "2",
-            "-m",
-            "64",
-            "-U",
-            "0",
-            "-l",
-            "127.0.0.1",
-            "-p",
-            &port,
-            "-u",
-            "nobody",
-        ];
-        words.iter().chain(more).map(ToString::to_string).collect()
-    }))
-}
 
 #[test]
 fn the_story_is_true_of_memcached() {

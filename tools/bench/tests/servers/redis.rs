@@ -1,6 +1,6 @@
 //! RESP against `redis-server`.
 
-use std::{path::Path, time::Duration};
+use std::time::Duration;
 
 use corduroy_bench::{
     protocol::{
@@ -13,29 +13,10 @@ use corduroy_bench::{
 };
 
 use crate::{
+    process::redis as start,
     story::{self, demand, greeted},
-    support::{Ended, Process, ask, installed},
+    support::{Ended, ask},
 };
-
-/// A server in memory alone, unless `more` says otherwise.
-fn start(more: &[&str]) -> Option<Process> {
-    let program = installed("redis-server")?;
-    Some(Process::start(&program, |port, data: &Path| {
-        let data = data.display().to_string();
-        let port = port.to_string();
-        let words = [
-            "--bind",
-            "127.0.0.1",
-            "--port",
-            &port,
-            "--dir",
-            &data,
-            "--save",
-            "",
-        ];
-        words.iter().chain(more).map(ToString::to_string).collect()
-    }))
-}
 
 #[test]
 fn the_story_is_true_of_redis() {

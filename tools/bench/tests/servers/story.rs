@@ -13,7 +13,8 @@ use corduroy_bench::{
 
 use crate::{
     engine,
-    support::{Ended, PATIENCE, Plain, Process, Wire, ask, value},
+    process::{PATIENCE, Process},
+    support::{Ended, Plain, Wire, ask, value},
 };
 
 /// Fresh keys of a test; the number is far from 0, so that it has digits enough.

@@ -1,135 +1,15 @@
-//! Servers as processes, and one connection that is driven by hand.
+//! One connection that is driven by hand.
 
 use std::{
     cell::Cell,
-    env, fs,
     io::{Read, Write},
-    net::{SocketAddr, TcpListener, TcpStream},
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    thread,
-    time::{Duration, Instant},
+    net::TcpStream,
 };
 
 use corduroy_bench::{
     protocol::{Asked, Dialect, Found, KeyBytes, Outcome, Step, Token, ValueBytes},
     workload::{Ask, Heat, Operation},
 };
-
-/// How long anything may take before a test gives it up for hung: it only keeps the run from hanging with it.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
-
-/// Where a program is, if it is installed. Says so if not; under `CORDUROY_TESTS=all` it must be.
-pub(crate) fn installed(program: &str) -> Option<PathBuf> {
-    let found = env::var_os("PATH").and_then(|path| {
-        env::split_paths(&path)
-            .map(|directory| directory.join(program))
-            .find(|file| file.is_file())
-    });
-    let all = env::var_os("CORDUROY_TESTS").is_some_and(|tests| tests == "all");
-    assert!(
-        found.is_some() || !all,
-        "{program} is missing, and CORDUROY_TESTS=all says that nothing may be"
-    );
-    if found.is_none() {
-        eprintln!("skipped: {program} is missing");
-    }
-    found
-}
-
-/// A server that ends with this value.
-pub(crate) struct Process {
-    child: Child,
-    pub(crate) address: SocketAddr,
-    /// What it keeps, and what it says.
-    data: tempfile::TempDir,
-}
-
-/// Where a server says what goes on.
-const MESSAGES: &str = "messages";
-
-/// A file for a server's messages, shown if the test fails.
-pub(crate) fn messages(data: &Path) -> fs::File {
-    fs::File::create(data.join(MESSAGES)).unwrap()
-}
-
-impl Process {
-    /// Starts a server that is told its port, and waits until it takes connections.
-    pub(crate) fn start(program: &Path, arguments: impl Fn(u16, &Path) -> Vec<String>) -> Process {
-        // Between asking for a free port and listening on it somebody else may take it; then the server ends, and another port is tried.
-        for _ in 0..20 {
-            let data = tempfile::tempdir().unwrap();
-            let free = TcpListener::bind("127.0.0.1:0").unwrap();
-            let address = free.local_addr().unwrap();
-            drop(free);
-            let mut child = Command::new(program)
-                .args(arguments(address.port(), data.path()))
-                .current_dir(data.path())
-                .stdin(Stdio::null())
-                .stdout(Stdio::null())
-                .stderr(messages(data.path()))
-                .spawn()
-                .unwrap();
-            let began = Instant::now();
-            loop {
-                if child.try_wait().unwrap().is_some() {
-                    break;
-                }
-                assert!(began.elapsed() < PATIENCE, "it takes no connections");
-                if TcpStream::connect(address).is_ok() && child.try_wait().unwrap().is_none() {
-                    return Process {
-                        child,
-                        address,
-                        data,
-                    };
-                }
-                thread::sleep(Duration::from_millis(10));
-            }
-        }
-        panic!("{} does not start", program.display());
-    }
-
-    /// A server that has said where it listens.
-    pub(crate) fn of(child: Child, address: SocketAddr, data: tempfile::TempDir) -> Process {
-        Process {
-            child,
-            address,
-            data,
-        }
-    }
-
-    pub(crate) fn connect(&self) -> TcpStream {
-        let stream = TcpStream::connect(self.address).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // It may have ended by itself, which the test has noticed.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        if thread::panicking() {
-            let messages = fs::read_to_string(self.data.path().join(MESSAGES));
-            eprintln!("{}", messages.unwrap_or_default());
-        }
-    }
-}
-
-/// When anything below `path` was last changed.
-pub(crate) fn newest(path: &Path) -> Option<std::time::SystemTime> {
-    let below = fs::read_dir(path).into_iter().flatten();
-    below
-        .filter_map(|entry| newest(&entry.ok()?.path()))
-        .chain(
-            fs::metadata(path)
-                .ok()
-                .filter(fs::Metadata::is_file)
-                .and_then(|metadata| metadata.modified().ok()),
-        )
-        .max()
-}
 
 /// Keys and values that a person can read.
 #[derive(Clone, Copy)]

@@ -119,14 +119,18 @@ fn step_text(text: &mut String, run: &Run) -> Result<(), BadHistogram> {
         .iter()
         .map(|share| percent(*share))
         .collect();
-    let _ = writeln!(
-        text,
-        "generator: CPU of its threads {}; late by p50 {}, p99 {}, at most {}",
-        shares.join(", "),
-        micros(run.generator.lag.p50),
-        micros(run.generator.lag.p99),
-        micros(run.generator.lag.max)
-    );
+    let _ = write!(text, "generator: CPU of its threads {}", shares.join(", "));
+    let lag = &run.generator.lag;
+    if run.pacing != Pacing::ClosedLoop {
+        let _ = write!(
+            text,
+            "; late by p50 {}, p99 {}, at most {}",
+            micros(lag.p50),
+            micros(lag.p99),
+            micros(lag.max)
+        );
+    }
+    text.push('\n');
     if let Some(cpu) = rows::server_cpu(run) {
         let _ = writeln!(text, "{cpu}");
     }

@@ -44,6 +44,8 @@ const KEY_AT: usize = 12;
 const LEN_AT: usize = 20;
 /// Length of what stands before the filler.
 pub const HEADER_LEN: usize = 24;
+/// Values from this length on carry the whole stamp.
+pub const STAMPED_LEN_MIN: u32 = KEY_AT as u32;
 /// Values from this length on carry the checksum of 4 bytes.
 const CHECKSUM_LEN_MIN: usize = 8;
 
