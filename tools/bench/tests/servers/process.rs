@@ -138,7 +138,8 @@ impl Drop for Process {
         let _ = self.child.wait();
         if thread::panicking() {
             let messages = fs::read_to_string(self.data.path().join(MESSAGES));
-            eprintln!("{}", messages.unwrap_or_default());
+            let program = self.recipe.program.display();
+            eprintln!("{program} said: {}", messages.unwrap_or_default());
         }
     }
 }
