@@ -11,7 +11,8 @@
 //! acknowledged: Corduroy runs with `--sync never`, Redis without persistence.
 
 use std::{
-    fs, io,
+    fs,
+    io::{self, Write as _},
     net::{Ipv4Addr, TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -133,12 +134,14 @@ fn main() -> io::Result<()> {
             steady.push_str(&row(server.name, distribution, &run));
         }
     }
-    println!(
+    writeln!(
+        io::stdout(),
         "| server | keys | as fast as it answers | server CPU an operation |\n|---|---|---|---|\n{fast}"
-    );
-    println!(
+    )?;
+    writeln!(
+        io::stdout(),
         "| server | keys | p50 | p99 | p99.9 | hot p99 | cold p99 | |\n|---|---|---|---|---|---|---|---|\n{steady}"
-    );
+    )?;
     Ok(())
 }
 
@@ -230,7 +233,7 @@ fn start(
     let child = match affinity::on_cores(cores, || command.spawn()) {
         Ok(child) => child,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            println!("{name} is not installed and left out");
+            writeln!(io::stderr(), "{name} is not installed and left out")?;
             return Ok(None);
         }
         Err(error) => return Err(error),
