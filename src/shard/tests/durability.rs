@@ -404,7 +404,7 @@ fn a_segment_that_was_cut_off_can_be_salvaged() {
         let mut cut = world.restart();
         cut.files.values_mut().next().unwrap().truncate(len);
         let mut saved = cut.restart_with(true);
-        assert!(saved.get(b"k8").status != corduroy_proto_wire::Status::Damaged);
+        assert!(saved.get(b"k8").status != Status::Damaged);
         saved.put(b"k8", b"again");
         let mut again = saved.restart();
         assert_eq!(
