@@ -24,7 +24,7 @@ pub struct WorkloadArguments {
     /// Number of keys
     #[arg(long, value_name = "N", default_value = "100k", value_parser = pace::number)]
     pub keys: u64,
-    /// Which keys are asked: uniform, sequential, zipfian[:θ], latest[:θ], hot-cold, moving (hot keys that change), single (one hot key) [default: uniform, or the workload's]
+    /// Which keys are asked: uniform, sequential, zipfian or zipfian:0.99, latest or latest:0.99, hot-cold, moving (hot keys that change), single (one hot key) [default: uniform, or the workload's]
     #[arg(short, long, value_name = "NAME")]
     pub distribution: Option<Distribution>,
     /// Share of the keys that are hot [default: 5%]
