@@ -8,10 +8,10 @@ use super::{
     note, say,
 };
 use crate::{
-    cli::{ConnectionArguments, Exit, LoadArguments, When},
+    cli::{ConnectionArguments, Exit, LoadArguments, ServerArguments, When, WorkloadArguments},
     engine::Length,
     report::units::{count, seconds, thousands},
-    results::Run,
+    results::{Run, Server},
     scenario::Job,
     session::{Failure, Session},
 };
@@ -89,10 +89,28 @@ pub(super) fn outcome(bench: &Bench, run: &Run) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
+/// Meets the server of a measurement, asks what it is, and fills its keyspace first if that is wanted.
+pub(super) fn prepare(
+    server: &ServerArguments,
+    workload: &WorkloadArguments,
+    connections: &ConnectionArguments,
+    live: When,
+    fills: bool,
+) -> Result<(Bench, Server), Failure> {
+    let mut session = Session::meet(server)?;
+    let stop = interruption()?;
+    let mut bench = Bench::new(&mut session, workload, false, stop)?;
+    let described = session.describe()?;
+    if fills {
+        fill_first(&mut session, workload, connections, live, &mut bench)?;
+    }
+    Ok((bench, described))
+}
+
 /// Fills the keyspace before a run, and says that it does.
 pub(super) fn fill_first(
     session: &mut Session,
-    arguments: &crate::cli::WorkloadArguments,
+    arguments: &WorkloadArguments,
     connections: &ConnectionArguments,
     live: When,
     bench: &mut Bench,

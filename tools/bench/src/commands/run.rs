@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use super::{
-    interruption, load,
+    load,
     measure::{Bench, Plan},
     note, results,
 };
@@ -13,26 +13,20 @@ use crate::{
     report::units::{round_count, thousands},
     results::Run,
     scenario::{Job, first_writer},
-    session::{Failure, Session},
+    session::Failure,
     workload::{Operation, values::STAMPED_LEN_MIN},
 };
 
 pub(super) fn run(arguments: &RunArguments) -> Result<Exit, Failure> {
     check(arguments)?;
     results::check(&arguments.output)?;
-    let mut session = Session::meet(&arguments.server)?;
-    let stop = interruption()?;
-    let mut bench = Bench::new(&mut session, &arguments.workload, false, stop)?;
-    let server = session.describe()?;
-    if arguments.load {
-        load::fill_first(
-            &mut session,
-            &arguments.workload,
-            &arguments.connections,
-            arguments.output.live,
-            &mut bench,
-        )?;
-    }
+    let (bench, server) = load::prepare(
+        &arguments.server,
+        &arguments.workload,
+        &arguments.connections,
+        arguments.output.live,
+        arguments.load,
+    )?;
     let started = SystemTime::now();
     let runs = measure(arguments, &bench)?;
     let report = results::report(

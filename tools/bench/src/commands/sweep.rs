@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use super::{
-    interruption, load,
+    load,
     measure::{Bench, Plan},
     note, results,
 };
@@ -13,7 +13,7 @@ use crate::{
     report::units::round_count,
     results::{Pacing, Run},
     scenario::Job,
-    session::{Failure, Session},
+    session::Failure,
     workload::arrivals::Schedule,
 };
 
@@ -29,19 +29,13 @@ pub(super) fn sweep(arguments: &SweepArguments) -> Result<Exit, Failure> {
         )));
     }
     results::check(&arguments.output)?;
-    let mut session = Session::meet(&arguments.server)?;
-    let stop = interruption()?;
-    let mut bench = Bench::new(&mut session, &arguments.workload, false, stop)?;
-    let server = session.describe()?;
-    if arguments.load {
-        load::fill_first(
-            &mut session,
-            &arguments.workload,
-            &arguments.connections,
-            arguments.output.live,
-            &mut bench,
-        )?;
-    }
+    let (bench, server) = load::prepare(
+        &arguments.server,
+        &arguments.workload,
+        &arguments.connections,
+        arguments.output.live,
+        arguments.load,
+    )?;
     let started = SystemTime::now();
     let mut runs = climb(arguments, &bench)?;
     runs.sort_by(|left, right| rate_of(left).total_cmp(&rate_of(right)));

@@ -1,24 +1,9 @@
-//! What operations, heats and cores are called: in tables, legends, conditions and tags.
+//! What a latency is of: the names of heats and cores, and of what belongs together, in tables, legends, conditions and tags. An operation knows its own.
 
 use crate::{
     results::Latency,
     workload::{Heat, Operation},
 };
-
-/// An operation's name, as in the JSON.
-#[must_use]
-pub fn operation(operation: Operation) -> &'static str {
-    match operation {
-        Operation::Get => "get",
-        Operation::Put => "put",
-        Operation::Delete => "delete",
-        Operation::CompareAndSet => "compare-and-set",
-        Operation::ReadModifyWrite => "read-modify-write",
-        Operation::Add => "add",
-        Operation::Batch => "batch",
-        Operation::Scan => "scan",
-    }
-}
 
 /// A heat's name, as in the JSON.
 #[must_use]
@@ -39,7 +24,7 @@ pub fn scope(latency: &Latency) -> String {
 #[must_use]
 pub fn scope_of(of: Option<Operation>, warm: Option<Heat>, core: Option<u32>) -> String {
     let parts: Vec<String> = [
-        of.map(|of| operation(of).to_owned()),
+        of.map(|of| of.name().to_owned()),
         warm.map(|warm| heat(warm).to_owned()),
         core.map(|core| format!("core{core}")),
     ]

@@ -3,10 +3,7 @@
 use std::str::FromStr;
 
 use super::{Comparison, Condition, Figure, Scope, Slo, Time};
-use crate::{
-    report::names,
-    workload::{Heat, Operation},
-};
+use crate::workload::{Heat, Operation};
 
 /// Figures that may be asked for.
 const FIGURES: &str = "p50, p99, p99.9 or any other percentile, mean, min, max, throughput, achieved, errors, error-rate, conflicts, misses";
@@ -199,7 +196,7 @@ fn figure(word: &str, text: &str) -> Result<Figure, BadCondition> {
 fn read_scope(scope: &mut Scope, word: &str, text: &str) -> Result<(), BadCondition> {
     let operation = Operation::ALL
         .into_iter()
-        .find(|operation| names::operation(*operation) == word);
+        .find(|operation| operation.name() == word);
     let core = word
         .strip_prefix("core")
         .and_then(|number| number.parse().ok());
@@ -213,7 +210,7 @@ fn read_scope(scope: &mut Scope, word: &str, text: &str) -> Result<(), BadCondit
         (_, Some(operation), _) => scope.operation = Some(operation),
         (_, _, Some(core)) => scope.server_core = Some(core),
         _ => {
-            let operations: Vec<&str> = Operation::ALL.into_iter().map(names::operation).collect();
+            let operations: Vec<&str> = Operation::ALL.into_iter().map(Operation::name).collect();
             return Err(BadCondition::Scope {
                 word: word.to_owned(),
                 text: text.to_owned(),
