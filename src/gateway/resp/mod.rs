@@ -1,0 +1,24 @@
+//! The RESP front door: what a Redis client's bytes say, and how answers look to it. No I/O.
+//!
+//! A Redis client sends **commands**, arrays of byte strings, and expects one **reply** to each, in the order of the commands. Here
+//! a command becomes an [`Order`]: mostly a native [`Request`](corduroy_proto_wire::Request), the same that the native protocol's clients
+//! send, together with the [`Shape`] in which its answer is to be written. So conditions, times to live, atomicity, limits and errors are those of the
+//! shard, whoever asks.
+//!
+//! ```text
+//! bytes → parse (arguments) → order (request and shape) → driver → shard
+//! shard → Response → reply queue of the connection (order of the commands) → shape (bytes)
+//! ```
+//!
+//! # Families of calls
+//!
+//! The driver calls [`parse`] on what came in until a command is whole, [`Order`]'s constructor on its arguments, and [`Shape::write`] on
+//! each answer, in the order of the commands.
+
+pub mod order;
+pub mod reply;
+pub mod shape;
+
+pub use order::{Moving, Order, Precondition, ScanOrder, SessionOrder};
+pub use reply::Protocol;
+pub use shape::Shape;

@@ -1,0 +1,159 @@
+//! How an answer of the store looks to a Redis client.
+//!
+//! A native answer says what happened (a status, a version, a value); what a Redis client wants to read depends on its command: an `EXPIRE` that
+//! found no key is `:0`, a `GET` that found none is a null. The shape is what is kept of a command until its answer comes.
+
+use corduroy_proto_wire::{Body, Response, Status};
+
+use super::reply::{self, Protocol};
+
+/// How one answer is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// The value, or null where there is none: GET, GETDEL, GETEX, GETSET, and SET with GET.
+    Value,
+    /// `+OK`, or null where the condition did not hold: SET.
+    Ok,
+    /// 1 if it was done, 0 if there was no key or the condition did not hold: SETNX, EXPIRE, PERSIST, COPY, RENAMENX, MSETNX.
+    Flag,
+    /// `+OK`, or the error that there is no such key: RENAME.
+    OkIfFound,
+    /// As [`Shape::Flag`], but no key is an error: RENAMENX.
+    FlagIfFound,
+    /// A counter's value or a length.
+    Number,
+    /// The value's length in bytes; 0 without a key: STRLEN.
+    Length,
+    /// A part of the value, by first and last byte, negative ones from the end: GETRANGE.
+    Range(i64, i64),
+    /// Time to live, -1 without one, -2 without a key, in seconds: TTL.
+    TtlSeconds,
+    /// The same in milliseconds: PTTL.
+    TtlMillis,
+    /// When it expires, in seconds since 1970, -1, -2: EXPIRETIME.
+    ExpirySeconds,
+    /// The same in milliseconds: PEXPIRETIME.
+    ExpiryMillis,
+    /// `+string` or `+none`: TYPE.
+    Type,
+    /// What a key and its value take, in bytes, or null; holds the key's length: MEMORY USAGE.
+    Memory(u32),
+    /// `int`, `embstr` or `raw`: OBJECT ENCODING.
+    Encoding,
+    /// 0 for a key that is there: OBJECT IDLETIME and FREQ, where a key that is not there is an error.
+    Zero,
+}
+
+impl Shape {
+    /// Writes the answer to a command. A [`Body::Value`] that is not copied is written by the caller, who calls this with all shapes but
+    /// [`Shape::Value`].
+    pub fn write(self, response: &Response<'_>, protocol: Protocol, out: &mut Vec<u8>) {
+        if response.status.is_error() {
+            return write_error(response, out);
+        }
+        let found = response.status == Status::Ok;
+        match self {
+            Shape::Value => match response.body {
+                Body::Value(value) => reply::bulk(out, value),
+                _ => reply::null(out, protocol),
+            },
+            Shape::Ok if found => reply::simple(out, "OK"),
+            Shape::Ok => reply::null(out, protocol),
+            Shape::Flag => reply::integer(out, i64::from(found)),
+            Shape::OkIfFound | Shape::FlagIfFound if response.status == Status::NotFound => {
+                reply::error(out, "ERR no such key");
+            }
+            Shape::OkIfFound => reply::simple(out, "OK"),
+            Shape::FlagIfFound => reply::integer(out, i64::from(found)),
+            Shape::Number => reply::integer(
+                out,
+                match response.body {
+                    Body::Counter(number) => number,
+                    Body::Number(number) => i64::try_from(number).unwrap_or(i64::MAX),
+                    _ => 0,
+                },
+            ),
+            Shape::Length => reply::integer(out, value_of(response).len() as i64),
+            Shape::Range(first, last) => reply::bulk(out, part(value_of(response), first, last)),
+            Shape::TtlSeconds => write_ttl(response, out, |ttl_ms| (ttl_ms + 500) / 1000),
+            Shape::ExpirySeconds => write_ttl(response, out, |at_ms| (at_ms + 500) / 1000),
+            Shape::TtlMillis | Shape::ExpiryMillis => write_ttl(response, out, |ttl_ms| ttl_ms),
+            Shape::Type => reply::simple(out, if found { "string" } else { "none" }),
+            Shape::Memory(key_len) if found => {
+                let len = value_of(response).len() + key_len as usize + MEMORY_OVERHEAD_LEN;
+                reply::integer(out, len as i64);
+            }
+            Shape::Encoding if found => {
+                reply::bulk(out, encoding_of(value_of(response)).as_bytes());
+            }
+            Shape::Memory(_) | Shape::Encoding => reply::null(out, protocol),
+            Shape::Zero if found => reply::integer(out, 0),
+            Shape::Zero => reply::null(out, protocol),
+        }
+    }
+}
+
+/// What a record and its index entry take beside key and value, in bytes: `docs/on-disk-format.md` and `storage/index`.
+const MEMORY_OVERHEAD_LEN: usize = 64;
+
+/// Longest value that Redis keeps beside its key.
+const EMBEDDED_LEN_MAX: usize = 44;
+
+fn value_of<'a>(response: &Response<'a>) -> &'a [u8] {
+    match response.body {
+        Body::Value(value) => value,
+        _ => &[],
+    }
+}
+
+fn encoding_of(value: &[u8]) -> &'static str {
+    let integer = std::str::from_utf8(value)
+        .ok()
+        .and_then(|text| text.parse::<i64>().ok().filter(|it| it.to_string() == text));
+    match integer {
+        Some(_) => "int",
+        None if value.len() <= EMBEDDED_LEN_MAX => "embstr",
+        None => "raw",
+    }
+}
+
+fn part(value: &[u8], first: i64, last: i64) -> &[u8] {
+    let len = value.len() as i64;
+    if first < 0 && last < 0 && first > last {
+        return &[];
+    }
+    let from_end = |at: i64| if at < 0 { (len + at).max(0) } else { at };
+    let (first, last) = (from_end(first), from_end(last).min(len - 1));
+    if len == 0 || first > last {
+        return &[];
+    }
+    &value[first as usize..=last as usize]
+}
+
+fn write_ttl(response: &Response<'_>, out: &mut Vec<u8>, unit: impl Fn(u64) -> u64) {
+    let number = match response.body {
+        Body::Ttl(Some(ms)) if response.status == Status::Ok => {
+            i64::try_from(unit(ms)).unwrap_or(i64::MAX)
+        }
+        _ if response.status == Status::Ok => -1,
+        _ => -2,
+    };
+    reply::integer(out, number);
+}
+
+/// An error of the store under the code by which Redis clients tell what to do.
+fn write_error(response: &Response<'_>, out: &mut Vec<u8>) {
+    let reason = match response.body {
+        Body::Error(reason) => reason,
+        _ => "",
+    };
+    let code = match response.status {
+        Status::ReadOnly => "MISCONF",
+        Status::Overloaded => "TRYAGAIN",
+        Status::ShuttingDown => "LOADING",
+        Status::CrossPartition => "CROSSSLOT",
+        Status::OutcomeUnknown => "ERR outcome unknown:",
+        _ => "ERR",
+    };
+    reply::error(out, &format!("{code} {reason}"));
+}
