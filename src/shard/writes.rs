@@ -455,6 +455,7 @@ impl Shard {
             Ttl::None => None,
             Ttl::Keep => decision.expiry,
             Ttl::Millis(ttl) => Some(expiry_at(now, ttl)),
+            Ttl::At(at) => Some(WallMillis(at)),
         };
         let shared = self.share(put.value);
         self.stage_set(

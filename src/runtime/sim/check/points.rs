@@ -348,6 +348,7 @@ fn expiry_after(
             Ttl::None => Some(None),
             Ttl::Keep => before,
             Ttl::Millis(ttl_ms) => Some(Some(timestamp_ms + ttl_ms)),
+            Ttl::At(at_ms) => Some(Some(*at_ms)),
         },
         Act::Touch(ttl_ms) => Some(Some(timestamp_ms + ttl_ms)),
         Act::Persist | Act::Delete { .. } => Some(None),
