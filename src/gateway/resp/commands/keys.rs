@@ -102,7 +102,7 @@ fn expiry_condition(options: &[&[u8]]) -> Result<ExpiryCondition, CommandError> 
         (true, ..) => ExpiryCondition::IfNone,
         // A key that never expires has no earlier expiry, so GT asks for one by itself.
         (_, _, true, _) => ExpiryCondition::IfLater,
-        (_, true, _, true) => ExpiryCondition::IfEarlier,
+        (_, true, _, true) => ExpiryCondition::IfSomeEarlier,
         (_, _, _, true) => ExpiryCondition::IfEarlier,
         (_, true, ..) => ExpiryCondition::IfSome,
         _ => ExpiryCondition::Always,
