@@ -208,3 +208,17 @@ const _: () = assert!(
         > (BATCH_ARENA_MAX + BATCH_BYTES_MAX) as u64
             + (BATCH_LEN_MAX as u64 + BATCH_EFFECTS_MAX as u64) * 128
 );
+
+/// Bytes that the commands of one open transaction take at most. Their number is bounded by [`ATOMIC_LEN_MAX`].
+pub const TRANSACTION_BYTES_MAX: usize = 1 << 20;
+/// Most keys that one connection watches.
+pub const WATCHED_KEYS_MAX: usize = ATOMIC_LEN_MAX;
+/// Most bytes of keys that one connection watches.
+pub const WATCHED_BYTES_MAX: usize = 1 << 20;
+/// Longest name of a client, of its library and of that library's version, in bytes.
+pub const CLIENT_TEXT_LEN_MAX: usize = 1024;
+/// Longest argument of a Redis client, in bytes, as CONFIG GET proto-max-bulk-len says it. What a value may hold is `value_len_max`.
+pub const BULK_LEN_MAX: usize = 512 << 20;
+/// Longest pause that DEBUG SLEEP makes, in nanoseconds.
+pub const DEBUG_SLEEP_NS_MAX: u64 = 3600 * 1_000_000_000;
+const _: () = assert!(TRANSACTION_BYTES_MAX <= BATCH_BYTES_MAX);

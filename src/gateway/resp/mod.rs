@@ -12,13 +12,18 @@
 //!
 //! # Families of calls
 //!
-//! The driver calls [`parse`] on what came in until a command is whole, [`Order`]'s constructor on its arguments, and [`Shape::write`] on
-//! each answer, in the order of the commands.
+//! The driver calls [`parse`] on what came in until a command is whole, [`commands::next`] on its arguments, and [`Shape::write`] on
+//! each answer, in the order of the commands. What a connection remembers in between is its [`Session`].
 
+pub mod commands;
+pub mod glob;
 pub mod order;
 pub mod reply;
+pub mod session;
 pub mod shape;
 
+pub use commands::{CommandError, Next};
 pub use order::{Moving, Order, Precondition, ScanOrder, SessionOrder};
 pub use reply::Protocol;
+pub use session::Session;
 pub use shape::Shape;

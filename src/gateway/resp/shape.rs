@@ -5,6 +5,7 @@
 
 use corduroy_proto_wire::{Body, Response, Status};
 
+use super::commands::{CommandError, Fixed};
 use super::reply::{self, Protocol};
 
 /// How one answer is written.
@@ -40,8 +41,33 @@ pub enum Shape {
     Memory(u32),
     /// `int`, `embstr` or `raw`: OBJECT ENCODING.
     Encoding,
-    /// 0 for a key that is there: OBJECT IDLETIME and FREQ, where a key that is not there is an error.
-    Zero,
+    /// This number for a key that is there, else null: OBJECT IDLETIME, REFCOUNT.
+    Constant(i64),
+    /// 0 for a key that is there, else the error that there is no such key: RENAMENX of a key to its own name.
+    ZeroIfFound,
+    /// An error for a key that is there, else null: where Redis looks for the key before it looks at the other arguments.
+    RefusedIfFound(RefusedIfFound),
+}
+
+/// What is wrong with a command, which is only said if its key is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RefusedIfFound {
+    /// GETEX with a time that is no number.
+    NotAnInteger,
+    /// GETEX with a time that can't be.
+    InvalidExpiryInGetex,
+    /// OBJECT FREQ: nobody counts.
+    NoFrequencies,
+}
+
+impl RefusedIfFound {
+    fn error(self) -> CommandError {
+        match self {
+            RefusedIfFound::NotAnInteger => Fixed::NotAnInteger.into(),
+            RefusedIfFound::InvalidExpiryInGetex => CommandError::InvalidExpiry("getex"),
+            RefusedIfFound::NoFrequencies => Fixed::NoFrequencies.into(),
+        }
+    }
 }
 
 impl Shape {
@@ -60,7 +86,9 @@ impl Shape {
             Shape::Ok if found => reply::simple(out, "OK"),
             Shape::Ok => reply::null(out, protocol),
             Shape::Flag => reply::integer(out, i64::from(found)),
-            Shape::OkIfFound | Shape::FlagIfFound if response.status == Status::NotFound => {
+            Shape::OkIfFound | Shape::FlagIfFound | Shape::ZeroIfFound
+                if response.status == Status::NotFound =>
+            {
                 reply::error(out, "ERR no such key");
             }
             Shape::OkIfFound => reply::simple(out, "OK"),
@@ -86,9 +114,14 @@ impl Shape {
             Shape::Encoding if found => {
                 reply::bulk(out, encoding_of(value_of(response)).as_bytes());
             }
-            Shape::Memory(_) | Shape::Encoding => reply::null(out, protocol),
-            Shape::Zero if found => reply::integer(out, 0),
-            Shape::Zero => reply::null(out, protocol),
+            Shape::Constant(number) if found => reply::integer(out, number),
+            Shape::ZeroIfFound => reply::integer(out, 0),
+            Shape::RefusedIfFound(refused) if found => {
+                reply::error(out, &refused.error().to_string());
+            }
+            Shape::Memory(_) | Shape::Encoding | Shape::Constant(_) | Shape::RefusedIfFound(_) => {
+                reply::null(out, protocol);
+            }
         }
     }
 }
