@@ -82,6 +82,11 @@ const _: () = assert!(
 const _: () = assert!(SECTOR_LEN.is_multiple_of(BLOCK_ALIGN));
 const _: () = assert!(SEGMENT_LEN_MIN < SEGMENT_LEN_MAX);
 
+/// Longest text of a number with a fraction, in bytes, as value and as increment.
+pub const FLOAT_TEXT_LEN_MAX: usize = corduroy_proto_wire::INCREMENT_LEN_MAX;
+/// A number with a fraction whose text is plain and no longer than this, in bytes, is read and added in a microsecond.
+pub const FLOAT_SHORT_LEN: usize = 64;
+
 /// A batch takes no more commands once its effects take this many bytes: the block that it becomes, with one more command
 /// of the largest size, must fit into a segment.
 pub const BATCH_ARENA_MAX: usize = 1 << 20;

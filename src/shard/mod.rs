@@ -32,6 +32,7 @@
 mod append;
 mod commit;
 mod expire;
+mod float;
 mod keyspaces;
 mod lookup;
 mod origin;
