@@ -43,7 +43,6 @@ impl<P: Ports> Driver<P> {
             return self.wait_for_replies(id);
         }
         let tag = Tag {
-            command: 0,
             since: now.mono,
             muted: !front.session.takes_reply(),
         };
