@@ -36,6 +36,7 @@ use crate::runtime::glommio::{
     Acceptor, Arrival, Executor, ExecutorError, MeshEnds, Order, Pulse, Seats, Segments, Serving,
     ShardState, SystemClock, check_kernel, mesh, raise_open_files, start_watchdog,
 };
+use crate::gateway::resp::session::Settings;
 use crate::shard::recover::{StoredKeyspace, install_keyspaces, recover_shard};
 use crate::shard::{ShardConfig, SyncMode};
 use crate::storage::format::LogTag;
@@ -529,6 +530,10 @@ fn shard_config(config: &Config, directory: &DataDirectory, shard: ShardId) -> S
 
 fn driver_config(config: &Config, shard: ShardId, connections_max: usize) -> DriverConfig {
     DriverConfig {
+        resp: Settings {
+            sync_always: matches!(config.sync, SyncPolicy::Always),
+            ..Settings::default()
+        },
         shard,
         shard_count: config.shard_count(),
         value_len_max: config.value_len_max,

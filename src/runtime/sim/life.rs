@@ -16,6 +16,7 @@ use super::world::{Phase, World};
 use crate::limits;
 use crate::limits::SEGMENT_LEN_MIN;
 use crate::runtime::driver::{Driver, DriverConfig};
+use crate::gateway::resp::session::Settings;
 use crate::shard::recover::{RecoverShardError, RecoveredShard, install_keyspaces, recover_shard};
 use crate::shard::{Shard, ShardConfig, SyncMode};
 use crate::storage::format::LogTag;
@@ -57,6 +58,10 @@ impl World {
 
     pub(super) fn driver_config(&self, shard: u16) -> DriverConfig {
         DriverConfig {
+            resp: Settings {
+                sync_always: self.habits.sync == SyncMode::Always,
+                ..Settings::default()
+            },
             shard: ShardId(shard),
             shard_count: self.habits.shard_count,
             value_len_max: self.value_len_max(),

@@ -103,7 +103,7 @@ impl<P: Ports> Driver<P> {
                 requests,
                 shape,
             } => self.together(now, id, tag, &preconditions, &requests, shape),
-            Order::Move(moving, shape) => self.move_key(now, id, tag, &moving, shape),
+            Order::Move(moving, shape) => self.move_key(now, id, front, tag, &moving, shape),
             Order::Session(SessionOrder::Exec) => self.execute(now, id, front, tag),
             Order::Session(order) => self.session_order(now, id, front, tag, order),
             order => self.next_round(now, id, front, tag, order),
@@ -288,8 +288,8 @@ fn is_barrier(order: &Order<'_>) -> bool {
         | Order::Array(_)
         | Order::Sum(_)
         | Order::Together { .. }
-        | Order::Move(..)
         | Order::AfterEarlier(_) => false,
+        Order::Move(moving, _) => moving.database.is_some(),
         Order::Session(session) => !matches!(
             session,
             SessionOrder::Multi | SessionOrder::Exec | SessionOrder::Discard | SessionOrder::Unwatch

@@ -4,14 +4,10 @@
 //! is left stays in the connection's input; the parser goes on where it stopped, so bytes are looked at once however they come in. An argument
 //! over `large_len` gets a buffer of its own, with room before it for the head of a native frame: the value is never copied.
 
-use bytes::Bytes;
-
-use super::super::connection::{LargeInput, Phase};
+use super::super::connection::LargeInput;
 use super::super::{Driver, Flow, Ports};
-use super::{Front, Resp};
-use crate::gateway::resp::commands::{self, Next};
+use super::Front;
 use crate::gateway::resp::parse::{Bounds, ParseError, Progress, Span};
-use crate::gateway::resp::reply;
 use crate::limits;
 use crate::ports::ConnectionId;
 use crate::types::Now;
@@ -124,12 +120,16 @@ impl<P: Ports> Driver<P> {
             if !self.may_go_on(id) {
                 break Halt::NoRoom;
             }
-            match front.parser.advance(&bytes[at..], &bounds) {
+            let progress = match front.whole.take() {
+                Some(consumed) => Ok(Progress::Complete { consumed }),
+                None => front.parser.advance(&bytes[at..], &bounds),
+            };
+            match progress {
                 Ok(Progress::Complete { consumed }) => {
                     let command = &bytes[at..at + consumed];
                     let done = self.take_command(now, id, &mut front, command);
                     if done == Done::Later {
-                        front.parser.reset();
+                        front.whole = Some(consumed);
                         break Halt::NoRoom;
                     }
                     at += consumed;
@@ -235,6 +235,7 @@ impl<P: Ports> Driver<P> {
         // Taken out so that the arguments can borrow from them while the front is in use.
         let parser = std::mem::take(&mut front.parser);
         let larges = std::mem::take(&mut front.larges);
+        front.has_large = !larges.is_empty();
         let spans = parser.spans();
         let done = if spans.is_empty() {
             Done::Yes

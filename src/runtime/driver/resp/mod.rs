@@ -28,7 +28,7 @@ mod unit;
 use bytes::Bytes;
 use corduroy_proto_wire::Status;
 
-pub(super) use queue::{Finished, ReplyQueue, Tag};
+pub(super) use queue::{ReplyQueue, Tag};
 
 use super::connection::LargeInput;
 use super::gather::Gathering;

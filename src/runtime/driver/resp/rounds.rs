@@ -6,7 +6,7 @@
 //!
 //! KEYS is bounded: its reply must fit into the connection's output. SCAN is what goes through large keyspaces.
 
-use corduroy_proto_wire::{Body, Cursor, Request, Status};
+use corduroy_proto_wire::Cursor;
 
 use super::super::gather::{Gathering, ScanProgress};
 use super::super::{Driver, Ports};
