@@ -82,6 +82,13 @@ const _: () = assert!(
 const _: () = assert!(SECTOR_LEN.is_multiple_of(BLOCK_ALIGN));
 const _: () = assert!(SEGMENT_LEN_MIN < SEGMENT_LEN_MAX);
 
+/// Longest text of a number with a fraction, in bytes, as value and as increment.
+pub const FLOAT_TEXT_LEN_MAX: usize = corduroy_proto_wire::INCREMENT_LEN_MAX;
+/// A number with a fraction whose text is plain and no longer than this, in bytes, is read and added in a microsecond.
+pub const FLOAT_SHORT_LEN: usize = 64;
+/// A longer one takes as long as copying about this many bytes.
+pub const FLOAT_LONG_COST: usize = 64 << 10;
+
 /// A batch takes no more commands once its effects take this many bytes: the block that it becomes, with one more command
 /// of the largest size, must fit into a segment.
 pub const BATCH_ARENA_MAX: usize = 1 << 20;
@@ -202,6 +209,8 @@ pub const MANIFEST_LEN_MAX: u64 = 64 << 10;
 pub const NODE_DESCRIPTORS: u64 = 32;
 /// Descriptors that a shard needs beside its connections: rings, notifier, segment files.
 pub const SHARD_DESCRIPTORS: u64 = SEGMENT_FILES_OPEN_MAX as u64 + 16;
+// A unit has two effects a request at most, a move's.
+const _: () = assert!(2 * ATOMIC_LEN_MAX <= BATCH_LEN_MAX);
 // A block of what was staged and one more batch fits beside one of the longest values.
 const _: () = assert!(
     SEGMENT_SLACK_LEN

@@ -19,7 +19,7 @@ use corduroy_proto_wire::{BatchItem, LENGTH_LEN, Request, key_of};
 use super::origin::{Origin, Replies};
 use super::scan::ScanStep;
 use super::staging::OverlayKey;
-use super::{Refusal, Shard, Stop};
+use super::{Refusal, Shard, Stop, unit};
 use crate::limits;
 use crate::storage::disk::{DiskOperation, DiskOutcome, DiskTicket};
 use crate::storage::format::RecordCheck;
@@ -292,25 +292,45 @@ impl Shard {
     }
 
     fn queues_of(&self, request: &Request<'_>) -> Vec<QueueId> {
-        let (keyspace, keys): (u32, Vec<&[u8]>) = match *request {
+        let single = |keyspace: u32, key| vec![(KeyspaceId(keyspace), key)];
+        let keys: Vec<(KeyspaceId, &[u8])> = match *request {
             Request::Get { keyspace, key }
             | Request::Exists { keyspace, key }
             | Request::Ttl { keyspace, key }
             | Request::Touch { keyspace, key, .. }
             | Request::Persist { keyspace, key }
             | Request::Add { keyspace, key, .. }
-            | Request::Append { keyspace, key, .. } => (keyspace, vec![key]),
-            Request::Put { keyspace, put } => (keyspace, vec![put.key]),
-            Request::Delete { keyspace, delete } => (keyspace, vec![delete.key]),
+            | Request::Append { keyspace, key, .. }
+            | Request::Overwrite { keyspace, key, .. }
+            | Request::AddFloat { keyspace, key, .. }
+            | Request::Expire { keyspace, key, .. }
+            | Request::ExpiresAt { keyspace, key } => single(keyspace, key),
+            Request::Put { keyspace, put } => single(keyspace, put.key),
+            Request::Delete { keyspace, delete } => single(keyspace, delete.key),
             Request::AtomicBatch {
                 keyspace,
                 ref items,
-            } => (keyspace, items.iter().map(item_key).collect()),
-            _ => (0, Vec::new()),
+            } => items
+                .iter()
+                .map(|item| (KeyspaceId(keyspace), item_key(item)))
+                .collect(),
+            Request::Move {
+                source,
+                destination,
+                ..
+            } => vec![
+                (KeyspaceId(source.0), source.1),
+                (KeyspaceId(destination.0), destination.1),
+            ],
+            Request::Unit {
+                ref preconditions,
+                ref frames,
+            } => unit::keys_of(preconditions, frames),
+            _ => Vec::new(),
         };
         let mut queues: Vec<QueueId> = Vec::with_capacity(keys.len());
-        for key in keys {
-            if let Ok(place) = self.locate(KeyspaceId(keyspace), key) {
+        for (keyspace, key) in keys {
+            if let Ok(place) = self.locate(keyspace, key) {
                 queues.push(QueueId::Key(place.overlay_key()));
             }
         }
@@ -491,7 +511,11 @@ fn encode(request: &Request<'_>) -> Bytes {
     let mut frame = Vec::with_capacity(request.encoded_len());
     request.encode(0, &mut frame);
     debug_assert!(
-        key_of(&frame[LENGTH_LEN..]).is_some() || matches!(request, Request::AtomicBatch { .. })
+        key_of(&frame[LENGTH_LEN..]).is_some()
+            || matches!(
+                request,
+                Request::AtomicBatch { .. } | Request::Move { .. } | Request::Unit { .. }
+            )
     );
     Bytes::from(frame).slice(LENGTH_LEN..)
 }

@@ -1,8 +1,9 @@
 //! Requests that change keys: conditions are checked here, and effects staged.
 
 use bytes::Bytes;
-use corduroy_proto_wire::{BatchItem, Body, Condition, Delete, Put, Response, Status, Ttl};
+use corduroy_proto_wire::{BatchItem, Condition, Delete, Put, Status, Ttl};
 
+use super::commit::answer;
 use super::lookup::{Facts, Held, KeyPlace};
 use super::origin::{Origin, Replies};
 use super::staging::{Pending, PendingBody, PendingItem, PendingPlace, PendingReply, Previous};
@@ -14,22 +15,24 @@ use crate::storage::format::{Record, RecordKind};
 use crate::types::{KeyspaceId, Now, Position, Version, WallMillis};
 
 /// What a single conditional write came to, before anything was staged.
-struct Decision {
+pub(super) struct Decision {
     /// `Ok`: stage the effect. Else nothing changes and this is the answer.
-    status: Status,
+    pub(super) status: Status,
     /// Of the record that the decision rests on.
     version: Version,
     timestamp: WallMillis,
     expiry: Option<WallMillis>,
     previous: Previous,
+    /// There is such a record.
+    exists: bool,
     /// The decision rests on an uncommitted effect.
     pending: bool,
-    /// The old or current value, if it was asked for.
-    value: Option<Bytes>,
+    /// What the answer holds if nothing changes: the old or current value if it was asked for, or why there is an error.
+    pub(super) body: PendingBody,
 }
 
 impl Decision {
-    fn new(facts: &Facts<'_>, status: Status, return_value: bool) -> Decision {
+    pub(super) fn new(facts: &Facts<'_>, status: Status, return_value: bool) -> Decision {
         let current = facts.current.as_ref();
         Decision {
             status,
@@ -37,12 +40,34 @@ impl Decision {
             timestamp: current.map_or(WallMillis(0), |record| record.timestamp),
             expiry: current.and_then(|record| record.expiry),
             previous: facts.previous,
+            exists: current.is_some(),
             pending: facts.pending,
-            value: if return_value {
-                current.map(Held::value)
+            body: if return_value {
+                body_of(current.map(Held::value))
             } else {
-                None
+                PendingBody::Empty
             },
+        }
+    }
+
+    /// What is there is no number of the kind that is added to, or the sum is none.
+    pub(super) fn not_a_counter(facts: &Facts<'_>, reason: &'static str) -> Decision {
+        Decision {
+            body: PendingBody::Error(reason.into()),
+            ..Decision::new(facts, Status::NotACounter, false)
+        }
+    }
+
+    /// The same, if it rests on something that is not committed yet.
+    pub(super) fn resting(self, pending: bool) -> Decision {
+        Decision { pending, ..self }
+    }
+
+    /// The old or current value, if it was asked for and there is one.
+    fn value(&self) -> Option<&Bytes> {
+        match &self.body {
+            PendingBody::Value(value) => Some(value),
+            _ => None,
         }
     }
 }
@@ -74,14 +99,14 @@ fn check_compared(condition: &Condition<'_>) -> Result<(), Refusal> {
     }
 }
 
-/// An atomic batch is evaluated when all the records that it needs are in memory.
-fn check_cold(records: &[(Position, u32)]) -> Result<(), Refusal> {
+/// An atomic batch, or a unit, is evaluated when all the records that it needs are in memory.
+pub(super) fn check_cold(records: &[(Position, u32)]) -> Result<(), Refusal> {
     let bytes: usize = records.iter().map(|(_, len)| *len as usize).sum();
     if bytes > limits::WAITING_BYTES_MAX {
         return Err(Refusal::new(
             Status::LimitExceeded,
             format!(
-                "an atomic batch on keys whose records on disk take {bytes} bytes is over waiting_bytes_max, {} bytes: \
+                "an atomic batch, or a unit, on keys whose records on disk take {bytes} bytes is over waiting_bytes_max, {} bytes: \
                  split it",
                 limits::WAITING_BYTES_MAX
             ),
@@ -108,7 +133,7 @@ fn decide_delete(facts: &Facts<'_>, delete: &Delete<'_>) -> Decision {
     Decision::new(facts, status, delete.return_value)
 }
 
-fn body_of(value: Option<Bytes>) -> PendingBody {
+pub(super) fn body_of(value: Option<Bytes>) -> PendingBody {
     value.map_or(PendingBody::Empty, PendingBody::Value)
 }
 
@@ -125,12 +150,16 @@ impl Shard {
         check_compared(&put.condition)?;
         let place = self.writable(keyspace, put.key)?;
         let decision = decide_put(&self.facts(now, &place, put.key)?, put);
-        if decision.status != Status::Ok {
-            self.answer_unchanged(now, origin, Kind::Put, &place, decision, out);
-            return Ok(());
+        let staged = match decision.status {
+            Status::Ok => self.stage_put(now, origin, &place, put, &decision),
+            _ => None,
+        };
+        match staged {
+            None => self.answer_unchanged(now, origin, Kind::Put, &place, decision, out),
+            Some(version) => {
+                self.done_after_commit(now, origin, Kind::Put, version, decision.body);
+            }
         }
-        let version = self.stage_put(now, origin, &place, put, &decision);
-        self.done_after_commit(now, origin, Kind::Put, version, body_of(decision.value));
         Ok(())
     }
 
@@ -150,7 +179,7 @@ impl Shard {
             return Ok(());
         }
         let version = self.stage_delete(now, origin, &place, delete.key, decision.previous);
-        self.done_after_commit(now, origin, Kind::Delete, version, body_of(decision.value));
+        self.done_after_commit(now, origin, Kind::Delete, version, decision.body);
         Ok(())
     }
 
@@ -199,13 +228,18 @@ impl Shard {
         let place = self.writable(keyspace, key)?;
         let facts = self.facts(now, &place, key)?;
         let sum = match facts.current.as_ref() {
-            None => Some(delta),
-            Some(record) => parse_counter(record.value).and_then(|value| value.checked_add(delta)),
+            None => Ok(delta),
+            Some(record) => parse_counter(record.value)
+                .ok_or(NOT_A_COUNTER)
+                .and_then(|value| value.checked_add(delta).ok_or(SUM_OVERFLOWS)),
         };
-        let Some(sum) = sum else {
-            let decision = Decision::new(&facts, Status::NotACounter, false);
-            self.answer_unchanged(now, origin, Kind::Add, &place, decision, out);
-            return Ok(());
+        let sum = match sum {
+            Ok(sum) => sum,
+            Err(reason) => {
+                let decision = Decision::not_a_counter(&facts, reason);
+                self.answer_unchanged(now, origin, Kind::Add, &place, decision, out);
+                return Ok(());
+            }
         };
         let expiry = facts.current.as_ref().and_then(|record| record.expiry);
         let previous = facts.previous;
@@ -235,14 +269,7 @@ impl Shard {
         let facts = self.facts(now, &place, key)?;
         let current = facts.current.as_ref();
         let len = current.map_or(0, |record| record.value.len()) + suffix.len();
-        self.check_value_len(len)?;
-        if len > limits::APPEND_LEN_MAX {
-            let reason = format!(
-                "an append that makes a value of {len} bytes is over append_len_max, {} bytes: put it whole",
-                limits::APPEND_LEN_MAX
-            );
-            return Err(Refusal::new(Status::LimitExceeded, reason).into());
-        }
+        self.check_rewritten_len("an append", len)?;
         let mut value = current.map_or_else(Vec::new, |record| record.value.to_vec());
         value.extend_from_slice(suffix);
         let expiry = current.and_then(|record| record.expiry);
@@ -329,20 +356,23 @@ impl Shard {
             let mut version = decision.version;
             let mut timestamp = decision.timestamp;
             if allowed && decision.status == Status::Ok {
-                version = match item {
+                let staged = match item {
                     BatchItem::Put(put) => self.stage_put(now, origin, place, put, &decision),
                     BatchItem::Delete(delete) => {
-                        self.stage_delete(now, origin, place, delete.key, decision.previous)
+                        Some(self.stage_delete(now, origin, place, delete.key, decision.previous))
                     }
                     BatchItem::Get { .. } => unreachable!("refused above"),
                 };
-                timestamp = now.wall;
+                if let Some(staged) = staged {
+                    version = staged;
+                    timestamp = now.wall;
+                }
             }
             results.push(PendingItem {
                 status: decision.status,
                 version: version.0,
                 timestamp_ms: timestamp.0,
-                value: decision.value,
+                value: decision.value().cloned(),
             });
         }
         let changed = allowed && results.iter().any(|result| result.status == Status::Ok);
@@ -392,7 +422,7 @@ impl Shard {
                 (Err(Stop::Cold(records)), _) => cold.extend(records),
                 (Err(stop), _) => return Err(stop),
             }
-            let value = decisions.last().and_then(|last| last.value.as_ref());
+            let value = decisions.last().and_then(Decision::value);
             if cold.is_empty() {
                 given_back += value.map_or(0, Bytes::len);
                 self.check_given_back(given_back)?;
@@ -420,7 +450,7 @@ impl Shard {
         Ok(())
     }
 
-    fn check_value_len(&self, len: usize) -> Result<(), Refusal> {
+    pub(super) fn check_value_len(&self, len: usize) -> Result<(), Refusal> {
         if len > self.config.value_len_max {
             return Err(Refusal::new(
                 Status::LimitExceeded,
@@ -435,13 +465,14 @@ impl Shard {
 
     /// Finds a key's place for a write, unless the shard takes no writes.
     #[inline]
-    fn writable(&self, keyspace: KeyspaceId, key: &[u8]) -> Result<KeyPlace, Refusal> {
+    pub(super) fn writable(&self, keyspace: KeyspaceId, key: &[u8]) -> Result<KeyPlace, Refusal> {
         if let Some(reason) = self.pipeline.refusing() {
             return Err(Refusal::new(Status::ReadOnly, reason));
         }
         self.locate(keyspace, key)
     }
 
+    /// Stages a put's effect, if it has one: a value whose time has passed takes what is there away, and does nothing where there is nothing.
     #[inline]
     fn stage_put(
         &mut self,
@@ -450,15 +481,21 @@ impl Shard {
         place: &KeyPlace,
         put: &Put<'_>,
         decision: &Decision,
-    ) -> Version {
+    ) -> Option<Version> {
         let expiry = match put.ttl {
             Ttl::None => None,
             Ttl::Keep => decision.expiry,
             Ttl::Millis(ttl) => Some(expiry_at(now, ttl)),
+            Ttl::At(at) if at <= now.wall.0 => {
+                let previous = decision.previous;
+                return decision
+                    .exists
+                    .then(|| self.stage_delete(now, origin, place, put.key, previous));
+            }
             Ttl::At(at) => Some(WallMillis(at)),
         };
         let shared = self.share(put.value);
-        self.stage_set(
+        Some(self.stage_set(
             now,
             origin,
             place,
@@ -466,7 +503,7 @@ impl Shard {
             (put.value, shared),
             expiry,
             decision.previous,
-        )
+        ))
     }
 
     #[expect(
@@ -474,7 +511,7 @@ impl Shard {
         reason = "the parts of a record and its surroundings"
     )]
     #[inline]
-    fn stage_set(
+    pub(super) fn stage_set(
         &mut self,
         now: Now,
         origin: Origin,
@@ -506,7 +543,7 @@ impl Shard {
         }
     }
 
-    fn stage_delete(
+    pub(super) fn stage_delete(
         &mut self,
         now: Now,
         origin: Origin,
@@ -567,7 +604,7 @@ impl Shard {
         record.version
     }
 
-    fn done_after_commit(
+    pub(super) fn done_after_commit(
         &mut self,
         now: Now,
         origin: Origin,
@@ -587,14 +624,14 @@ impl Shard {
     }
 
     /// A connection is going to hear of another's uncommitted effect on a key. Its later reads must not show what was before.
-    fn told_of(&mut self, place: &KeyPlace) {
+    pub(super) fn told_of(&mut self, place: &KeyPlace) {
         if let Some(pending) = self.overlay.get_mut(&place.overlay_key()) {
             pending.shared = true;
         }
     }
 
     /// Nothing changes; but if the decision rests on an uncommitted effect, nobody may hear of it before that commits.
-    fn answer_unchanged(
+    pub(super) fn answer_unchanged(
         &mut self,
         now: Now,
         origin: Origin,
@@ -603,44 +640,30 @@ impl Shard {
         decision: Decision,
         out: &mut impl Replies,
     ) {
+        let reply = PendingReply {
+            origin,
+            kind,
+            since: now.mono,
+            status: decision.status,
+            version: decision.version,
+            timestamp: decision.timestamp,
+            body: decision.body,
+        };
         if decision.pending {
             self.told_of(place);
-            self.reply_after_commit(PendingReply {
-                origin,
-                kind,
-                since: now.mono,
-                status: decision.status,
-                version: decision.version,
-                timestamp: decision.timestamp,
-                body: body_of(decision.value),
-            });
-            return;
+            self.reply_after_commit(reply);
+        } else {
+            self.kind_done(kind);
+            answer(&reply, self.config.large_len, out);
         }
-        let body = match (&decision.value, decision.status) {
-            (_, Status::NotACounter) => Body::Error(NOT_A_COUNTER),
-            (Some(value), _) => Body::Value(value),
-            (None, _) => Body::Empty,
-        };
-        let response = Response {
-            status: decision.status,
-            version: decision.version.0,
-            timestamp_ms: decision.timestamp.0,
-            body,
-        };
-        match &decision.value {
-            Some(value) if value.len() > self.config.large_len => {
-                out.reply_large(origin, &response, value.clone());
-            }
-            _ => out.reply(origin, &response),
-        }
-        self.kind_done(kind);
     }
 }
 
-/// What `add` says where the value or the sum is no 64-bit number.
-pub(super) const NOT_A_COUNTER: &str = "value is not an integer or out of range";
+/// What `add` says where the value is no 64-bit number, and where the sum is none; Redis's words.
+const NOT_A_COUNTER: &str = "value is not an integer or out of range";
+const SUM_OVERFLOWS: &str = "increment or decrement would overflow";
 
-fn expiry_at(now: Now, ttl_ms: u64) -> WallMillis {
+pub(super) fn expiry_at(now: Now, ttl_ms: u64) -> WallMillis {
     WallMillis(now.wall.0.saturating_add(ttl_ms))
 }
 
