@@ -45,12 +45,11 @@ pub(super) fn list<'a>(ask: &Ask<'a, '_>) -> Answer<'a> {
             session(SessionOrder::ClientList((!everybody).then(Vec::new)))
         }
         [option, ids @ ..] if is(option, "ID") && !ids.is_empty() => {
-            let ids: Option<Vec<u64>> = ids
-                .iter()
-                .map(|id| u64::try_from(number::integer(id)?).ok())
-                .collect();
+            let ids: Option<Vec<i64>> = ids.iter().map(|id| number::integer(id)).collect();
             let ids = ids.ok_or(Fixed::InvalidClientId)?;
-            session(SessionOrder::ClientList(Some(ids)))
+            // Nobody has a negative one.
+            let ids = ids.into_iter().filter_map(|id| u64::try_from(id).ok());
+            session(SessionOrder::ClientList(Some(ids.collect())))
         }
         _ => Err(Fixed::Syntax.into()),
     }

@@ -86,6 +86,8 @@ fixed! {
     Syntax = "ERR syntax error",
     /// An argument that must be an integer is none.
     NotAnInteger = "ERR value is not an integer or out of range",
+    /// A database's number that does not fit into 32 bits.
+    NotAnInt32 = "ERR value is out of range, value must between -2147483648 and 2147483647",
     /// DECRBY of the number that has no opposite.
     DecrementOverflow = "ERR decrement would overflow",
     /// SETRANGE before the value's beginning.

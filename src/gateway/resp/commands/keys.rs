@@ -271,7 +271,7 @@ pub(super) fn copy<'a>(ask: &Ask<'a, '_>) -> Answer<'a> {
 /// A database's number.
 pub(super) fn database_number(ask: &Ask<'_, '_>, text: &[u8]) -> Result<u32, CommandError> {
     let number = number::integer(text).ok_or(Fixed::NotAnInteger)?;
-    let number = i32::try_from(number).map_err(|_| Fixed::NotAnInteger)?;
+    let number = i32::try_from(number).map_err(|_| Fixed::NotAnInt32)?;
     match u32::try_from(number) {
         Ok(number) if number < ask.session.settings().databases => Ok(number),
         _ => Err(Fixed::DatabaseOutOfRange.into()),

@@ -190,7 +190,8 @@ use commands;
 /// Longest name of a command, in bytes.
 const NAME_LEN_MAX: usize = 16;
 
-/// A name as a number that is equal for equal names; `None` if no command's is so long.
+/// A name as a number that is equal for equal names; `None` if it is longer than any command's, or has a zero byte, as which the number's
+/// free places count.
 const fn packed(name: &[u8]) -> Option<u128> {
     if name.len() > NAME_LEN_MAX {
         return None;
@@ -198,6 +199,9 @@ const fn packed(name: &[u8]) -> Option<u128> {
     let mut bytes = [0; NAME_LEN_MAX];
     let mut index = 0;
     while index < name.len() {
+        if name[index] == 0 {
+            return None;
+        }
         bytes[index] = name[index].to_ascii_lowercase();
         index += 1;
     }

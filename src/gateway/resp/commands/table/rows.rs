@@ -225,7 +225,7 @@ pub static COMMANDS: &[Command] = commands! {
         "server" "1.0.0" "Return the number of keys in the selected database"
         tips "request_policy:all_shards" "response_policy:agg_sum"
         => keys::dbsize;
-    "debug" -2 [ADMIN NOSCRIPT LOADING STALE] [] []
+    "debug" -2 [ADMIN NOSCRIPT LOADING STALE NO_MULTI] [] []
         "server" "1.0.0" "Hold a connection up, for tests"
         => server::debug;
     "flushall" -1 [WRITE] [] [KEYSPACE DANGEROUS]
@@ -240,7 +240,7 @@ pub static COMMANDS: &[Command] = commands! {
         "server" "1.0.0" "Get information and statistics about the server"
         tips "nondeterministic_output" "request_policy:all_shards" "response_policy:special"
         => server::info;
-    "lastsave" 1 [LOADING STALE FAST] [] [DANGEROUS]
+    "lastsave" 1 [LOADING STALE FAST] [] [ADMIN DANGEROUS]
         "server" "1.0.0" "Get the UNIX time stamp of now: what is acknowledged is saved"
         tips "nondeterministic_output"
         => server::lastsave;
@@ -253,7 +253,7 @@ pub static COMMANDS: &[Command] = commands! {
     "memory" -2 [] [] []
         "server" "4.0.0" "A container for memory diagnostics commands"
         => container, subcommands::MEMORY;
-    "role" 1 [NOSCRIPT LOADING STALE FAST] [] [DANGEROUS]
+    "role" 1 [NOSCRIPT LOADING STALE FAST] [] [ADMIN DANGEROUS]
         "server" "2.8.12" "Return the role of the instance in the context of replication"
         => server::role;
     "slowlog" -2 [] [] []
