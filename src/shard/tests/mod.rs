@@ -3,6 +3,7 @@
 mod durability;
 mod requests;
 mod semantics;
+mod units;
 mod waiting;
 
 use std::collections::BTreeMap;
