@@ -33,7 +33,7 @@ pub use shape::Shape;
 /// Whether a new connection's first bytes are those of a Redis client: an array, or a command as a person types it.
 #[must_use]
 pub fn speaks(bytes: &[u8]) -> bool {
-    bytes
-        .first()
-        .is_some_and(|first| *first == b'*' || first.is_ascii_alphabetic() || matches!(first, b'\r' | b'\n'))
+    bytes.first().is_some_and(|first| {
+        *first == b'*' || first.is_ascii_alphabetic() || matches!(first, b'\r' | b'\n')
+    })
 }
