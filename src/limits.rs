@@ -143,6 +143,18 @@ pub const CONNECTION_BUFFER_KEEP: usize = 64 << 10;
 pub const OUTPUT_COMPACT_BYTES: usize = 256 << 10;
 /// No more requests of a connection are worked off while this much of its output is unsent.
 pub const OUTPUT_HIGH_WATER: usize = 1 << 20;
+/// Most arguments of a RESP client's command.
+pub const RESP_ARGS_MAX: usize = 65_536;
+/// Most bytes of a RESP client's command beside its large arguments.
+pub const RESP_COMMAND_BYTES_MAX: usize = 4 << 20;
+/// Longest inline command, in bytes.
+pub const RESP_INLINE_BYTES_MAX: usize = 64 << 10;
+/// Room before a RESP client's large argument for the head of the native frame that it becomes, in bytes: the longest key, and a value to
+/// compare with that is not long.
+pub const RESP_HEAD_LEN: usize = 68 << 10;
+/// The line break behind a RESP client's argument, in bytes.
+pub const RESP_LINE_END_LEN: usize = 2;
+const _: () = assert!(RESP_HEAD_LEN > KEY_LEN_MAX + 64);
 /// Most bytes that one connection is offered to send in a turn: copying them into the kernel must not stall the core.
 pub const SEND_SLICE_BYTES: usize = 256 << 10;
 /// A client may take its patience again for each of this many bytes of a frame.

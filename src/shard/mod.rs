@@ -66,7 +66,7 @@ pub use lookup::{KeyPlace, Whereabouts};
 pub use origin::{GatherId, Origin, Replies, ShardCommand, ShardReply, Target};
 pub use replay::Earlier;
 pub use scan::{OwnedScanItem, ScanPage, ScanStep};
-pub use waiting::item_key;
+pub use waiting::{item_key, request_key};
 
 use crate::limits;
 use crate::storage::expiry::ExpiryQueue;

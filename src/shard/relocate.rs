@@ -65,7 +65,7 @@ impl Shard {
                 };
                 let decision = Decision::new(rests_on, status, false).resting(pending);
                 if pending {
-                    self.told_of(&source);
+                    self.told_of(&origin, &source);
                 }
                 self.answer_unchanged(now, origin, Kind::Move, &destination, decision, out);
                 return Ok(());
@@ -87,7 +87,7 @@ impl Shard {
         );
         if relocation.keep_source {
             // What is copied may be another's uncommitted value: whoever asks for it after this must not see the one before.
-            self.told_of(&source);
+            self.told_of(&origin, &source);
         } else {
             self.stage_delete(now, origin, &source, source_key, source_previous);
         }

@@ -105,7 +105,7 @@ impl Shard {
 
         // From here on nothing is refused as a whole, and nothing can stop.
         for key in &keys {
-            self.told_of(&key.place);
+            self.told_of(&origin, &key.place);
         }
         let effects_before = self.batch.effects.len();
         let (status, body) = if holds {

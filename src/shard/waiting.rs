@@ -292,21 +292,7 @@ impl Shard {
     }
 
     fn queues_of(&self, request: &Request<'_>) -> Vec<QueueId> {
-        let single = |keyspace: u32, key| vec![(KeyspaceId(keyspace), key)];
         let keys: Vec<(KeyspaceId, &[u8])> = match *request {
-            Request::Get { keyspace, key }
-            | Request::Exists { keyspace, key }
-            | Request::Ttl { keyspace, key }
-            | Request::Touch { keyspace, key, .. }
-            | Request::Persist { keyspace, key }
-            | Request::Add { keyspace, key, .. }
-            | Request::Append { keyspace, key, .. }
-            | Request::Overwrite { keyspace, key, .. }
-            | Request::AddFloat { keyspace, key, .. }
-            | Request::Expire { keyspace, key, .. }
-            | Request::ExpiresAt { keyspace, key } => single(keyspace, key),
-            Request::Put { keyspace, put } => single(keyspace, put.key),
-            Request::Delete { keyspace, delete } => single(keyspace, delete.key),
             Request::AtomicBatch {
                 keyspace,
                 ref items,
@@ -326,7 +312,10 @@ impl Shard {
                 ref preconditions,
                 ref frames,
             } => unit::keys_of(preconditions, frames),
-            _ => Vec::new(),
+            _ => request_key(request)
+                .map(|(keyspace, key)| (KeyspaceId(keyspace), key))
+                .into_iter()
+                .collect(),
         };
         let mut queues: Vec<QueueId> = Vec::with_capacity(keys.len());
         for (keyspace, key) in keys {
@@ -494,6 +483,29 @@ impl Shard {
             Task::Request(_) => self.refuse(origin, refusal, out),
             Task::Scan(_) => self.refuse_scan(origin, refusal, out),
         }
+    }
+}
+
+/// The keyspace and the key of a request about one key; of a move, those of its source.
+#[must_use]
+#[inline]
+pub fn request_key<'a>(request: &Request<'a>) -> Option<(u32, &'a [u8])> {
+    match *request {
+        Request::Get { keyspace, key }
+        | Request::Exists { keyspace, key }
+        | Request::Ttl { keyspace, key }
+        | Request::Touch { keyspace, key, .. }
+        | Request::Persist { keyspace, key }
+        | Request::Add { keyspace, key, .. }
+        | Request::Append { keyspace, key, .. }
+        | Request::Overwrite { keyspace, key, .. }
+        | Request::AddFloat { keyspace, key, .. }
+        | Request::Expire { keyspace, key, .. }
+        | Request::ExpiresAt { keyspace, key } => Some((keyspace, key)),
+        Request::Put { keyspace, put } => Some((keyspace, put.key)),
+        Request::Delete { keyspace, delete } => Some((keyspace, delete.key)),
+        Request::Move { source, .. } => Some(source),
+        _ => None,
     }
 }
 

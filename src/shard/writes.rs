@@ -351,7 +351,7 @@ impl Shard {
         let mut results = Vec::with_capacity(items.len());
         for ((item, place), decision) in items.iter().zip(&places).zip(decisions) {
             if decision.pending {
-                self.told_of(place);
+                self.told_of(&origin, place);
             }
             let mut version = decision.version;
             let mut timestamp = decision.timestamp;
@@ -623,10 +623,10 @@ impl Shard {
         });
     }
 
-    /// A connection is going to hear of another's uncommitted effect on a key. Its later reads must not show what was before.
-    pub(super) fn told_of(&mut self, place: &KeyPlace) {
+    /// A connection is going to hear of an uncommitted effect on a key. If that is another's, its later reads must not show what was before.
+    pub(super) fn told_of(&mut self, origin: &Origin, place: &KeyPlace) {
         if let Some(pending) = self.overlay.get_mut(&place.overlay_key()) {
-            pending.shared = true;
+            pending.shared |= !pending.writer.same_client(origin);
         }
     }
 
@@ -650,7 +650,7 @@ impl Shard {
             body: decision.body,
         };
         if decision.pending {
-            self.told_of(place);
+            self.told_of(&origin, place);
             self.reply_after_commit(reply);
         } else {
             self.kind_done(kind);

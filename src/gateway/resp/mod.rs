@@ -21,7 +21,9 @@ pub mod commands;
 pub mod config;
 pub mod glob;
 pub mod info;
+mod inline;
 pub mod order;
+pub mod parse;
 pub mod reply;
 pub mod session;
 pub mod shape;
@@ -32,3 +34,11 @@ pub use order::{Moving, Order, Precondition, ScanOrder, SessionOrder};
 pub use reply::Protocol;
 pub use session::Session;
 pub use shape::Shape;
+
+/// Whether a new connection's first bytes are those of a Redis client: an array, or a command as a person types it.
+#[must_use]
+pub fn speaks(bytes: &[u8]) -> bool {
+    bytes.first().is_some_and(|first| {
+        *first == b'*' || first.is_ascii_alphabetic() || matches!(first, b'\r' | b'\n')
+    })
+}

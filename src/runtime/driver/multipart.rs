@@ -213,7 +213,7 @@ impl<P: Ports> Driver<P> {
         clippy::too_many_arguments,
         reason = "a scan's fields and its surroundings"
     )]
-    fn begin_scan(
+    pub(super) fn begin_scan(
         &mut self,
         now: Now,
         client: ConnectionId,
@@ -304,7 +304,7 @@ impl<P: Ports> Driver<P> {
         self.command(now, owner, client, gather, ShardCommand::Scan(step));
     }
 
-    fn create_keyspace(
+    pub(super) fn create_keyspace(
         &mut self,
         now: Now,
         client: ConnectionId,
@@ -459,7 +459,7 @@ impl<P: Ports> Driver<P> {
         }
     }
 
-    fn ask_all(
+    pub(super) fn ask_all(
         &mut self,
         now: Now,
         client: ConnectionId,
@@ -532,6 +532,14 @@ impl<P: Ports> Driver<P> {
             gathering,
             ..
         } = gather;
+        if self.resp_mut(client).is_some() {
+            let result = match failure {
+                Some(failure) => Err(failure),
+                None => Ok(gathering),
+            };
+            self.collected(client, request, result);
+            return;
+        }
         if let Some((status, reason)) = failure {
             // That a keyspace is not there is an answer, not an error: another client was quicker to drop it.
             if status.is_error() {

@@ -78,7 +78,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "let a read go back behind what a failed condition told",
         file: "src/shard/writes.rs",
-        find: "            self.told_of(place);\n            self.reply_after_commit",
+        find: "            self.told_of(&origin, place);\n            self.reply_after_commit",
         replace: "            self.reply_after_commit",
     },
     Mutation {

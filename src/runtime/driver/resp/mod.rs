@@ -28,13 +28,13 @@ mod unit;
 use bytes::Bytes;
 use corduroy_proto_wire::Status;
 
-pub(super) use queue::{Finished, ReplyQueue, Tag};
+pub(super) use queue::{ReplyQueue, Tag};
 
 use super::connection::LargeInput;
 use super::gather::Gathering;
-use crate::gateway::resp::parse::Parser;
-use crate::gateway::resp::session::Session;
 use crate::gateway::resp::Protocol;
+use crate::gateway::resp::parse::Parser;
+use crate::gateway::resp::session::{Session, Settings};
 use crate::types::{KeyspaceId, MonoNanos};
 
 /// What a RESP connection has beside what every connection has.
@@ -55,7 +55,7 @@ pub(super) struct Resp {
 }
 
 /// The side of a connection that commands come in on.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Front {
     parser: Parser,
     session: Session,
@@ -71,6 +71,8 @@ pub(super) struct Front {
     large_put: Option<LargePut>,
     /// One of its arguments is a large one.
     has_large: bool,
+    /// RANDOMKEY's place.
+    random: u64,
     /// A command of many parts, as far as it is carried out.
     parts: Option<Parts>,
 }
@@ -132,9 +134,21 @@ enum Ask {
 
 impl Resp {
     /// A new connection's.
-    pub(super) fn new() -> Resp {
+    pub(super) fn new(settings: Settings) -> Resp {
+        let front = Front {
+            parser: Parser::default(),
+            session: Session::new(settings),
+            whole: None,
+            step: Step::Begin,
+            larges: Vec::new(),
+            large_at: 0,
+            large_put: None,
+            has_large: false,
+            random: 0,
+            parts: None,
+        };
         Resp {
-            front: Some(Box::default()),
+            front: Some(Box::new(front)),
             ..Resp::default()
         }
     }
@@ -148,6 +162,8 @@ impl Resp {
 
     /// Whether a command with many keys is worked off in slices.
     pub(super) fn has_parts(&self) -> bool {
-        self.front.as_ref().is_some_and(|front| front.parts.is_some())
+        self.front
+            .as_ref()
+            .is_some_and(|front| front.parts.is_some())
     }
 }

@@ -15,7 +15,7 @@ use super::{Front, Tag};
 use crate::gateway::resp::commands;
 use crate::gateway::resp::order::SessionOrder;
 use crate::gateway::resp::session::Transaction;
-use crate::gateway::resp::{Moving, Order, Precondition, Protocol, Shape, reply};
+use crate::gateway::resp::{Moving, Order, Precondition, Shape, reply};
 use crate::ports::ConnectionId;
 use crate::shard::{Origin, Target, request_key};
 use crate::types::{KeyspaceId, Now, ShardId};
@@ -65,10 +65,21 @@ impl<P: Ports> Driver<P> {
         &mut self,
         now: Now,
         id: ConnectionId,
+        front: &mut Front,
         tag: Tag,
         moving: &Moving<'_>,
         shape: Shape,
     ) -> Done {
+        let mut moving = *moving;
+        if let Some(number) = moving.database {
+            // A keyspace that has to be made is one that nothing is in: it takes a round of its own.
+            let step = std::mem::take(&mut front.step);
+            match self.open_database(now, id, tag, number, &step) {
+                Ok(keyspace) => moving.destination.0 = keyspace,
+                Err(round) => return self.end_rounds(id, tag, round, front),
+            }
+        }
+        let moving = &moving;
         let request = move_request(moving);
         let owner = self.owner(moving.source.0, moving.source.1);
         if owner != self.owner(moving.destination.0, moving.destination.1) {
@@ -127,7 +138,15 @@ impl<P: Ports> Driver<P> {
                 Order::Reply(bytes) | Order::AfterEarlier(bytes) => Step::Known(bytes),
                 Order::Array(requests) => Step::Array(values(requests)),
                 Order::Sum(requests) => Step::Sum(requests),
-                Order::Move(moving, shape) => Step::One(move_request(&moving), shape),
+                Order::Move(mut moving, shape) => {
+                    if let Some(number) = moving.database {
+                        let Some(keyspace) = self.keyspace_of_database(number) else {
+                            return Err(not_in_transaction(arguments[0]));
+                        };
+                        moving.destination.0 = keyspace;
+                    }
+                    Step::One(move_request(&moving), shape)
+                }
                 Order::Together {
                     requests,
                     preconditions,
@@ -258,12 +277,7 @@ impl<'a> Step<'a> {
     }
 
     /// Takes its slots, and adds the frames of its requests.
-    fn take_slots(
-        &self,
-        queue: &mut super::ReplyQueue,
-        tag: Tag,
-        frames: &mut Vec<Vec<u8>>,
-    ) {
+    fn take_slots(&self, queue: &mut super::ReplyQueue, tag: Tag, frames: &mut Vec<Vec<u8>>) {
         match self {
             Step::Known(bytes) => queue.known_later(tag, bytes),
             Step::Array(requests) => {
