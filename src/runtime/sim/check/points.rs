@@ -46,13 +46,12 @@ impl Checker<'_> {
                     && value.is_some() == with_value
                     && self.point_of(*version).is_none()
                 {
-                    let writer =
-                        self.writer_of(entry, *version, value.as_ref())
-                            .ok_or_else(|| {
-                                format!(
-                                    "nobody wrote version {version} of what was read: {entry:?}"
-                                )
-                            })?;
+                    let writer = self
+                        .writer_of(entry, *version, value.as_ref())
+                        .or_else(|| self.writer_taken_back(entry, *version))
+                        .ok_or_else(|| {
+                            format!("nobody wrote version {version} of what was read: {entry:?}")
+                        })?;
                     self.open.retain(|number| *number != writer);
                     let mut found = point(writer, &self.entries[writer], *version, *timestamp_ms);
                     if let Some(value) = value {
@@ -101,6 +100,39 @@ impl Checker<'_> {
                 .copied()
         };
         find(&exact).or_else(|| find(&possible))
+    }
+
+    /// A put of unknown outcome that was taken for the writer of a later version, as its value was read there: if that may have been logged
+    /// again by a touch, or the like, of unknown outcome, then that wrote the later version, and the put is free for this one.
+    fn writer_taken_back(&mut self, reader: &Entry, version: u64) -> Option<usize> {
+        let may_have_written = |number: usize, version: u64| {
+            let entry = &self.entries[number];
+            version > self.floor(entry.invoked) && version < self.ceiling(entry.closed)
+        };
+        let (at, rewriter) = self.points.iter().enumerate().find_map(|(at, later)| {
+            let entry = &self.entries[later.entry];
+            let may_give_way = later.version > version
+                && entry.outcome == Outcome::Unknown
+                && matches!(entry.act, Act::Put { .. })
+                && entry.invoked < reader.answered
+                && may_have_written(later.entry, version);
+            let rewriter = self.open.iter().copied().find(|number| {
+                self.entries[*number].act.rewrites() && may_have_written(*number, later.version)
+            });
+            Some((at, rewriter.filter(|_| may_give_way)?))
+        })?;
+        let later = &mut self.points[at];
+        let writer = later.entry;
+        let content = later.content.clone();
+        *later = point(
+            rewriter,
+            &self.entries[rewriter],
+            later.version,
+            later.timestamp_ms,
+        );
+        later.content = content;
+        self.open.retain(|number| *number != rewriter);
+        Some(writer)
     }
 
     pub(super) fn point_of(&self, version: u64) -> Option<&Point> {
