@@ -16,6 +16,7 @@ use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::io;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
@@ -35,7 +36,7 @@ use super::turn::{Alarm, Signal, yield_once};
 use super::watchdog::Pulse;
 use super::writer::{Completion, LogWriter};
 use crate::limits;
-use crate::ports::{Clock, ConnectionId, Mesh, Net};
+use crate::ports::{Clock, ConnectionId, Mesh, Net, ProcessFigures, Surroundings};
 use crate::runtime::driver::{Driver, DriverConfig, Flow, MeshBatch};
 use crate::shard::Shard;
 use crate::storage::buffer::Memory;
@@ -492,6 +493,22 @@ impl GlommioPorts {
         self.core
             .upgrade()
             .expect("ports are called by the driver, which the core owns")
+    }
+}
+
+impl Surroundings for GlommioPorts {
+    fn addresses(&self, id: ConnectionId) -> Option<(SocketAddr, SocketAddr)> {
+        let socket = self.socket(id)?;
+        let peer = rustix::net::getpeername(&**socket).ok()??;
+        let local = rustix::net::getsockname(&**socket).ok()?;
+        Some((
+            SocketAddr::try_from(peer).ok()?,
+            SocketAddr::try_from(local).ok()?,
+        ))
+    }
+
+    fn process(&self) -> ProcessFigures {
+        super::process::figures()
     }
 }
 

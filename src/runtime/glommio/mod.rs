@@ -21,6 +21,7 @@ mod files;
 mod kernel;
 mod mesh;
 mod preparer;
+mod process;
 mod readiness;
 mod seats;
 mod segments;
