@@ -35,6 +35,7 @@ mod edits;
 mod expire;
 mod expiry_writes;
 mod float;
+pub mod hold;
 mod keyspaces;
 mod lookup;
 mod origin;

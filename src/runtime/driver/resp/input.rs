@@ -123,6 +123,7 @@ impl<P: Ports> Driver<P> {
             if !self.may_go_on(id) {
                 break Halt::NoRoom;
             }
+            self.resp(id).waits_for_replies = false;
             let progress = match front.whole.take() {
                 Some(consumed) => Ok(Progress::Complete { consumed }),
                 None => front.parser.advance(&bytes[at..], &bounds),
