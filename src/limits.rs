@@ -242,4 +242,6 @@ pub const CLIENT_TEXT_LEN_MAX: usize = 1024;
 pub const BULK_LEN_MAX: usize = 512 << 20;
 /// Longest pause that DEBUG SLEEP makes, in nanoseconds.
 pub const DEBUG_SLEEP_NS_MAX: u64 = 3600 * 1_000_000_000;
+/// Most entries of a slow log.
+pub const SLOWLOG_LEN_MAX: usize = 16_384;
 const _: () = assert!(TRANSACTION_BYTES_MAX <= BATCH_BYTES_MAX);

@@ -29,6 +29,7 @@ use flume::{Receiver, RecvTimeoutError, Sender};
 use super::config::{Config, Spin, SyncPolicy};
 use super::directory::{DataDirectory, random};
 use super::error::StartError;
+use crate::gateway::resp::session::Settings;
 use crate::limits;
 use crate::ports::Clock;
 use crate::runtime::driver::DriverConfig;
@@ -36,7 +37,6 @@ use crate::runtime::glommio::{
     Acceptor, Arrival, Executor, ExecutorError, MeshEnds, Order, Pulse, Seats, Segments, Serving,
     ShardState, SystemClock, check_kernel, mesh, raise_open_files, start_watchdog,
 };
-use crate::gateway::resp::session::Settings;
 use crate::shard::recover::{StoredKeyspace, install_keyspaces, recover_shard};
 use crate::shard::{ShardConfig, SyncMode};
 use crate::storage::format::LogTag;

@@ -38,6 +38,7 @@ mod effects;
 mod expire;
 mod expiry_writes;
 mod float;
+pub mod hold;
 mod keyspaces;
 mod lookup;
 mod origin;

@@ -88,8 +88,8 @@ fn one_of<'p>(set: &'p [u8], byte: u8, fold: &impl Fn(u8) -> u8) -> (bool, &'p [
                 behind
             }
             [from, b'-', to, behind @ ..] => {
-                let (from, to, byte) = (fold(*from), fold(*to), fold(byte));
-                found |= (from.min(to)..=from.max(to)).contains(&byte);
+                let (least, most) = (*from.min(to), *from.max(to));
+                found |= (fold(least)..=fold(most)).contains(&fold(byte));
                 behind
             }
             [literal, behind @ ..] => {
@@ -115,4 +115,158 @@ pub fn literal_prefix(pattern: &[u8]) -> &[u8] {
 #[must_use]
 pub fn is_literal(pattern: &[u8]) -> bool {
     literal_prefix(pattern).len() == pattern.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    /// Redis 7.0's `stringmatchlen`, as it is written there; an index beyond the pattern reads C's closing zero.
+    fn reference(mut pattern: &[u8], mut text: &[u8]) -> bool {
+        let first = |pattern: &[u8]| pattern.first().copied().unwrap_or(0);
+        while let ([head, ..], [byte, ..]) = (pattern, text) {
+            match head {
+                b'*' => {
+                    while pattern.get(1) == Some(&b'*') {
+                        pattern = &pattern[1..];
+                    }
+                    if pattern.len() == 1 {
+                        return true;
+                    }
+                    return (0..text.len()).any(|at| reference(&pattern[1..], &text[at..]));
+                }
+                b'?' => {}
+                b'[' => {
+                    pattern = &pattern[1..];
+                    let negated = first(pattern) == b'^';
+                    if negated {
+                        pattern = &pattern[1..];
+                    }
+                    let mut found = false;
+                    loop {
+                        if pattern.len() >= 2 && pattern[0] == b'\\' {
+                            pattern = &pattern[1..];
+                            found |= pattern[0] == *byte;
+                        } else if first(pattern) == b']' || pattern.is_empty() {
+                            break;
+                        } else if pattern.len() >= 3 && pattern[1] == b'-' {
+                            let (from, to) = (pattern[0], pattern[2]);
+                            found |= (from.min(to)..=from.max(to)).contains(byte);
+                            pattern = &pattern[2..];
+                        } else {
+                            found |= pattern[0] == *byte;
+                        }
+                        pattern = &pattern[1..];
+                    }
+                    if found == negated {
+                        return false;
+                    }
+                }
+                b'\\' if pattern.len() >= 2 => {
+                    pattern = &pattern[1..];
+                    if pattern[0] != *byte {
+                        return false;
+                    }
+                }
+                literal if literal != byte => return false,
+                _ => {}
+            }
+            text = &text[1..];
+            pattern = pattern.get(1..).unwrap_or_default();
+            if text.is_empty() {
+                while first(pattern) == b'*' {
+                    pattern = &pattern[1..];
+                }
+                break;
+            }
+        }
+        pattern.is_empty() && text.is_empty()
+    }
+
+    /// All strings of these bytes, from one byte to so many.
+    fn strings(bytes: &[u8], len_max: usize) -> Vec<Vec<u8>> {
+        let mut all = vec![vec![]];
+        let mut start = 0;
+        for _ in 0..len_max {
+            let end = all.len();
+            for index in start..end {
+                for &byte in bytes {
+                    let mut longer: Vec<u8> = all[index].clone();
+                    longer.push(byte);
+                    all.push(longer);
+                }
+            }
+            start = end;
+        }
+        all.remove(0);
+        all
+    }
+
+    /// A pattern that matches one key more or less than at Redis makes a script delete the wrong keys. And a prefix that not every match
+    /// begins with would hide keys from scans.
+    #[test]
+    fn every_short_pattern_matches_as_redis_matches_it() {
+        let texts = strings(b"ab-]", 3);
+        for pattern in strings(b"ab*?[]^-\\", 5) {
+            let prefix = literal_prefix(&pattern);
+            for text in &texts {
+                let matched = matches(&pattern, text);
+                assert_eq!(
+                    matched,
+                    reference(&pattern, text),
+                    "{:?} {:?}",
+                    String::from_utf8_lossy(&pattern),
+                    String::from_utf8_lossy(text)
+                );
+                assert!(!matched || text.starts_with(prefix));
+                assert!(!is_literal(&pattern) || matched == (pattern == *text));
+            }
+        }
+    }
+
+    /// What redis-server 7.0.15 answered to KEYS with these patterns.
+    #[test]
+    fn patterns_that_redis_was_asked() {
+        for (pattern, text, expected) in [
+            ("h?llo", "hello", true),
+            ("h*llo", "hllo", true),
+            ("h[^e]llo", "hello", false),
+            ("h[a-e]llo", "hello", true),
+            ("h[e-a]llo", "hello", true),
+            ("h\\*llo", "hello", false),
+            ("h\\*llo", "h*llo", true),
+            ("*", "", true),
+            ("", "", true),
+            ("", "a", false),
+            ("user:*:name", "user:1:name", true),
+            ("user:*:name", "user:1:names", false),
+        ] {
+            assert_eq!(
+                matches(pattern.as_bytes(), text.as_bytes()),
+                expected,
+                "{pattern} {text}"
+            );
+        }
+        assert!(matches_ignoring_case(
+            b"SLOWLOG-[A-L]*",
+            b"slowlog-log-slower-than"
+        ));
+        assert!(!matches(b"SLOWLOG-*", b"slowlog-max-len"));
+    }
+
+    /// `KEYS *a*a*a*a*a*a*a*a*b` on keys of many `a` keeps a Redis busy for hours.
+    #[test]
+    fn no_pattern_takes_longer_than_its_length_times_the_texts() {
+        let pattern = [b"*a".repeat(40), b"b".to_vec()].concat();
+        let text = b"a".repeat(1000);
+        let compared = Cell::new(0);
+        let count = |byte| {
+            compared.set(compared.get() + 1);
+            byte
+        };
+        assert!(!matches_with(&pattern, &text, count));
+        assert!(compared.get() <= 2 * pattern.len() * text.len());
+    }
 }

@@ -5,7 +5,11 @@
 //! `sdssplitargs`.
 
 /// Splits a line. Appends the arguments' bytes to `out` and tells where each lies there. `None`: a quote is not closed, or something follows one.
-pub(super) fn split(line: &[u8], out: &mut Vec<u8>, mut argument: impl FnMut(usize, usize)) -> Option<()> {
+pub(super) fn split(
+    line: &[u8],
+    out: &mut Vec<u8>,
+    mut argument: impl FnMut(usize, usize),
+) -> Option<()> {
     let mut at = 0;
     loop {
         while line.get(at).is_some_and(|byte| is_blank(*byte)) {

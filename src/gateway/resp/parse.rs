@@ -105,7 +105,9 @@ pub enum ParseError {
         most: usize,
     },
     /// A command that is too long.
-    #[error("Protocol error: invalid bulk length: a command of over resp_command_bytes_max, {most} bytes, beside its large arguments")]
+    #[error(
+        "Protocol error: invalid bulk length: a command of over resp_command_bytes_max, {most} bytes, beside its large arguments"
+    )]
     CommandTooLong {
         /// The bound.
         most: usize,
@@ -367,7 +369,9 @@ fn number_line(
         return Ok(None);
     }
     let text = std::str::from_utf8(&rest[..end]).ok();
-    let number = text.filter(|text| is_number(text)).and_then(|text| text.parse().ok());
+    let number = text
+        .filter(|text| is_number(text))
+        .and_then(|text| text.parse().ok());
     match number {
         Some(number) => Ok(Some((number, at + 1 + end + 2))),
         None => Err(invalid),

@@ -190,3 +190,69 @@ fn write_error(response: &Response<'_>, out: &mut Vec<u8>) {
     };
     reply::error(out, &format!("{code} {reason}"));
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(shape: Shape, status: Status, body: Body<'_>) -> String {
+        let response = Response {
+            status,
+            version: 0,
+            timestamp_ms: 0,
+            body,
+        };
+        let mut out = Vec::new();
+        shape.write(&response, Protocol::Resp2, &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    /// Clients decide by an error's code whether to try again, elsewhere or never.
+    #[test]
+    fn errors_bear_the_code_by_which_clients_act() {
+        for (status, expected) in [
+            (Status::NotACounter, "-ERR reason\r\n"),
+            (Status::LimitExceeded, "-ERR reason\r\n"),
+            (Status::ReadOnly, "-MISCONF reason\r\n"),
+            (Status::Overloaded, "-TRYAGAIN reason\r\n"),
+            (Status::ShuttingDown, "-LOADING reason\r\n"),
+            (Status::CrossPartition, "-CROSSSLOT reason\r\n"),
+            (Status::OutcomeUnknown, "-ERR outcome unknown: reason\r\n"),
+        ] {
+            for shape in [Shape::Value, Shape::Ok, Shape::Flag, Shape::TtlSeconds] {
+                assert_eq!(written(shape, status, Body::Error("reason")), expected);
+            }
+        }
+    }
+
+    /// A reason with a line break in it would end the reply early, and its rest would be taken for the next one.
+    #[test]
+    fn an_error_is_one_line() {
+        let reply = written(Shape::Ok, Status::Damaged, Body::Error("a\r\n+OK"));
+        assert_eq!(reply, "-ERR a  +OK\r\n");
+    }
+
+    /// TTL rounds to the nearest second, so a key of 1.5 seconds has 2 left at Redis, and one of 400 milliseconds none.
+    #[test]
+    fn times_are_rounded_as_redis_rounds_them() {
+        let ttl = |shape, ms| written(shape, Status::Ok, Body::Ttl(ms));
+        assert_eq!(ttl(Shape::TtlSeconds, Some(1500)), ":2\r\n");
+        assert_eq!(ttl(Shape::TtlSeconds, Some(1499)), ":1\r\n");
+        assert_eq!(ttl(Shape::TtlSeconds, Some(400)), ":0\r\n");
+        assert_eq!(ttl(Shape::TtlMillis, Some(400)), ":400\r\n");
+        assert_eq!(
+            ttl(Shape::ExpirySeconds, Some(i64::MAX as u64)),
+            ":9223372036854776\r\n"
+        );
+        assert_eq!(ttl(Shape::TtlMillis, None), ":-1\r\n");
+        let gone = written(Shape::TtlMillis, Status::NotFound, Body::Empty);
+        assert_eq!(gone, ":-2\r\n");
+    }
+
+    /// What MEMORY USAGE says is an estimate of our own, but a key that is there takes more than its bytes.
+    #[test]
+    fn memory_counts_key_value_and_what_is_beside_them() {
+        let reply = written(Shape::Memory(3), Status::Ok, Body::Value(b"12345"));
+        assert_eq!(reply, format!(":{}\r\n", 8 + MEMORY_OVERHEAD_LEN));
+    }
+}

@@ -14,6 +14,10 @@ impl<P: Ports> Driver<P> {
             let gather = &mut self.hub.gathers[id.slot as usize];
             let all = usize::from(self.config.shard_count);
             let client = gather.client;
+            if let Gathering::Across(_) = &gather.gathering {
+                self.go_on_across(now, id);
+                continue;
+            }
             let next = match (&gather.failure, &gather.gathering) {
                 (Some(_), _) => None,
                 (None, Gathering::Scan(scan)) if !scan.is_done() => {
@@ -80,7 +84,8 @@ impl<P: Ports> Driver<P> {
             Gathering::Flush
             | Gathering::DropRemove
             | Gathering::DropRecord { .. }
-            | Gathering::CreateRecord { .. } => Body::Empty,
+            | Gathering::CreateRecord { .. }
+            | Gathering::Across(_) => Body::Empty,
             Gathering::Scan(scan) => Body::Scan {
                 cursor: scan.cursor(),
                 items: scan.wire_items(),

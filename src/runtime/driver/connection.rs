@@ -295,9 +295,9 @@ impl Connection {
     ) {
         let resp = self.resp.as_mut().expect("it speaks RESP");
         let protocol = resp.protocol;
-        let (answered, _) =
-            resp.queue
-                .answer(request, response, value, protocol, &mut self.output);
+        let (answered, _) = resp
+            .queue
+            .answer(request, response, value, protocol, &mut self.output);
         self.in_flight -= answered;
     }
 

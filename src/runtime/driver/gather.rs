@@ -9,6 +9,7 @@ use corduroy_proto_wire::{
     Body, Cursor, ItemResult, KeyspaceInfo, RequestId, Response, ScanItem, Status,
 };
 
+use super::resp::Across;
 use crate::limits;
 use crate::ports::ConnectionId;
 use crate::shard::statistics::ShardStatus;
@@ -75,6 +76,8 @@ pub(super) enum Gathering {
         id: KeyspaceId,
     },
     DropRemove,
+    /// A Redis client's transaction over several shards.
+    Across(Box<Across>),
 }
 
 /// A request in parts.
@@ -165,6 +168,7 @@ impl Gather {
                 self.failure = Some((status, reason));
             }
             (ShardReply::Failed(status, reason), _) => self.failure = Some((status, reason)),
+            (ShardReply::Held(held), Gathering::Across(across)) => across.held(held),
             (ShardReply::Count(more), Gathering::Count { keys }) => *keys += more,
             (ShardReply::Status(status), Gathering::Status { shards }) => shards.push(*status),
             (

@@ -80,7 +80,7 @@ pub(super) fn list<'a>(ask: &Ask<'a, '_>) -> Answer<'a> {
         .map(|command| command.name)
         .collect();
     let mut bytes = Vec::new();
-    reply::set(&mut bytes, ask.session.protocol(), names.len());
+    reply::array(&mut bytes, names.len());
     for name in names {
         reply::bulk(&mut bytes, name.as_bytes());
     }

@@ -171,8 +171,7 @@ impl<P: Ports> Driver<P> {
     ) -> Done {
         if requests.len() <= self.config.batch_slice_len {
             for request in requests {
-                let slot =
-                    slot.unwrap_or_else(|| self.resp(id).queue.one(tag, Shape::Value));
+                let slot = slot.unwrap_or_else(|| self.resp(id).queue.one(tag, Shape::Value));
                 self.send_request(now, id, slot, request);
             }
             return Done::Yes;
@@ -292,7 +291,10 @@ fn is_barrier(order: &Order<'_>) -> bool {
         Order::Move(moving, _) => moving.database.is_some(),
         Order::Session(session) => !matches!(
             session,
-            SessionOrder::Multi | SessionOrder::Exec | SessionOrder::Discard | SessionOrder::Unwatch
+            SessionOrder::Multi
+                | SessionOrder::Exec
+                | SessionOrder::Discard
+                | SessionOrder::Unwatch
         ),
         _ => true,
     }

@@ -90,7 +90,10 @@ impl<P: Ports> Driver<P> {
         let Some(large) = connection.large.take() else {
             return Ok(());
         };
-        let front = connection.resp.as_mut().and_then(|resp| resp.front.as_mut());
+        let front = connection
+            .resp
+            .as_mut()
+            .and_then(|resp| resp.front.as_mut());
         let front = front.expect("it is there between commands");
         if !large.ends_with(LINE_END) {
             return Err(self.resp_refuse(now, id, "ERR Protocol error: expected a line break"));
@@ -120,6 +123,7 @@ impl<P: Ports> Driver<P> {
             if !self.may_go_on(id) {
                 break Halt::NoRoom;
             }
+            self.resp(id).waits_for_replies = false;
             let progress = match front.whole.take() {
                 Some(consumed) => Ok(Progress::Complete { consumed }),
                 None => front.parser.advance(&bytes[at..], &bounds),
@@ -211,7 +215,10 @@ impl<P: Ports> Driver<P> {
         let mut large = LargeInput::new(buffer, &self.claims);
         large.take(&[0; limits::RESP_HEAD_LEN]);
         let connection = &mut self.hub.connections[id.slot as usize];
-        let front = connection.resp.as_mut().and_then(|resp| resp.front.as_ref());
+        let front = connection
+            .resp
+            .as_mut()
+            .and_then(|resp| resp.front.as_ref());
         let begins = front.expect("it is there between commands").large_at;
         let taken = large.take(&rest[begins..]);
         let is_whole = large.is_whole();

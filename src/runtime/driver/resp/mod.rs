@@ -9,6 +9,7 @@
 //! | `dispatch` | from a command to requests, and what of it can be answered here |
 //! | `queue` | from answers to replies, in order |
 //! | `unit` | EXEC, MSET, RENAME: what takes effect together |
+//! | `across` | the same over several shards |
 //! | `rounds` | SCAN, KEYS, RANDOMKEY, FLUSHALL, INFO, SELECT, WATCH: what takes several rounds |
 //! | `session` | what concerns the connection: HELLO, MULTI, CLIENT, CLUSTER |
 //!
@@ -18,6 +19,7 @@
 //! need no order among them as long as nobody can tell; a command that could (it looks at a whole keyspace, or changes the connection) is a **barrier**: it is
 //! carried out when every earlier command has its reply, and those that go through several rounds keep later ones waiting too.
 
+mod across;
 mod dispatch;
 mod input;
 mod queue;
@@ -28,13 +30,14 @@ mod unit;
 use bytes::Bytes;
 use corduroy_proto_wire::Status;
 
+pub(super) use across::Across;
 pub(super) use queue::{ReplyQueue, Tag};
 
 use super::connection::LargeInput;
 use super::gather::Gathering;
+use crate::gateway::resp::Protocol;
 use crate::gateway::resp::parse::Parser;
 use crate::gateway::resp::session::{Session, Settings};
-use crate::gateway::resp::Protocol;
 use crate::types::{KeyspaceId, MonoNanos};
 
 /// What a RESP connection has beside what every connection has.
@@ -162,6 +165,8 @@ impl Resp {
 
     /// Whether a command with many keys is worked off in slices.
     pub(super) fn has_parts(&self) -> bool {
-        self.front.as_ref().is_some_and(|front| front.parts.is_some())
+        self.front
+            .as_ref()
+            .is_some_and(|front| front.parts.is_some())
     }
 }

@@ -221,9 +221,7 @@ impl ReplyQueue {
     ) -> (usize, Option<Finished>) {
         let at = id.wrapping_sub(self.first) as usize;
         let slot = self.slots.get_mut(at).expect("each request has a slot");
-        let finished = Finished {
-            since: slot.since,
-        };
+        let finished = Finished { since: slot.since };
         if let Content::One(shape) = slot.content {
             let muted = slot.muted;
             if at == 0 && (muted || value.is_none()) {
@@ -252,9 +250,7 @@ impl ReplyQueue {
         out: &mut Output,
     ) -> (usize, Option<Finished>) {
         let slot = &mut self.slots[at];
-        let finished = Finished {
-            since: slot.since,
-        };
+        let finished = Finished { since: slot.since };
         let mut answered = 1;
         let mut bytes = Vec::new();
         match &mut slot.content {

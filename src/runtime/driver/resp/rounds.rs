@@ -241,7 +241,8 @@ impl<P: Ports> Driver<P> {
         if tried == 0 {
             front.random = self.next_random(now);
         }
-        let partition = ((front.random >> 41) as u32 % 0xffff + tried) % u32::from(partitions.max(1));
+        let partition =
+            ((front.random >> 41) as u32 % 0xffff + tried) % u32::from(partitions.max(1));
         // The first try begins anywhere; those after it, and the last, at a partition's beginning.
         let place = HashCursor::from_u64(front.random & ((1 << 40) - 1));
         let from = place.filter(|_| tried == 0).unwrap_or(HashCursor::START);
@@ -294,7 +295,10 @@ impl<P: Ports> Driver<P> {
             return Some(KeyspaceId::DEFAULT);
         }
         let name = number.to_string();
-        let found = self.shard.keyspaces().find(|keyspace| keyspace.name() == name);
+        let found = self
+            .shard
+            .keyspaces()
+            .find(|keyspace| keyspace.name() == name);
         found.map(|keyspace| keyspace.id())
     }
 
@@ -312,7 +316,10 @@ impl<P: Ports> Driver<P> {
         }
         if matches!(step, Step::Asked) {
             let mut bytes = Vec::new();
-            reply::error(&mut bytes, "ERR the keyspace of that database was dropped just now");
+            reply::error(
+                &mut bytes,
+                "ERR the keyspace of that database was dropped just now",
+            );
             return Err(Round::Reply(bytes));
         }
         let slot = self.collect(id, tag);

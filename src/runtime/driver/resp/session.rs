@@ -186,7 +186,11 @@ impl<P: Ports> Driver<P> {
         reply::map(&mut bytes, protocol, 7);
         text(&mut bytes, "server", "redis");
         text(&mut bytes, "version", "7.0.15");
-        number(&mut bytes, "proto", if protocol == Protocol::Resp3 { 3 } else { 2 });
+        number(
+            &mut bytes,
+            "proto",
+            if protocol == Protocol::Resp3 { 3 } else { 2 },
+        );
         number(&mut bytes, "id", self.client_number(id) as i64);
         text(&mut bytes, "mode", "standalone");
         text(&mut bytes, "role", "master");

@@ -3,12 +3,13 @@
 //! All of it becomes one [`Request::Unit`] for the shard that has the keys, which evaluates it in one go and logs it in one block. Each
 //! request inside is answered by its own slot, as if it had come alone; the unit's head says whether it took effect.
 //!
-//! The keys of a unit must be on one shard. With one core they always are; with more, keys with the same `{tag}` are. Anything else is refused with
-//! `CROSSSLOT`, before anything is done: half a transaction would be worse than none.
+//! With keys on several shards it is a transaction that this shard coordinates (`across`): isolated all the same, but it may be half done if the node dies
+//! between the shards' commits. With one core, and for keys with the same `{tag}`, it is one block.
 
-use corduroy_proto_wire::{self as wire, LENGTH_LEN, Request, RequestId};
+use corduroy_proto_wire::{self as wire, Request, RequestId};
 
 use super::super::{Driver, Ports};
+use super::across::{Shares, frame_of};
 use super::input::Done;
 use super::queue::Then;
 use super::{Front, Tag};
@@ -20,9 +21,9 @@ use crate::ports::ConnectionId;
 use crate::shard::{Origin, Target, request_key};
 use crate::types::{KeyspaceId, Now, ShardId};
 
-/// The refusal of a unit over several shards.
-const CROSSSLOT: &str = "CROSSSLOT Keys in request don't hash to the same slot: those of a transaction live on several cores here; \
-                         give them the same {tag}, or run the server with --cores 1";
+/// The refusal of a move inside a transaction that is one over several shards by itself.
+const CROSSSLOT: &str = "CROSSSLOT Keys in request don't hash to the same slot: RENAME and COPY in a transaction take keys of one core; \
+                         give them the same {tag}";
 
 /// One command of a transaction, understood.
 enum Step<'a> {
@@ -46,8 +47,7 @@ impl<P: Ports> Driver<P> {
         shape: Shape,
     ) -> Done {
         let Some(owner) = self.owner_of_all(preconditions, requests) else {
-            self.reply_error(id, tag, CROSSSLOT);
-            return Done::Yes;
+            return self.together_across(now, id, tag, preconditions, requests, shape);
         };
         let queue = &mut self.resp(id).queue;
         let head = queue.head(tag, Then::Whole(shape), 1);
@@ -82,14 +82,81 @@ impl<P: Ports> Driver<P> {
         let moving = &moving;
         let request = move_request(moving);
         let owner = self.owner(moving.source.0, moving.source.1);
-        if owner != self.owner(moving.destination.0, moving.destination.1) {
-            self.reply_error(id, tag, CROSSSLOT);
+        let destination = self.owner(moving.destination.0, moving.destination.1);
+        if owner != destination {
+            if !self.resp(id).queue.is_empty() {
+                return self.wait_for_replies(id);
+            }
+            let queue = &mut self.resp(id).queue;
+            let head = queue.head(tag, Then::Whole(shape), 3);
+            let writes = if moving.keep_source { 1 } else { 2 };
+            let quiet = queue.quiet(tag, writes);
+            let slots = [queue.silent(tag), queue.silent(tag)];
+            self.begin_move_across(now, id, head, moving, (owner, destination), quiet, &slots);
+            self.resp(id).waits_for_replies = true;
             return Done::Yes;
         }
         let slot = self.resp(id).queue.one(tag, shape);
         self.hub.connections[id.slot as usize].in_flight += 1;
         self.send_to(now, id, owner, slot, &request);
         Done::Yes
+    }
+
+    fn together_across(
+        &mut self,
+        now: Now,
+        id: ConnectionId,
+        tag: Tag,
+        preconditions: &[Precondition<'_>],
+        requests: &[Request<'_>],
+        shape: Shape,
+    ) -> Done {
+        // What came before on the same keys may still be on its way to their shards, and holds go another way.
+        if !self.resp(id).queue.is_empty() {
+            return self.wait_for_replies(id);
+        }
+        let mut shares = self.shares_of(preconditions, requests);
+        let parts = shares.len() as u32;
+        let queue = &mut self.resp(id).queue;
+        let head = queue.head(tag, Then::Whole(shape), 1 + parts);
+        let quiet = queue.quiet(tag, requests.len() as u32);
+        let slots: Vec<RequestId> = (0..parts).map(|_| queue.silent(tag)).collect();
+        for request in requests {
+            shares.frame(self.owner_of(request), frame_of(quiet, request));
+        }
+        self.begin_across(now, id, head, shares, &slots);
+        self.resp(id).waits_for_replies = true;
+        Done::Yes
+    }
+
+    /// The keys of a transaction by shard, and what must hold of them.
+    fn shares_of<'a>(
+        &self,
+        preconditions: &[Precondition<'_>],
+        requests: impl IntoIterator<Item = &'a Request<'a>>,
+    ) -> Shares {
+        let mut shares = Shares::default();
+        for condition in preconditions {
+            shares.condition(self.owner(condition.keyspace, condition.key), condition);
+        }
+        for request in requests {
+            let (keyspace, key) = request_key(request).expect("it is about a key");
+            shares.key(self.owner_of(request), KeyspaceId(keyspace), key);
+            if let Request::Move { destination, .. } = request {
+                shares.key(
+                    self.owner_of(request),
+                    KeyspaceId(destination.0),
+                    destination.1,
+                );
+            }
+        }
+        shares
+    }
+
+    /// The shard that has a request's key.
+    fn owner_of(&self, request: &Request<'_>) -> ShardId {
+        let (keyspace, key) = request_key(request).expect("it is about a key");
+        self.owner(KeyspaceId(keyspace), key)
     }
 
     /// EXEC.
@@ -100,6 +167,10 @@ impl<P: Ports> Driver<P> {
         front: &mut Front,
         tag: Tag,
     ) -> Done {
+        // What came before on the same keys may still be on its way to their shards, and if this goes over several shards, holds go another way.
+        if self.config.shard_count > 1 && !self.resp(id).queue.is_empty() {
+            return self.wait_for_replies(id);
+        }
         let transaction = match front.session.execute() {
             Ok(transaction) => transaction,
             Err(error) => {
@@ -175,19 +246,54 @@ impl<P: Ports> Driver<P> {
     ) {
         let preconditions: Vec<Precondition<'_>> = transaction.preconditions().collect();
         let requests = steps.iter().flat_map(Step::requests);
-        let Some(owner) = self.owner_of_all(&preconditions, requests) else {
+        let owner = self.owner_of_all(&preconditions, requests);
+        if owner.is_none() && !steps.iter().all(|step| self.is_on_one_shard(step)) {
             self.reply_error(id, tag, CROSSSLOT);
             return;
-        };
+        }
         let slots: usize = steps.iter().map(Step::slots).sum();
-        let queue = &mut self.resp(id).queue;
         let then = Then::Array(steps.len() as u32);
+        let Some(owner) = owner else {
+            let requests = steps.iter().flat_map(Step::requests);
+            let mut shares = self.shares_of(&preconditions, requests);
+            let parts = shares.len();
+            let queue = &mut self.resp(id).queue;
+            let head = queue.head(tag, then, (slots + parts) as u32);
+            let mut frames = Vec::new();
+            for step in &steps {
+                step.take_slots(queue, tag, &mut frames);
+            }
+            let slots: Vec<RequestId> = (0..parts).map(|_| queue.silent(tag)).collect();
+            let requests = steps.iter().flat_map(Step::requests);
+            for (request, frame) in requests.zip(frames) {
+                shares.frame(self.owner_of(request), frame);
+            }
+            self.begin_across(now, id, head, shares, &slots);
+            self.resp(id).waits_for_replies = true;
+            return;
+        };
+        let queue = &mut self.resp(id).queue;
         let head = queue.head(tag, then, slots as u32);
         let mut frames = Vec::new();
         for step in &steps {
             step.take_slots(queue, tag, &mut frames);
         }
         self.send_unit(now, id, owner, head, &preconditions, frames);
+    }
+
+    /// Whether each request of a step has all its keys on one shard.
+    fn is_on_one_shard(&self, step: &Step<'_>) -> bool {
+        step.requests().iter().all(|request| match request {
+            Request::Move {
+                source,
+                destination,
+                ..
+            } => {
+                self.owner(KeyspaceId(source.0), source.1)
+                    == self.owner(KeyspaceId(destination.0), destination.1)
+            }
+            _ => true,
+        })
     }
 
     /// The one shard that has all these keys; this one if there are none.
@@ -277,12 +383,7 @@ impl<'a> Step<'a> {
     }
 
     /// Takes its slots, and adds the frames of its requests.
-    fn take_slots(
-        &self,
-        queue: &mut super::ReplyQueue,
-        tag: Tag,
-        frames: &mut Vec<Vec<u8>>,
-    ) {
+    fn take_slots(&self, queue: &mut super::ReplyQueue, tag: Tag, frames: &mut Vec<Vec<u8>>) {
         match self {
             Step::Known(bytes) => queue.known_later(tag, bytes),
             Step::Array(requests) => {
@@ -314,14 +415,6 @@ fn move_request<'a>(moving: &Moving<'a>) -> Request<'a> {
         if_absent: moving.if_absent,
         keep_source: moving.keep_source,
     }
-}
-
-/// A request's frame without its length field.
-fn frame_of(slot: RequestId, request: &Request<'_>) -> Vec<u8> {
-    let mut frame = Vec::new();
-    request.encode(slot, &mut frame);
-    frame.drain(..LENGTH_LEN);
-    frame
 }
 
 fn not_in_transaction(command: &[u8]) -> String {
