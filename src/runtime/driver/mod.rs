@@ -21,16 +21,19 @@
 //! timeout is cut.
 
 mod bounds;
+mod completion;
 mod connection;
 mod gather;
 mod hub;
 mod input;
+mod keyspaces;
 mod link;
 mod multipart;
 mod opening;
 mod output;
 mod requests;
 mod resp;
+mod scan;
 
 #[cfg(test)]
 mod tests;
