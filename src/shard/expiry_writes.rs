@@ -5,10 +5,11 @@
 
 use corduroy_proto_wire::{Expiry, ExpiryCondition, Status};
 
+use super::decision::{Decision, body_of};
+use super::effects::expiry_at;
 use super::lookup::Held;
 use super::origin::{Origin, Replies};
 use super::statistics::Kind;
-use super::writes::{Decision, body_of, expiry_at};
 use super::{Shard, Stop};
 use crate::types::{KeyspaceId, Now, WallMillis};
 

@@ -30,8 +30,11 @@
 //! [`Shard::end_turn`] once. [`Shard::stop`] begins the end; the shard [`is stopped`](Shard::is_stopped) when all is on disk.
 
 mod append;
+mod atomic;
 mod commit;
+mod decision;
 mod edits;
+mod effects;
 mod expire;
 mod expiry_writes;
 mod float;

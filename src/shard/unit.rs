@@ -26,12 +26,12 @@ mod cost;
 use bytes::Bytes;
 use corduroy_proto_wire::{Body, Precondition, Request, RequestId, Response, Status, key_of, peek};
 
+use super::atomic::check_cold;
 use super::lookup::KeyPlace;
 use super::origin::{Origin, Replies, ShardReply, Target};
 use super::relocate::same_hash;
 use super::staging::{PendingBody, PendingReply, UnitAnswer};
 use super::statistics::Kind;
-use super::writes::check_cold;
 use super::{Refusal, Shard, Stop};
 use crate::types::{KeyspaceId, MonoNanos, Now, Version, WallMillis};
 

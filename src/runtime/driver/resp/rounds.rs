@@ -61,6 +61,9 @@ impl<P: Ports> Driver<P> {
                 self.keys_round(now, id, tag, keyspace, pattern, step, collected)
             }
             Order::RandomKey => self.random_round(now, id, tag, front, keyspace, step, collected),
+            Order::Info(sections) => {
+                self.info_round(now, id, front, tag, &sections, step, collected)
+            }
             Order::Sleep { nanos } => self.sleep_round(now, id, nanos, &step),
             other => unreachable!("{other:?} takes one round"),
         };
@@ -77,6 +80,10 @@ impl<P: Ports> Driver<P> {
         match round {
             Round::Reply(bytes) => {
                 self.reply_known(id, tag, &bytes);
+                if self.resp(id).ends {
+                    self.hub.connections[id.slot as usize].read_nothing_more();
+                    return Done::Closed;
+                }
                 Done::Yes
             }
             Round::Asked(step) => {
