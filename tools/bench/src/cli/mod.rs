@@ -159,7 +159,8 @@ pub struct RunArguments {
 Example:
   corduroy-bench sweep --keys 1M --connections 50 --slo 'p99<2ms' --html sweep.html
 
-It runs at --from, multiplies the rate by --factor until the goal breaks or the rate isn't reached, and then halves the gap --refine times.")]
+It runs at --from, multiplies the rate by --factor until the goal breaks or the rate isn't reached, and then halves the gap --refine times. A rate at which \
+the generator itself was late is measured again, up to three times in all.")]
 pub struct SweepArguments {
     /// Whom to ask.
     #[command(flatten)]

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     cli::{Exit, SweepArguments},
     engine::Length,
-    report::units::round_count,
+    report::{condition::why_untrusted, units::round_count},
     results::{Pacing, Run},
     scenario::Job,
     session::Failure,
@@ -19,6 +19,8 @@ use crate::{
 
 /// Rates that differ by less than this share are the same.
 const RESOLUTION: f64 = 0.02;
+/// How often a rate is measured until the generator itself is on time.
+const TRIES: u32 = 3;
 
 pub(super) fn sweep(arguments: &SweepArguments) -> Result<Exit, Failure> {
     if arguments.from > arguments.to {
@@ -68,9 +70,9 @@ fn climb(arguments: &SweepArguments, bench: &Bench) -> Result<Vec<Run>, Failure>
     let mut runs = Vec::new();
     let (mut good, mut broken) = (None, None);
     let mut rate = arguments.from;
-    let mut refined = 0;
+    let (mut refined, mut round) = (0, 0);
     loop {
-        let run = at_rate(arguments, bench, rate, runs.len() as u32)?;
+        let run = on_time(arguments, bench, rate, &mut round)?;
         let why = arguments.slo.broken_by(&run);
         runs.push(run);
         match why {
@@ -99,6 +101,28 @@ fn climb(arguments: &SweepArguments, bench: &Bench) -> Result<Vec<Run>, Failure>
         };
     }
     Ok(runs)
+}
+
+/// Measures a rate. If the generator itself was late, that says nothing about the server: then once more.
+fn on_time(
+    arguments: &SweepArguments,
+    bench: &Bench,
+    rate: f64,
+    round: &mut u32,
+) -> Result<Run, Failure> {
+    for left in (0..TRIES).rev() {
+        let run = at_rate(arguments, bench, rate, *round)?;
+        *round += 1;
+        if !run.generator.was_late || left == 0 || bench.is_interrupted() {
+            return Ok(run);
+        }
+        note(&format!(
+            "{}/s is measured again: {}",
+            round_count(rate),
+            why_untrusted(&run)
+        ));
+    }
+    unreachable!("the last try is answered whatever it is")
 }
 
 fn at_rate(

@@ -37,6 +37,8 @@ pub(crate) struct Tally {
     /// By core, operation and heat; made when first used, in the warm-up where there is one.
     series: Vec<Option<Box<Series>>>,
     pub(crate) lag: Histogram<u64>,
+    /// How long the thread was away at a time, while the window was open or its operations in flight.
+    pub(crate) pauses: Histogram<u64>,
     /// Ended in the window.
     pub(crate) operations: u64,
     /// When the last one ended.
@@ -109,6 +111,7 @@ impl Tally {
             closes: Nanos::MAX,
             series: Vec::new(),
             lag: histogram(),
+            pauses: histogram(),
             operations: 0,
             last_end: 0,
             conflicts: 0,
@@ -161,6 +164,15 @@ impl Tally {
         if self.is_open_loop && self.belongs(intended) {
             self.intended += 1;
             self.lag.saturating_record(lag);
+        }
+    }
+
+    /// The thread was away from … to.
+    #[cold]
+    pub(crate) fn paused(&mut self, from: Nanos, to: Nanos) {
+        let pause = to.saturating_sub(from.max(self.opens));
+        if pause > 0 {
+            self.pauses.saturating_record(pause);
         }
     }
 

@@ -211,8 +211,14 @@ pub struct Generator {
     pub cpu_share: Vec<f64>,
     /// How late requests were sent through the generator's own fault (not for want of room in the pipeline).
     pub lag: Distribution,
+    /// The longest time for which one of its threads was away, stopped or without a core, while the window was open; 0 if that was under 2 ms.
+    #[serde(default)]
+    pub longest_pause: f64,
     /// Whether latencies may be claimed.
     pub trusted: bool,
+    /// Whether they can't because of its own lag or pauses: then it may be on time when the same is measured again.
+    #[serde(default)]
+    pub was_late: bool,
     /// Why not, or what to beware of, in sentences.
     pub warnings: Vec<String>,
 }

@@ -17,5 +17,6 @@ mod process;
 mod running;
 mod support;
 mod sweeping;
+mod trust;
 mod verifying;
 mod view;

@@ -148,7 +148,9 @@ pub(crate) fn run(label: &str, rate: f64, median_us: f64, seed: u64) -> Run {
         generator: Generator {
             cpu_share: vec![0.41, 0.38],
             lag: distribution((0..5_000).map(|_| 3.0 * (0.5 * random.normal()).exp())),
+            longest_pause: 0.0,
             trusted: true,
+            was_late: false,
             warnings: Vec::new(),
         },
         server_cpu_seconds: Some(41.5),
