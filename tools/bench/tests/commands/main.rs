@@ -16,6 +16,7 @@ mod mistakes;
 mod process;
 mod running;
 mod support;
+mod swapping;
 mod sweeping;
 mod trust;
 mod verifying;

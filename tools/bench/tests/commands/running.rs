@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Everything that a language knows, in a closed loop and in an open one.
-fn everything(server: &Process, protocol: &str, unknown: &[Operation]) {
+pub(crate) fn everything(server: &Process, protocol: &str, unknown: &[Operation]) {
     let language = format!("--protocol {protocol} --keys 500");
     let loaded = server.bench(&format!("load {language}")).with(0);
     loaded.says("500 keys written");
