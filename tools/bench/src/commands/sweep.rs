@@ -37,6 +37,7 @@ pub(super) fn sweep(arguments: &SweepArguments) -> Result<Exit, Failure> {
         &arguments.connections,
         arguments.output.live,
         arguments.load,
+        arguments.server_pid,
     )?;
     let started = SystemTime::now();
     let mut runs = climb(arguments, &bench)?;
@@ -146,8 +147,8 @@ fn at_rate(
         job: Job::RUN,
         round,
         journal: false,
+        keep_slices: arguments.output.hlog.is_some(),
         stop_on_error: false,
-        server_pid: arguments.server.server_pid,
         live: arguments.output.live,
     };
     Ok(bench.carry_out(&plan)?.run)

@@ -161,6 +161,7 @@ impl<'a, L: Load> Worker<'a, L> {
                 thread,
                 is_open_loop,
                 interval_nanos,
+                config.keep_slices,
                 wiring.intervals,
                 wiring.empty,
             ),

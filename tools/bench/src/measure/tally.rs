@@ -1,6 +1,9 @@
 //! What one thread notes down. Recording an operation is a few additions in memory that is there already.
 
-use std::sync::mpsc::{Receiver, Sender};
+use std::{
+    collections::BTreeMap,
+    sync::mpsc::{Receiver, Sender},
+};
 
 use hdrhistogram::Histogram;
 
@@ -76,6 +79,8 @@ struct Handover {
     ends: Nanos,
     numbers: Numbers,
     filling: Histogram<u64>,
+    /// By operation, if that is kept.
+    by_operation: Option<BTreeMap<Operation, Histogram<u64>>>,
     operations: u64,
     errors: u64,
     /// Until the end.
@@ -101,6 +106,7 @@ impl Tally {
         thread: u32,
         is_open_loop: bool,
         interval_nanos: Nanos,
+        keeps_operations: bool,
         to: Sender<Interval>,
         empty: Receiver<Histogram<u64>>,
     ) -> Tally {
@@ -133,6 +139,7 @@ impl Tally {
                 ends: Nanos::MAX,
                 numbers: Numbers::default(),
                 filling: histogram(),
+                by_operation: keeps_operations.then(BTreeMap::new),
                 operations: 0,
                 errors: 0,
                 to: Some(to),
@@ -193,6 +200,12 @@ impl Tally {
         }
         self.handover.operations += 1;
         self.handover.filling.saturating_record(response);
+        if let Some(by_operation) = &mut self.handover.by_operation {
+            let of_operation = by_operation.entry(ask.operation);
+            of_operation
+                .or_insert_with(histogram)
+                .saturating_record(response);
+        }
         let is_in_window = self.belongs(intended);
         if (self.is_timed && self.belongs(now)) || (!self.is_timed && is_in_window) {
             self.operations += 1;
@@ -274,6 +287,8 @@ impl Tally {
             errors: std::mem::take(&mut handover.errors),
             ..handover.numbers
         };
+        let by_operation = handover.by_operation.as_mut().map(std::mem::take);
+        let by_operation = by_operation.unwrap_or_default();
         if let Some(to) = &handover.to {
             // If nobody listens any more, the run is over.
             let _ = to.send(Interval {
@@ -282,6 +297,7 @@ impl Tally {
                 index,
                 numbers,
                 response_nanos: full,
+                by_operation,
             });
         }
         self.next_interval(now);

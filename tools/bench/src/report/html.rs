@@ -161,6 +161,10 @@ fn server(report: &Report) -> Vec<(&'static str, String)> {
                 .shards
                 .map_or_else(|| "not known".to_owned(), |shards| shards.to_string()),
         ),
+        (
+            "process",
+            told(server.process.as_deref().unwrap_or_default()),
+        ),
     ]
 }
 

@@ -201,6 +201,22 @@ fn schedules() {
     }
 }
 
+// CPU time is what tells two servers apart where the generator is the limit, and nobody looks up a process's number first.
+#[test]
+fn the_server_s_process_is_found_by_its_port() {
+    let server = corduroy();
+    let report = server.report("run --keys 1000 --load --duration 1s --warm-up 0");
+    let process = format!("corduroy ({})", server.child.id());
+    assert_eq!(report.server.process, Some(process));
+    assert!(report.runs[0].server_cpu_seconds > Some(0.0));
+    let other = std::process::id();
+    let report = server.report(&format!(
+        "run --keys 1000 -n 100 --warm-up 0 --server-pid {other}"
+    ));
+    let process = report.server.process.unwrap();
+    assert!(process.ends_with(&format!(" ({other})")), "{process}");
+}
+
 // As many connections as a service has on a busy day.
 #[test]
 fn two_thousand_connections() {

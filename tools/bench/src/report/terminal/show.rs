@@ -157,6 +157,9 @@ fn surroundings(text: &mut String, report: &Report) {
         "\nserver   {} at {} ({}){shards}\n         durability: {}; consistency: {}",
         server.version, server.address, server.protocol, server.durability, server.consistency
     );
+    if let Some(process) = &server.process {
+        let _ = writeln!(text, "         process: {process}");
+    }
     let _ = writeln!(
         text,
         "machine  {}, {} CPUs, {}; generator on {}\nby       {}, started {}",
