@@ -4,11 +4,11 @@
 
 use corduroy_proto_wire::Status;
 
+use super::decision::Decision;
 use super::float;
 use super::origin::{Origin, Replies};
 use super::staging::PendingBody;
 use super::statistics::Kind;
-use super::writes::Decision;
 use super::{Refusal, Shard, Stop};
 use crate::limits;
 use crate::types::{KeyspaceId, Now};

@@ -5,10 +5,11 @@
 
 use corduroy_proto_wire::{Expiry, ExpiryCondition, Status};
 
+use super::decision::{Decision, body_of};
+use super::effects::expiry_at;
 use super::lookup::Held;
 use super::origin::{Origin, Replies};
 use super::statistics::Kind;
-use super::writes::{Decision, body_of, expiry_at};
 use super::{Shard, Stop};
 use crate::types::{KeyspaceId, Now, WallMillis};
 
@@ -41,6 +42,7 @@ fn holds(condition: ExpiryCondition, old: Option<WallMillis>, new: Option<WallMi
         ExpiryCondition::IfSome => old.is_some(),
         ExpiryCondition::IfLater => rank(new) > rank(old),
         ExpiryCondition::IfEarlier => rank(new) < rank(old),
+        ExpiryCondition::IfSomeEarlier => old.is_some() && rank(new) < rank(old),
     }
 }
 
@@ -108,6 +110,10 @@ mod tests {
         assert!(later(soon, None) && !later(None, soon) && !later(None, None));
         assert!(earlier(late, soon) && !earlier(soon, late) && !earlier(soon, soon));
         assert!(earlier(None, soon) && !earlier(soon, None) && !earlier(None, None));
+        // EXPIRE with XX and LT.
+        let some_earlier = |old, new| holds(ExpiryCondition::IfSomeEarlier, old, new);
+        assert!(some_earlier(late, soon) && !some_earlier(soon, late));
+        assert!(!some_earlier(None, soon) && !some_earlier(None, None));
         assert!(
             holds(ExpiryCondition::IfNone, None, soon)
                 && !holds(ExpiryCondition::IfNone, soon, late)

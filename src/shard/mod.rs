@@ -30,11 +30,15 @@
 //! [`Shard::end_turn`] once. [`Shard::stop`] begins the end; the shard [`is stopped`](Shard::is_stopped) when all is on disk.
 
 mod append;
+mod atomic;
 mod commit;
+mod decision;
 mod edits;
+mod effects;
 mod expire;
 mod expiry_writes;
 mod float;
+pub mod hold;
 mod keyspaces;
 mod lookup;
 mod origin;
@@ -66,7 +70,7 @@ pub use lookup::{KeyPlace, Whereabouts};
 pub use origin::{GatherId, Origin, Replies, ShardCommand, ShardReply, Target};
 pub use replay::Earlier;
 pub use scan::{OwnedScanItem, ScanPage, ScanStep};
-pub use waiting::item_key;
+pub use waiting::{item_key, request_key};
 
 use crate::limits;
 use crate::storage::expiry::ExpiryQueue;

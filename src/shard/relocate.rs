@@ -5,11 +5,11 @@
 
 use corduroy_proto_wire::Status;
 
+use super::decision::Decision;
 use super::lookup::KeyPlace;
 use super::origin::{Origin, Replies};
 use super::staging::PendingBody;
 use super::statistics::Kind;
-use super::writes::Decision;
 use super::{Refusal, Shard, Stop};
 use crate::types::{KeyspaceId, Now, Position};
 

@@ -26,12 +26,12 @@ mod cost;
 use bytes::Bytes;
 use corduroy_proto_wire::{Body, Precondition, Request, RequestId, Response, Status, key_of, peek};
 
+use super::atomic::check_cold;
 use super::lookup::KeyPlace;
 use super::origin::{Origin, Replies, ShardReply, Target};
 use super::relocate::same_hash;
 use super::staging::{PendingBody, PendingReply, UnitAnswer};
 use super::statistics::Kind;
-use super::writes::check_cold;
 use super::{Refusal, Shard, Stop};
 use crate::types::{KeyspaceId, MonoNanos, Now, Version, WallMillis};
 
@@ -165,6 +165,16 @@ impl Shard {
         Ok(keys)
     }
 
+    /// As [`Shard::all_in_memory`] for keys that are to be held.
+    pub(super) fn unit_keys_pending(
+        &self,
+        now: Now,
+        named: &[(KeyspaceId, &[u8])],
+    ) -> Result<bool, Stop> {
+        let keys = self.locate_all(named)?;
+        self.all_in_memory(now, &keys)
+    }
+
     /// Makes sure that every key's record can be seen, and says whether any of them is not committed yet.
     fn all_in_memory(&self, now: Now, keys: &[UnitKey<'_>]) -> Result<bool, Stop> {
         let mut pending = false;
@@ -185,7 +195,11 @@ impl Shard {
         Err(Stop::Cold(cold))
     }
 
-    fn all_hold(&self, now: Now, preconditions: &[Precondition<'_>]) -> Result<bool, Stop> {
+    pub(super) fn all_hold(
+        &self,
+        now: Now,
+        preconditions: &[Precondition<'_>],
+    ) -> Result<bool, Stop> {
         for precondition in preconditions {
             let key = precondition.key;
             let place = self.locate(KeyspaceId(precondition.keyspace), key)?;

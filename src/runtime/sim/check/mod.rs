@@ -367,6 +367,7 @@ fn may_fail(
         ExpiryCondition::IfSome => old == u64::MAX,
         ExpiryCondition::IfLater => earliest <= old,
         ExpiryCondition::IfEarlier => latest >= old,
+        ExpiryCondition::IfSomeEarlier => old == u64::MAX || latest >= old,
     }
 }
 

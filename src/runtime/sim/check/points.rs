@@ -374,6 +374,7 @@ fn expiry_held(condition: ExpiryCondition, old: Option<u64>, new: Option<u64>) -
         ExpiryCondition::IfSome => old.is_some(),
         ExpiryCondition::IfLater => will > was,
         ExpiryCondition::IfEarlier => will < was,
+        ExpiryCondition::IfSomeEarlier => old.is_some() && will < was,
     }
 }
 

@@ -59,6 +59,7 @@ pub(super) fn op() -> impl Strategy<Value = Op> {
         ExpiryCondition::IfSome,
         ExpiryCondition::IfLater,
         ExpiryCondition::IfEarlier,
+        ExpiryCondition::IfSomeEarlier,
     ]);
     prop_oneof![
         2 => key().prop_map(Op::Get),
@@ -209,6 +210,7 @@ impl Model {
                     ExpiryCondition::IfSome => expiry.is_some(),
                     ExpiryCondition::IfLater => will > was,
                     ExpiryCondition::IfEarlier => will < was,
+                    ExpiryCondition::IfSomeEarlier => expiry.is_some() && will < was,
                 };
                 if !holds {
                     return (Status::ConditionFailed, old, None);
