@@ -234,6 +234,7 @@ fn changes_data(request: &Request<'_>) -> bool {
         | Opcode::Get
         | Opcode::Exists
         | Opcode::Ttl
+        | Opcode::ExpiresAt
         | Opcode::Scan
         | Opcode::Count
         | Opcode::KeyspaceList
@@ -250,10 +251,15 @@ fn changes_data(request: &Request<'_>) -> bool {
         | Opcode::Persist
         | Opcode::Add
         | Opcode::Append
+        | Opcode::Overwrite
+        | Opcode::AddFloat
+        | Opcode::Expire
         | Opcode::AtomicBatch
         | Opcode::Flush
         | Opcode::KeyspaceCreate
-        | Opcode::KeyspaceDrop => true,
+        | Opcode::KeyspaceDrop
+        | Opcode::Move
+        | Opcode::Unit => true,
     }
 }
 
@@ -291,6 +297,9 @@ fn check_limits(request: &Request<'_>, hello: &HelloReply) -> Result<(), LimitEr
         Request::Delete { delete, .. } => condition(&delete.condition)?,
         Request::Append { suffix, .. } => {
             value(suffix).and_then(|()| within(suffix, APPEND_LEN_MAX))?;
+        }
+        Request::Overwrite { bytes, .. } => {
+            value(bytes).and_then(|()| within(bytes, APPEND_LEN_MAX))?;
         }
         Request::Batch { items, .. } | Request::AtomicBatch { items, .. } => {
             batch_len(items.len() as u64)?;

@@ -73,6 +73,8 @@ pub const VERSION_MAX: u16 = 1;
 pub const KEY_LEN_MAX: usize = 65_535;
 /// Largest time to live, in milliseconds: a hundred years.
 pub const TTL_MS_MAX: u64 = 100 * 365 * 24 * 3600 * 1000;
+/// Latest time at which a key can be told to expire, in milliseconds since 1970: what 63 bits hold.
+pub const EXPIRES_AT_MS_MAX: u64 = i64::MAX as u64;
 /// Most operations in a batch, and most keys in a scan page. A server may announce less.
 pub const BATCH_LEN_MAX: usize = 4096;
 /// Most operations in an atomic batch: all of them are carried out in one go.
@@ -81,8 +83,10 @@ pub const ATOMIC_LEN_MAX: usize = 1024;
 pub const BATCH_BYTES_MAX: usize = 1 << 20;
 /// Longest value that a condition compares with; longer ones have a version to go by.
 pub const COMPARE_LEN_MAX: usize = 1 << 20;
-/// Longest value that an `append` makes: all of it is written anew each time.
+/// Longest value that an `append` or an `overwrite` makes: all of it is written anew each time.
 pub const APPEND_LEN_MAX: usize = 1 << 20;
+/// Longest increment of an `add_float`, in bytes: one byte less than what Redis has room for.
+pub const INCREMENT_LEN_MAX: usize = 5 * 1024 - 1;
 /// Longest keyspace, client or server name, in bytes.
 pub const NAME_LEN_MAX: usize = 255;
 /// Longest payload of a ping, in bytes.

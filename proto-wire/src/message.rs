@@ -32,6 +32,48 @@ pub enum Ttl {
     Keep,
     /// The key expires after this many milliseconds (1 to [`crate::TTL_MS_MAX`]).
     Millis(u64),
+    /// The key expires at this time, in milliseconds since 1970 (at most [`crate::EXPIRES_AT_MS_MAX`]). If that has passed, the key is gone
+    /// at once, as if it had been deleted.
+    At(u64),
+}
+
+/// When a key is to expire from now on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expiry {
+    /// Never.
+    Never,
+    /// After this many milliseconds (0 to [`crate::TTL_MS_MAX`]).
+    Millis(u64),
+    /// At this time, in milliseconds since 1970 (at most [`crate::EXPIRES_AT_MS_MAX`]).
+    At(u64),
+}
+
+/// Which expiry a key must have for it to get another one. A key that never expires counts as one that expires after all others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExpiryCondition {
+    /// Any, or none.
+    Always,
+    /// None.
+    IfNone,
+    /// Any.
+    IfSome,
+    /// The new one is later.
+    IfLater,
+    /// The new one is earlier.
+    IfEarlier,
+    /// There is one, and the new one is earlier.
+    IfSomeEarlier,
+}
+
+/// What must hold of a key for a [`Request::Unit`] to be carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Precondition<'a> {
+    /// The keyspace.
+    pub keyspace: KeyspaceId,
+    /// 1 to 65,535 bytes.
+    pub key: &'a [u8],
+    /// It exists at exactly this version; `None`: it does not exist.
+    pub version: Option<u64>,
 }
 
 /// A conditional write of one value.
@@ -211,6 +253,48 @@ pub enum Request<'a> {
         /// The bytes to append; the result must stay within the value limit.
         suffix: &'a [u8],
     },
+    /// Writes over a part of a value, which is made longer, with zeros, as far as necessary; an absent key counts as empty. The
+    /// expiry stays. Without bytes nothing is changed.
+    Overwrite {
+        /// The keyspace.
+        keyspace: KeyspaceId,
+        /// 1 to 65,535 bytes.
+        key: &'a [u8],
+        /// Where in the value the bytes go.
+        offset: u32,
+        /// The bytes; the result must stay within the value limit.
+        bytes: &'a [u8],
+    },
+    /// Adds to a number that is held as decimal text, in the 80-bit floating point of x87, as Redis does; an absent key counts as 0. The
+    /// expiry stays.
+    AddFloat {
+        /// The keyspace.
+        keyspace: KeyspaceId,
+        /// 1 to 65,535 bytes.
+        key: &'a [u8],
+        /// What to add, as text that C's `strtold` reads whole.
+        increment: &'a [u8],
+    },
+    /// Gives an existing key another expiry. One that has passed deletes the key.
+    Expire {
+        /// The keyspace.
+        keyspace: KeyspaceId,
+        /// 1 to 65,535 bytes.
+        key: &'a [u8],
+        /// The new expiry.
+        expiry: Expiry,
+        /// Which expiry the key must have before.
+        condition: ExpiryCondition,
+        /// Ask for the value.
+        return_value: bool,
+    },
+    /// When a key expires.
+    ExpiresAt {
+        /// The keyspace.
+        keyspace: KeyspaceId,
+        /// 1 to 65,535 bytes.
+        key: &'a [u8],
+    },
     /// Independent operations on any keys, a status each.
     Batch {
         /// The keyspace.
@@ -269,6 +353,28 @@ pub enum Request<'a> {
     },
     /// How the node and each of its shards are doing, as JSON (see `docs/status.md`).
     Status,
+    /// Between shards of a node: gives a value another key, or a second one, together with its expiry. Both keys live on the shard.
+    Move {
+        /// The keyspace and the key where it is.
+        source: (KeyspaceId, &'a [u8]),
+        /// The keyspace and the key where it goes.
+        destination: (KeyspaceId, &'a [u8]),
+        /// Only if the destination does not exist.
+        if_absent: bool,
+        /// The source stays.
+        keep_source: bool,
+    },
+    /// Between shards of a node: requests on keys of one shard that are carried out one after the other with nothing in between, and take
+    /// effect together, if all preconditions hold.
+    ///
+    /// Each request inside is answered by its own id, the unit by its own: `Ok`; or `ConditionFailed` or an error, and then nothing was done and
+    /// no request inside is answered.
+    Unit {
+        /// What must hold. At most [`crate::ATOMIC_LEN_MAX`].
+        preconditions: Vec<Precondition<'a>>,
+        /// Frames without their length fields, of requests about one key and of [`Request::Move`]. At most [`crate::ATOMIC_LEN_MAX`].
+        frames: Vec<&'a [u8]>,
+    },
 }
 
 /// How a request ended.
@@ -289,7 +395,7 @@ pub enum Status {
     UnknownKeyspace = 66,
     /// The keyspace exists already; nothing was changed.
     AlreadyExists = 67,
-    /// The value is not a decimal 64-bit number, or the sum would not fit; nothing was changed.
+    /// The value is not a number of the kind that is added to, or the sum would not be one; nothing was changed. The body says which.
     NotACounter = 68,
     /// The keys of an atomic batch are not all in one partition; nothing was changed.
     CrossPartition = 69,
@@ -342,13 +448,14 @@ pub struct ScanItem<'a> {
 pub enum Body<'a> {
     /// Nothing more.
     Empty,
-    /// A value: what `get` read, the old value of a write that asked for it, the current one of a failed condition, a ping's payload.
+    /// A value: what `get` read, the old value of a write that asked for it, the current one of a failed condition, `add_float`'s sum, a
+    /// ping's payload.
     Value(&'a [u8]),
     /// A counter's new value.
     Counter(i64),
-    /// A number: `append`'s new length in bytes, `count`'s keys.
+    /// A number: `append`'s and `overwrite`'s new length in bytes, `count`'s keys.
     Number(u64),
-    /// Milliseconds left; `None` for a key that does not expire.
+    /// Milliseconds left, or, answering [`Request::ExpiresAt`], milliseconds since 1970; `None` for a key that does not expire.
     Ttl(Option<u64>),
     /// One result per operation, in the order asked.
     Batch(Vec<ItemResult<'a>>),

@@ -2,7 +2,7 @@
 //! never used again.
 //!
 //! The high half of the byte groups them: 0x0_ is about the connection and the node, 0x1_ about one key, 0x2_ about
-//! many keys, 0x3_ about keyspaces. So "can this be routed by its key" is one mask and one comparison, and stays true
+//! many keys, 0x3_ about keyspaces, 0x4_ what shards of a node ask of each other and no client may. So "can this be routed by its key" is one mask and one comparison, and stays true
 //! of opcodes yet to come.
 
 /// The number of a request's kind.
@@ -33,6 +33,14 @@ pub enum Opcode {
     Add = 0x17,
     /// [`crate::Request::Append`]
     Append = 0x18,
+    /// [`crate::Request::Overwrite`]
+    Overwrite = 0x19,
+    /// [`crate::Request::AddFloat`]
+    AddFloat = 0x1a,
+    /// [`crate::Request::Expire`]
+    Expire = 0x1b,
+    /// [`crate::Request::ExpiresAt`]
+    ExpiresAt = 0x1c,
     /// [`crate::Request::Batch`]
     Batch = 0x20,
     /// [`crate::Request::AtomicBatch`]
@@ -51,11 +59,15 @@ pub enum Opcode {
     KeyspaceList = 0x32,
     /// [`crate::Request::KeyspaceOpen`]
     KeyspaceOpen = 0x33,
+    /// [`crate::Request::Move`]
+    Move = 0x40,
+    /// [`crate::Request::Unit`]
+    Unit = 0x41,
 }
 
 impl Opcode {
     /// Every opcode, in the order of the numbers.
-    pub const ALL: [Opcode; 21] = [
+    pub const ALL: [Opcode; 27] = [
         Opcode::Hello,
         Opcode::Ping,
         Opcode::Status,
@@ -68,6 +80,10 @@ impl Opcode {
         Opcode::Persist,
         Opcode::Add,
         Opcode::Append,
+        Opcode::Overwrite,
+        Opcode::AddFloat,
+        Opcode::Expire,
+        Opcode::ExpiresAt,
         Opcode::Batch,
         Opcode::AtomicBatch,
         Opcode::Scan,
@@ -77,6 +93,8 @@ impl Opcode {
         Opcode::KeyspaceDrop,
         Opcode::KeyspaceList,
         Opcode::KeyspaceOpen,
+        Opcode::Move,
+        Opcode::Unit,
     ];
 
     /// The opcode of this number, if there is one.
@@ -92,6 +110,13 @@ impl Opcode {
     #[must_use]
     pub const fn has_key(self) -> bool {
         is_single_key(self as u8)
+    }
+
+    /// Whether only shards of a node may ask for it. A server treats it as unknown where a client does.
+    #[inline]
+    #[must_use]
+    pub const fn is_internal(self) -> bool {
+        self as u8 & 0xf0 == 0x40
     }
 
     /// Its name in lower case with underscores, as in metrics and documentation.
@@ -110,6 +135,10 @@ impl Opcode {
             Opcode::Persist => "persist",
             Opcode::Add => "add",
             Opcode::Append => "append",
+            Opcode::Overwrite => "overwrite",
+            Opcode::AddFloat => "add_float",
+            Opcode::Expire => "expire",
+            Opcode::ExpiresAt => "expires_at",
             Opcode::Batch => "batch",
             Opcode::AtomicBatch => "atomic_batch",
             Opcode::Scan => "scan",
@@ -119,6 +148,8 @@ impl Opcode {
             Opcode::KeyspaceDrop => "keyspace_drop",
             Opcode::KeyspaceList => "keyspace_list",
             Opcode::KeyspaceOpen => "keyspace_open",
+            Opcode::Move => "move",
+            Opcode::Unit => "unit",
         }
     }
 }

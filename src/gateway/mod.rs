@@ -3,3 +3,4 @@
 //! A connection's first bytes say which protocol it speaks. The native one opens with a preamble that no RESP client sends.
 
 pub mod native;
+pub mod resp;

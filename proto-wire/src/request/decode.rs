@@ -3,8 +3,11 @@
 //! what is wrong.
 
 use super::encode::ITEM_HEADER_LEN;
-use super::write::{decode_delete, decode_put, refuse_reserved};
-use super::{HELLO_NAMES_SHARD, SCAN_WITH_VALUES, validate_batch_len};
+use super::unit::{decode_move, decode_unit};
+use super::write::{decode_delete, decode_expire, decode_put, refuse_reserved};
+use super::{
+    HELLO_NAMES_SHARD, MOVE_IF_ABSENT, MOVE_KEEP_SOURCE, SCAN_WITH_VALUES, validate_batch_len,
+};
 use crate::reader::{Reader, utf8};
 use crate::{
     ATOMIC_LEN_MAX, BATCH_LEN_MAX, BatchItem, Condition, Cursor, DecodeError, Hello, Opcode, Put,
@@ -109,6 +112,28 @@ fn decode_any(head: RequestHead, rest: &[u8]) -> Result<Request<'_>, DecodeError
             key,
             suffix: reader.rest(),
         },
+        Opcode::Overwrite => Request::Overwrite {
+            keyspace,
+            key,
+            offset: reader.u32("offset")?,
+            bytes: reader.rest(),
+        },
+        Opcode::AddFloat => Request::AddFloat {
+            keyspace,
+            key,
+            increment: reader.rest(),
+        },
+        Opcode::Expire => {
+            let (expiry, condition, return_value) = decode_expire(head.flags, &mut reader)?;
+            Request::Expire {
+                keyspace,
+                key,
+                expiry,
+                condition,
+                return_value,
+            }
+        }
+        Opcode::ExpiresAt => Request::ExpiresAt { keyspace, key },
         Opcode::Batch => Request::Batch {
             keyspace,
             items: decode_items(&mut reader, BATCH_LEN_MAX)?,
@@ -137,23 +162,26 @@ fn decode_any(head: RequestHead, rest: &[u8]) -> Result<Request<'_>, DecodeError
         Opcode::KeyspaceOpen => Request::KeyspaceOpen {
             name: utf8(key, "keyspace name")?,
         },
+        Opcode::Move => decode_move(head.flags, (keyspace, key), &mut reader)?,
+        Opcode::Unit => decode_unit(&mut reader)?,
     };
     reader.finish()?;
     request.validate()?;
     Ok(request)
 }
 
-/// Header fields that the request does not use must be zero. (A put's and a delete's flags are checked where they are
-/// read.)
+/// Header fields that the request does not use must be zero. (The flags of a put, a delete and an expire are checked where
+/// they are read.)
 fn refuse_unused(opcode: Opcode, head: RequestHead) -> Result<(), DecodeError> {
     match opcode {
-        Opcode::Put | Opcode::Delete => {}
+        Opcode::Put | Opcode::Delete | Opcode::Expire => {}
         Opcode::Hello => refuse_reserved(head.flags, !HELLO_NAMES_SHARD)?,
         Opcode::Scan => refuse_reserved(head.flags, !SCAN_WITH_VALUES)?,
+        Opcode::Move => refuse_reserved(head.flags, !(MOVE_IF_ABSENT | MOVE_KEEP_SOURCE))?,
         _ => refuse_reserved(head.flags, u8::MAX)?,
     }
     let has_key_field = match opcode {
-        Opcode::Hello | Opcode::Scan => true,
+        Opcode::Hello | Opcode::Scan | Opcode::Move => true,
         Opcode::KeyspaceCreate | Opcode::KeyspaceDrop | Opcode::KeyspaceOpen => true,
         other => other.has_key(),
     };
@@ -164,7 +192,12 @@ fn refuse_unused(opcode: Opcode, head: RequestHead) -> Result<(), DecodeError> {
         });
     }
     let has_keyspace = match opcode {
-        Opcode::Batch | Opcode::AtomicBatch | Opcode::Scan | Opcode::Count | Opcode::Flush => true,
+        Opcode::Batch
+        | Opcode::AtomicBatch
+        | Opcode::Scan
+        | Opcode::Count
+        | Opcode::Flush
+        | Opcode::Move => true,
         other => other.has_key(),
     };
     if !has_keyspace && head.keyspace != 0 {

@@ -1,10 +1,11 @@
 //! From a request to its frame. The length is computed first, so the buffer grows at most once and the length field is
 //! written once; that the two agree is asserted.
 
-use super::write::{delete_flags, encode_operands, operands_len, put_flags};
+use super::unit::{encode_unit, move_flags, unit_len};
+use super::write::{delete_flags, encode_operands, expire_flags, operands_len, put_flags};
 use super::{HELLO_NAMES_SHARD, SCAN_WITH_VALUES};
 use crate::{
-    BatchItem, KeyspaceId, LENGTH_LEN, Opcode, REQUEST_HEADER_LEN, Request, RequestId, Ttl,
+    BatchItem, Expiry, KeyspaceId, LENGTH_LEN, Opcode, REQUEST_HEADER_LEN, Request, RequestId, Ttl,
 };
 
 /// Bytes of an operation of a batch before its key.
@@ -70,7 +71,12 @@ impl Request<'_> {
             | Request::Touch { key, .. }
             | Request::Persist { key, .. }
             | Request::Add { key, .. }
-            | Request::Append { key, .. } => key,
+            | Request::Append { key, .. }
+            | Request::Overwrite { key, .. }
+            | Request::AddFloat { key, .. }
+            | Request::Expire { key, .. }
+            | Request::ExpiresAt { key, .. } => key,
+            Request::Move { source, .. } => source.1,
             Request::Put { put, .. } => put.key,
             Request::Delete { delete, .. } => delete.key,
             Request::Scan { prefix, .. } => prefix,
@@ -84,7 +90,8 @@ impl Request<'_> {
             | Request::Count { .. }
             | Request::Flush { .. }
             | Request::KeyspaceList
-            | Request::Status => &[],
+            | Request::Status
+            | Request::Unit { .. } => &[],
         }
     }
 
@@ -101,18 +108,24 @@ impl Request<'_> {
             | Request::Persist { keyspace, .. }
             | Request::Add { keyspace, .. }
             | Request::Append { keyspace, .. }
+            | Request::Overwrite { keyspace, .. }
+            | Request::AddFloat { keyspace, .. }
+            | Request::Expire { keyspace, .. }
+            | Request::ExpiresAt { keyspace, .. }
             | Request::Batch { keyspace, .. }
             | Request::AtomicBatch { keyspace, .. }
             | Request::Scan { keyspace, .. }
             | Request::Count { keyspace }
             | Request::Flush { keyspace } => *keyspace,
+            Request::Move { source, .. } => source.0,
             Request::Hello(_)
             | Request::Ping { .. }
             | Request::KeyspaceCreate { .. }
             | Request::KeyspaceDrop { .. }
             | Request::KeyspaceList
             | Request::KeyspaceOpen { .. }
-            | Request::Status => 0,
+            | Request::Status
+            | Request::Unit { .. } => 0,
         }
     }
 
@@ -126,6 +139,17 @@ impl Request<'_> {
             Request::Scan {
                 with_values: true, ..
             } => SCAN_WITH_VALUES,
+            Request::Expire {
+                expiry,
+                condition,
+                return_value,
+                ..
+            } => expire_flags(*expiry, *condition, *return_value),
+            Request::Move {
+                if_absent,
+                keep_source,
+                ..
+            } => move_flags(*if_absent, *keep_source),
             _ => 0,
         }
     }
@@ -141,6 +165,17 @@ impl Request<'_> {
             Request::Delete { delete, .. } => operands_len(Ttl::None, &delete.condition),
             Request::Touch { .. } | Request::Add { .. } => 8,
             Request::Append { suffix, .. } => suffix.len(),
+            Request::Overwrite { bytes, .. } => 4 + bytes.len(),
+            Request::AddFloat { increment, .. } => increment.len(),
+            Request::Expire { expiry, .. } => match expiry {
+                Expiry::Never => 0,
+                Expiry::Millis(_) | Expiry::At(_) => 8,
+            },
+            Request::Move { destination, .. } => 4 + destination.1.len(),
+            Request::Unit {
+                preconditions,
+                frames,
+            } => unit_len(preconditions, frames),
             Request::Batch { items, .. } | Request::AtomicBatch { items, .. } => {
                 4 + items.iter().map(item_len).sum::<usize>()
             }
@@ -149,6 +184,7 @@ impl Request<'_> {
             Request::Exists { .. }
             | Request::Ttl { .. }
             | Request::Persist { .. }
+            | Request::ExpiresAt { .. }
             | Request::Count { .. }
             | Request::Flush { .. }
             | Request::KeyspaceDrop { .. }
@@ -176,6 +212,23 @@ impl Request<'_> {
             Request::Touch { ttl_ms, .. } => out.extend_from_slice(&ttl_ms.to_le_bytes()),
             Request::Add { delta, .. } => out.extend_from_slice(&delta.to_le_bytes()),
             Request::Append { suffix, .. } => out.extend_from_slice(suffix),
+            Request::Overwrite { offset, bytes, .. } => {
+                out.extend_from_slice(&offset.to_le_bytes());
+                out.extend_from_slice(bytes);
+            }
+            Request::AddFloat { increment, .. } => out.extend_from_slice(increment),
+            Request::Expire { expiry, .. } => match expiry {
+                Expiry::Never => {}
+                Expiry::Millis(ms) | Expiry::At(ms) => out.extend_from_slice(&ms.to_le_bytes()),
+            },
+            Request::Move { destination, .. } => {
+                out.extend_from_slice(&destination.0.to_le_bytes());
+                out.extend_from_slice(destination.1);
+            }
+            Request::Unit {
+                preconditions,
+                frames,
+            } => encode_unit(preconditions, frames, out),
             Request::Batch { items, .. } | Request::AtomicBatch { items, .. } => {
                 let count =
                     u32::try_from(items.len()).expect("the frame's length, a u32, covers it");
@@ -195,6 +248,7 @@ impl Request<'_> {
             | Request::Exists { .. }
             | Request::Ttl { .. }
             | Request::Persist { .. }
+            | Request::ExpiresAt { .. }
             | Request::Count { .. }
             | Request::Flush { .. }
             | Request::KeyspaceDrop { .. }

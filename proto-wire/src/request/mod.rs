@@ -1,22 +1,27 @@
 //! What can be said of a request: its opcode, what makes it acceptable, and whether it may be sent twice.
 //!
 //! [`encode`] and [`decode`] hold its two directions, [`write`] the layout that a single write and an operation of a batch
-//! have in common.
+//! have in common, [`unit`] what shards ask of each other.
 
 mod decode;
 mod encode;
+mod unit;
 mod write;
 
 use crate::{
-    ATOMIC_LEN_MAX, BATCH_LEN_MAX, BatchItem, Condition, DecodeError, Delete, Hello, KEY_LEN_MAX,
-    NAME_LEN_MAX, Opcode, PARTITIONS_MAX, PING_LEN_MAX, Put, Request, TTL_MS_MAX, Ttl, VERSION_MAX,
-    VERSION_MIN,
+    ATOMIC_LEN_MAX, BATCH_LEN_MAX, BatchItem, Condition, DecodeError, Delete, EXPIRES_AT_MS_MAX,
+    Expiry, ExpiryCondition, Hello, INCREMENT_LEN_MAX, KEY_LEN_MAX, NAME_LEN_MAX, Opcode,
+    PARTITIONS_MAX, PING_LEN_MAX, Put, Request, TTL_MS_MAX, Ttl, VERSION_MAX, VERSION_MIN,
 };
 
 /// Bit 0 of a hello's flags: the client asks for a shard.
 const HELLO_NAMES_SHARD: u8 = 1;
 /// Bit 0 of a scan's flags: the client asks for values.
 const SCAN_WITH_VALUES: u8 = 1;
+/// Bit 0 of a move's flags: only if the destination does not exist.
+const MOVE_IF_ABSENT: u8 = 1;
+/// Bit 1 of a move's flags: the source stays.
+const MOVE_KEEP_SOURCE: u8 = 2;
 
 impl Request<'_> {
     /// Its number on the wire.
@@ -35,6 +40,10 @@ impl Request<'_> {
             Request::Persist { .. } => Opcode::Persist,
             Request::Add { .. } => Opcode::Add,
             Request::Append { .. } => Opcode::Append,
+            Request::Overwrite { .. } => Opcode::Overwrite,
+            Request::AddFloat { .. } => Opcode::AddFloat,
+            Request::Expire { .. } => Opcode::Expire,
+            Request::ExpiresAt { .. } => Opcode::ExpiresAt,
             Request::Batch { .. } => Opcode::Batch,
             Request::AtomicBatch { .. } => Opcode::AtomicBatch,
             Request::Scan { .. } => Opcode::Scan,
@@ -45,6 +54,8 @@ impl Request<'_> {
             Request::KeyspaceList => Opcode::KeyspaceList,
             Request::KeyspaceOpen { .. } => Opcode::KeyspaceOpen,
             Request::Status => Opcode::Status,
+            Request::Move { .. } => Opcode::Move,
+            Request::Unit { .. } => Opcode::Unit,
         }
     }
 
@@ -57,7 +68,7 @@ impl Request<'_> {
     /// - a put that is unconditional and does not ask for the old value, with any time to live. A reader may see the
     ///   value, then another's, then the value again, as if it had been put late; no acknowledged write is lost
     ///   that a late put would not have overwritten.
-    /// - taking an expiry away.
+    /// - taking an expiry away, unconditionally.
     /// - a batch of such puts and of gets, if no get comes before a put (the second time it might read what the first
     ///   time wrote); an atomic batch of such puts.
     ///
@@ -66,8 +77,11 @@ impl Request<'_> {
     /// - anything with a condition: the second time it meets its own doing.
     /// - a write that answers with the old value: the second time that is its own.
     /// - a delete: a second one answers "not found" about a key that the first took away.
-    /// - a touch: with a short time to live the key may be gone, by the first one's doing, when the second comes.
-    /// - counters and appends, for they add.
+    /// - a touch, and any other expiry: with a short time to live the key may be gone, by the first one's doing, when the second comes.
+    /// - counters and appends, for they add; and an overwrite, for what another appends in between lands behind what the first
+    ///   made of the value.
+    /// - a move, which does not find its source again.
+    /// - a unit: that a part of it is repeated is not for this to judge.
     /// - making and dropping keyspaces, for the answer differs; and a flush, for it would also drop everything that others
     ///   wrote, and saw acknowledged, since the first.
     #[must_use]
@@ -79,11 +93,15 @@ impl Request<'_> {
             | Request::Exists { .. }
             | Request::Ttl { .. }
             | Request::Persist { .. }
+            | Request::ExpiresAt { .. }
             | Request::Scan { .. }
             | Request::Count { .. }
             | Request::KeyspaceList
             | Request::KeyspaceOpen { .. }
             | Request::Status => true,
+            Request::Expire {
+                expiry, condition, ..
+            } => *expiry == Expiry::Never && *condition == ExpiryCondition::Always,
             Request::Put { put, .. } => is_blind(put),
             Request::Batch { items, .. } | Request::AtomicBatch { items, .. } => {
                 is_blind_then_reads(items)
@@ -92,9 +110,13 @@ impl Request<'_> {
             | Request::Touch { .. }
             | Request::Add { .. }
             | Request::Append { .. }
+            | Request::Overwrite { .. }
+            | Request::AddFloat { .. }
             | Request::Flush { .. }
             | Request::KeyspaceCreate { .. }
-            | Request::KeyspaceDrop { .. } => false,
+            | Request::KeyspaceDrop { .. }
+            | Request::Move { .. }
+            | Request::Unit { .. } => false,
         }
     }
 
@@ -114,7 +136,32 @@ impl Request<'_> {
             | Request::Ttl { key, .. }
             | Request::Persist { key, .. }
             | Request::Add { key, .. }
-            | Request::Append { key, .. } => validate_key(key),
+            | Request::Append { key, .. }
+            | Request::Overwrite { key, .. }
+            | Request::ExpiresAt { key, .. } => validate_key(key),
+            Request::AddFloat { key, increment, .. } => {
+                validate_key(key)?;
+                within("increment length", increment.len(), 0, INCREMENT_LEN_MAX)
+            }
+            Request::Expire { key, expiry, .. } => {
+                validate_key(key)?;
+                match expiry {
+                    Expiry::Never => Ok(()),
+                    Expiry::Millis(ttl_ms) => {
+                        within_u64("time to live in milliseconds", *ttl_ms, 0, TTL_MS_MAX)
+                    }
+                    Expiry::At(at_ms) => validate_expires_at(*at_ms),
+                }
+            }
+            Request::Move {
+                source,
+                destination,
+                ..
+            } => validate_key(source.1).and_then(|()| validate_key(destination.1)),
+            Request::Unit {
+                preconditions,
+                frames,
+            } => unit::validate_unit(preconditions, frames),
             Request::Put { put, .. } => validate_put(put),
             Request::Delete { delete, .. } => validate_delete(delete),
             Request::Touch { key, ttl_ms, .. } => {
@@ -208,6 +255,7 @@ fn validate_put(put: &Put<'_>) -> Result<(), DecodeError> {
     validate_key(put.key)?;
     match put.ttl {
         Ttl::Millis(ttl_ms) => validate_ttl_ms(ttl_ms),
+        Ttl::At(at_ms) => validate_expires_at(at_ms),
         Ttl::None | Ttl::Keep => Ok(()),
     }
 }
@@ -221,15 +269,11 @@ fn validate_key(key: &[u8]) -> Result<(), DecodeError> {
 }
 
 fn validate_ttl_ms(ttl_ms: u64) -> Result<(), DecodeError> {
-    if (1..=TTL_MS_MAX).contains(&ttl_ms) {
-        return Ok(());
-    }
-    Err(DecodeError::OutsideLimit {
-        field: "time to live in milliseconds",
-        value: ttl_ms,
-        minimum: 1,
-        maximum: TTL_MS_MAX,
-    })
+    within_u64("time to live in milliseconds", ttl_ms, 1, TTL_MS_MAX)
+}
+
+fn validate_expires_at(at_ms: u64) -> Result<(), DecodeError> {
+    within_u64("expiry in milliseconds", at_ms, 0, EXPIRES_AT_MS_MAX)
 }
 
 /// Names go into logs and listings: they are short and hold no control characters.
@@ -287,12 +331,23 @@ pub(crate) fn within(
     minimum: usize,
     maximum: usize,
 ) -> Result<(), DecodeError> {
+    within_u64(field, value as u64, minimum as u64, maximum as u64)
+}
+
+/// Times, too.
+#[inline]
+fn within_u64(
+    field: &'static str,
+    value: u64,
+    minimum: u64,
+    maximum: u64,
+) -> Result<(), DecodeError> {
     if value < minimum || value > maximum {
         return Err(DecodeError::OutsideLimit {
             field,
-            value: value as u64,
-            minimum: minimum as u64,
-            maximum: maximum as u64,
+            value,
+            minimum,
+            maximum,
         });
     }
     Ok(())

@@ -1,9 +1,10 @@
 //! `docs/wire-protocol.md` is all that a client in another language has. Its tables and numbers are compared with the code.
 
 use corduroy_proto_wire::{
-    BATCH_LEN_MAX, BodyKind, HELLO_FRAME_LEN_MAX, KEY_LEN_MAX, NAME_LEN_MAX, Opcode,
-    PARTITIONS_MAX, PING_LEN_MAX, PREAMBLE, PUT_OVERHEAD_LEN_MAX, REQUEST_HEADER_LEN,
-    RESPONSE_HEADER_LEN, Status, TTL_MS_MAX, frame_len_max_least,
+    BATCH_LEN_MAX, BodyKind, EXPIRES_AT_MS_MAX, HELLO_FRAME_LEN_MAX, INCREMENT_LEN_MAX,
+    KEY_LEN_MAX, NAME_LEN_MAX, Opcode, PARTITIONS_MAX, PING_LEN_MAX, PREAMBLE,
+    PUT_OVERHEAD_LEN_MAX, REQUEST_HEADER_LEN, RESPONSE_HEADER_LEN, Status, TTL_MS_MAX,
+    frame_len_max_least,
 };
 
 const DOCUMENT: &str = include_str!("../../../docs/wire-protocol.md");
@@ -32,8 +33,20 @@ fn the_tables_hold_every_opcode_kind_and_status() {
     );
     assert_eq!(
         opcodes,
-        Opcode::ALL.map(|opcode| (opcode as u8, opcode.name()))
+        Opcode::ALL
+            .into_iter()
+            .filter(|opcode| !opcode.is_internal())
+            .map(|opcode| (opcode as u8, opcode.name()))
+            .collect::<Vec<_>>()
     );
+    for opcode in Opcode::ALL {
+        let heading = format!("\n{:#04x} {} ", opcode as u8, opcode.name());
+        assert_eq!(
+            DOCUMENT.contains(&heading),
+            opcode.is_internal(),
+            "{opcode:?} is drawn among what shards ask of each other"
+        );
+    }
 
     let kinds = rows(|cell| cell.parse().ok(), "Answers");
     let name = |kind: BodyKind| match kind {
@@ -95,6 +108,14 @@ fn the_limits_are_those_of_the_code() {
             grouped(BATCH_LEN_MAX as u64)
         ),
         format!("| time to live | 1 to {} ms", grouped(TTL_MS_MAX)),
+        format!(
+            "| time at which a key expires | 0 to {} ms since 1970 |",
+            grouped(EXPIRES_AT_MS_MAX)
+        ),
+        format!(
+            "increment | 0 to {} bytes |",
+            grouped(INCREMENT_LEN_MAX as u64)
+        ),
         format!("| keyspace's name | 1 to {NAME_LEN_MAX} bytes"),
         format!("| client's and server's name | 0 to {NAME_LEN_MAX} bytes"),
         format!(

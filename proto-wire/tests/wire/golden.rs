@@ -6,8 +6,9 @@
 use std::collections::BTreeMap;
 
 use corduroy_proto_wire::{
-    BatchItem, Body, Condition, Cursor, Delete, Hello, HelloReply, ItemResult, KeyspaceInfo,
-    LENGTH_LEN, PREAMBLE, Put, Request, Response, ScanItem, Status, Ttl,
+    BatchItem, Body, Condition, Cursor, Delete, Expiry, ExpiryCondition, Hello, HelloReply,
+    ItemResult, KeyspaceInfo, LENGTH_LEN, PREAMBLE, Precondition, Put, Request, Response, ScanItem,
+    Status, Ttl,
 };
 
 const FIXTURE: &str = include_str!("../fixtures/wire-v1.txt");
@@ -35,10 +36,20 @@ const HELLO: Hello<'static> = Hello {
     client_name: "client/1",
 };
 
+/// A get of `key` with an id of its own, without its length field.
+const UNIT_GET: &[u8] = b"\x05\x06\x07\x08\x10\x00\x03\x00\x0a\x0b\x0c\x0dkey";
+
 fn requests() -> Vec<(&'static str, Request<'static>)> {
     let (keyspace, key) = (KEYSPACE, b"key".as_slice());
     let put = |put| Request::Put { keyspace, put };
     let delete = |delete| Request::Delete { keyspace, delete };
+    let expire = |expiry, condition, return_value| Request::Expire {
+        keyspace,
+        key,
+        expiry,
+        condition,
+        return_value,
+    };
     let if_version = Condition::IfVersion(0x1122_3344_5566_7788);
     let if_value = Condition::IfValue(b"old");
     vec![
@@ -85,6 +96,13 @@ fn requests() -> Vec<(&'static str, Request<'static>)> {
                 ..PUT
             }),
         ),
+        (
+            "put, at a time",
+            put(Put {
+                ttl: Ttl::At(0x0000_0199_0A0B_0C0D),
+                ..PUT
+            }),
+        ),
         ("delete", delete(DELETE)),
         ("delete, if present, return value", {
             delete(Delete {
@@ -125,6 +143,34 @@ fn requests() -> Vec<(&'static str, Request<'static>)> {
                 suffix: b"suffix",
             },
         ),
+        (
+            "overwrite",
+            Request::Overwrite {
+                keyspace,
+                key,
+                offset: 5,
+                bytes: b"bytes",
+            },
+        ),
+        (
+            "add float",
+            Request::AddFloat {
+                keyspace,
+                key,
+                increment: b"-0.5",
+            },
+        ),
+        ("expire, never, if some", {
+            expire(Expiry::Never, ExpiryCondition::IfSome, false)
+        }),
+        ("expire, 1000 ms, if later, return value", {
+            expire(Expiry::Millis(1000), ExpiryCondition::IfLater, true)
+        }),
+        ("expire, at a time", {
+            let expiry = Expiry::At(0x0000_0199_0A0B_0C0D);
+            expire(expiry, ExpiryCondition::Always, false)
+        }),
+        ("expires at", Request::ExpiresAt { keyspace, key }),
         ("batch", {
             let put = Put {
                 ttl: Ttl::Millis(1000),
@@ -167,6 +213,33 @@ fn requests() -> Vec<(&'static str, Request<'static>)> {
         ("keyspace drop", Request::KeyspaceDrop { name: "orders" }),
         ("keyspace list", Request::KeyspaceList),
         ("keyspace open", Request::KeyspaceOpen { name: "orders" }),
+        (
+            "move, if absent, source stays",
+            Request::Move {
+                source: (keyspace, key),
+                destination: (1, b"other"),
+                if_absent: true,
+                keep_source: true,
+            },
+        ),
+        (
+            "unit",
+            Request::Unit {
+                preconditions: vec![
+                    Precondition {
+                        keyspace,
+                        key,
+                        version: Some(0x1122_3344_5566_7788),
+                    },
+                    Precondition {
+                        keyspace: 1,
+                        key: b"other",
+                        version: None,
+                    },
+                ],
+                frames: vec![UNIT_GET],
+            },
+        ),
     ]
 }
 

@@ -60,7 +60,8 @@ proptest! {
     /// have it carry out what was not asked.
     #[test]
     fn a_damaged_request_is_refused_or_is_another_request(material in material::material(), id: u32) {
-        for request in material.requests() {
+        let frames = material.unit_frames();
+        for request in material.requests().into_iter().chain(material.units(&frames)) {
             every_truncation_and_flip(&material::request_frame(&request, id), check_request);
         }
     }
@@ -85,7 +86,7 @@ proptest! {
     ) {
         let mut frame = vec![1, 0, 0, 0, opcode as u8, flags];
         frame.extend_from_slice(&key_len.to_le_bytes());
-        frame.extend_from_slice(&u32::from(opcode as u8 & 0x30 != 0).to_le_bytes());
+        frame.extend_from_slice(&u32::from(matches!(opcode as u8 >> 4, 1 | 2) || opcode == Opcode::Move).to_le_bytes());
         frame.extend_from_slice(&rest);
         check_request(&frame);
     }
@@ -164,6 +165,13 @@ fn what_a_count_claims_is_not_allocated() {
     for count in counts {
         for opcode in [Opcode::Batch, Opcode::AtomicBatch] {
             let mut frame = vec![0, 0, 0, 0, opcode as u8, 0, 0, 0, 1, 0, 0, 0];
+            frame.extend_from_slice(&count.to_le_bytes());
+            frame.extend_from_slice(&[0; 40]);
+            frames.push((|frame| Request::decode(frame).is_err(), frame));
+        }
+        for before_count in [&[][..], &[0; 4]] {
+            let mut frame = vec![0, 0, 0, 0, Opcode::Unit as u8, 0, 0, 0, 0, 0, 0, 0];
+            frame.extend_from_slice(before_count);
             frame.extend_from_slice(&count.to_le_bytes());
             frame.extend_from_slice(&[0; 40]);
             frames.push((|frame| Request::decode(frame).is_err(), frame));

@@ -4,9 +4,9 @@
 //! come one or more messages of every kind, so no kind is left to chance.
 
 use corduroy_proto_wire::{
-    BATCH_LEN_MAX, BatchItem, Body, Condition, Cursor, Delete, Hello, HelloReply, ItemResult,
-    KeyspaceId, KeyspaceInfo, PARTITIONS_MAX, Put, Request, Response, ScanItem, Status, TTL_MS_MAX,
-    Ttl,
+    BATCH_LEN_MAX, BatchItem, Body, Condition, Cursor, Delete, EXPIRES_AT_MS_MAX, Expiry,
+    ExpiryCondition, Hello, HelloReply, ItemResult, KeyspaceId, KeyspaceInfo, PARTITIONS_MAX,
+    Precondition, Put, Request, Response, ScanItem, Status, TTL_MS_MAX, Ttl,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -104,8 +104,67 @@ impl Material {
         ]
     }
 
+    fn expires_at_ms(&self) -> u64 {
+        self.number.min(EXPIRES_AT_MS_MAX)
+    }
+
+    fn expires(&self) -> Vec<Request<'_>> {
+        let expiries = [
+            Expiry::Never,
+            Expiry::Millis(0),
+            Expiry::Millis(self.ttl_ms),
+            Expiry::At(self.expires_at_ms()),
+        ];
+        let conditions = [
+            ExpiryCondition::Always,
+            ExpiryCondition::IfNone,
+            ExpiryCondition::IfSome,
+            ExpiryCondition::IfLater,
+            ExpiryCondition::IfEarlier,
+            ExpiryCondition::IfSomeEarlier,
+        ];
+        expiries
+            .into_iter()
+            .flat_map(|expiry| conditions.map(|condition| (expiry, condition)))
+            .map(|(expiry, condition)| Request::Expire {
+                keyspace: self.keyspace,
+                key: self.key(),
+                expiry,
+                condition,
+                return_value: self.flag,
+            })
+            .collect()
+    }
+
+    fn moves(&self) -> [Request<'_>; 2] {
+        let destination = self.keys.last().expect("a material has a key");
+        [true, false].map(|if_absent| Request::Move {
+            source: (self.keyspace, self.key()),
+            destination: (self.limit, destination),
+            if_absent,
+            keep_source: self.flag,
+        })
+    }
+
+    fn preconditions(&self) -> Vec<Precondition<'_>> {
+        self.keys
+            .iter()
+            .enumerate()
+            .map(|(index, key)| Precondition {
+                keyspace: self.keyspace,
+                key,
+                version: (index.is_multiple_of(2) != self.flag).then_some(self.number),
+            })
+            .collect()
+    }
+
     fn puts(&self) -> Vec<Put<'_>> {
-        let ttls = [Ttl::None, Ttl::Keep, Ttl::Millis(self.ttl_ms)];
+        let ttls = [
+            Ttl::None,
+            Ttl::Keep,
+            Ttl::Millis(self.ttl_ms),
+            Ttl::At(self.expires_at_ms()),
+        ];
         let (key, value) = (self.key(), self.value());
         self.conditions()
             .into_iter()
@@ -131,7 +190,37 @@ impl Material {
             .into()
     }
 
-    /// One or more requests of every kind.
+    /// What a unit may hold, each with an id of its own.
+    pub(crate) fn unit_frames(&self) -> Vec<Vec<u8>> {
+        let (keyspace, key) = (self.keyspace, self.key());
+        let add = Request::Add {
+            keyspace,
+            key,
+            delta: self.number as i64,
+        };
+        (self.moves().into_iter())
+            .chain(self.expires())
+            .chain([Request::Get { keyspace, key }, add])
+            .enumerate()
+            .map(|(index, request)| request_frame(&request, self.keyspace ^ index as u32))
+            .collect()
+    }
+
+    /// Units of some of these frames, and of none.
+    pub(crate) fn units<'a>(&'a self, frames: &'a [Vec<u8>]) -> [Request<'a>; 2] {
+        [
+            Request::Unit {
+                preconditions: self.preconditions(),
+                frames: frames.iter().map(Vec::as_slice).collect(),
+            },
+            Request::Unit {
+                preconditions: vec![],
+                frames: vec![],
+            },
+        ]
+    }
+
+    /// One or more requests of every kind but the unit, which borrows from [`Material::unit_frames`].
     pub(crate) fn requests(&self) -> Vec<Request<'_>> {
         let (keyspace, key, value, name) =
             (self.keyspace, self.key(), self.value(), self.name.as_str());
@@ -182,6 +271,18 @@ impl Material {
                 key,
                 suffix: value,
             },
+            Request::Overwrite {
+                keyspace,
+                key,
+                offset: self.limit,
+                bytes: value,
+            },
+            Request::AddFloat {
+                keyspace,
+                key,
+                increment: value,
+            },
+            Request::ExpiresAt { keyspace, key },
             Request::Batch {
                 keyspace,
                 items: gets.chain(writes.iter().copied()).collect(),
@@ -208,6 +309,8 @@ impl Material {
             Request::KeyspaceOpen { name },
             Request::Status,
         ];
+        requests.extend(self.expires());
+        requests.extend(self.moves());
         requests.extend(
             self.puts()
                 .into_iter()

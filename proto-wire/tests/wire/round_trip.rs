@@ -13,7 +13,8 @@ proptest! {
     /// A field written at one offset and read at another would put a client's bytes under the wrong key.
     #[test]
     fn a_request_arrives_as_it_was_sent(material in material::material(), id: u32) {
-        for request in material.requests() {
+        let frames = material.unit_frames();
+        for request in material.requests().into_iter().chain(material.units(&frames)) {
             let mut bytes = Vec::new();
             request.encode(id, &mut bytes);
             prop_assert_eq!(bytes.len(), request.encoded_len());
@@ -41,14 +42,16 @@ proptest! {
     /// shard that does not own it, and its write would never be found again.
     #[test]
     fn routing_sees_the_header_and_the_key_that_decoding_sees(material in material::material(), id: u32) {
-        for request in material.requests() {
+        let frames = material.unit_frames();
+        for request in material.requests().into_iter().chain(material.units(&frames)) {
             let frame = material::request_frame(&request, id);
             let head = peek(&frame).unwrap();
             prop_assert_eq!((head.id, head.opcode), (id, request.opcode() as u8));
             let key = match &request {
                 Request::Get { key, .. } | Request::Exists { key, .. } | Request::Ttl { key, .. }
                 | Request::Touch { key, .. } | Request::Persist { key, .. } | Request::Add { key, .. }
-                | Request::Append { key, .. } => Some(*key),
+                | Request::Append { key, .. } | Request::Overwrite { key, .. } | Request::AddFloat { key, .. }
+                | Request::Expire { key, .. } | Request::ExpiresAt { key, .. } => Some(*key),
                 Request::Put { put, .. } => Some(put.key),
                 Request::Delete { delete, .. } => Some(delete.key),
                 _ => None,
@@ -67,7 +70,8 @@ proptest! {
         material in material::material(),
         pieces in proptest::collection::vec(1usize..200, 1..50),
     ) {
-        let requests = material.requests();
+        let frames = material.unit_frames();
+        let requests: Vec<Request<'_>> = material.requests().into_iter().chain(material.units(&frames)).collect();
         let mut stream = Vec::new();
         for (id, request) in requests.iter().enumerate() {
             request.encode(id as u32, &mut stream);
@@ -101,7 +105,13 @@ fn the_material_holds_every_kind_of_message() {
         .new_tree(&mut TestRunner::deterministic())
         .unwrap()
         .current();
-    let opcodes: HashSet<Opcode> = material.requests().iter().map(Request::opcode).collect();
+    let frames = material.unit_frames();
+    let opcodes: HashSet<Opcode> = material
+        .requests()
+        .iter()
+        .chain(&material.units(&frames))
+        .map(Request::opcode)
+        .collect();
     assert_eq!(opcodes, Opcode::ALL.into_iter().collect());
     let kinds: HashSet<BodyKind> = material
         .responses()

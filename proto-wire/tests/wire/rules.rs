@@ -2,8 +2,10 @@
 //! twice; which version is spoken.
 
 use corduroy_proto_wire::{
-    BATCH_LEN_MAX, BatchItem, Body, Condition, Cursor, DecodeError, Delete, HELLO_FRAME_LEN_MAX,
-    Hello, PING_LEN_MAX, Put, Request, Response, Status, TTL_MS_MAX, Ttl, frame_len_max_least,
+    ATOMIC_LEN_MAX, BATCH_LEN_MAX, BatchItem, Body, Condition, Cursor, DecodeError, Delete,
+    EXPIRES_AT_MS_MAX, Expiry, ExpiryCondition, HELLO_FRAME_LEN_MAX, Hello, INCREMENT_LEN_MAX,
+    PING_LEN_MAX, Precondition, Put, Request, Response, Status, TTL_MS_MAX, Ttl,
+    frame_len_max_least,
 };
 
 const HELLO: Hello<'static> = Hello {
@@ -143,6 +145,46 @@ fn each_limit_is_exact_and_named() {
         );
     }
 
+    let expire = |expiry| Request::Expire {
+        keyspace: 1,
+        key: b"k",
+        expiry,
+        condition: ExpiryCondition::Always,
+        return_value: false,
+    };
+    assert_accepted(&expire(Expiry::Millis(0)));
+    assert_accepted(&expire(Expiry::Millis(TTL_MS_MAX)));
+    assert_refused(
+        &expire(Expiry::Millis(TTL_MS_MAX + 1)),
+        "time to live in milliseconds 3153600000001 is outside 0..=3153600000000",
+        limit,
+    );
+    let too_late = "expiry in milliseconds 9223372036854775808 is outside 0..=9223372036854775807";
+    assert_accepted(&expire(Expiry::At(EXPIRES_AT_MS_MAX)));
+    assert_refused(&expire(Expiry::At(EXPIRES_AT_MS_MAX + 1)), too_late, limit);
+    let at = |at_ms| {
+        put(Put {
+            ttl: Ttl::At(at_ms),
+            ..PUT
+        })
+    };
+    assert_accepted(&at(0));
+    assert_accepted(&at(EXPIRES_AT_MS_MAX));
+    assert_refused(&at(EXPIRES_AT_MS_MAX + 1), too_late, limit);
+
+    let digits = vec![b'9'; INCREMENT_LEN_MAX + 1];
+    let add_float = |increment| Request::AddFloat {
+        keyspace: 1,
+        key: b"k",
+        increment,
+    };
+    assert_accepted(&add_float(&digits[1..]));
+    assert_refused(
+        &add_float(&digits),
+        "increment length 5120 is outside 0..=5119",
+        limit,
+    );
+
     assert_accepted(&Request::Ping {
         payload: &vec![0; PING_LEN_MAX],
     });
@@ -152,6 +194,85 @@ fn each_limit_is_exact_and_named() {
         "ping payload length 65537 is outside 0..=65536",
         limit,
     );
+}
+
+/// A unit is carried out in one go: what it may hold is bounded, and what can't be done in one go is not let in.
+#[test]
+fn a_unit_is_bounded_and_holds_requests_about_keys_alone() {
+    let limit = Status::LimitExceeded;
+    let get = material::request_frame(
+        &Request::Get {
+            keyspace: 1,
+            key: b"k",
+        },
+        7,
+    );
+    let unit = |frames: &[&'static [u8]]| Request::Unit {
+        preconditions: vec![],
+        frames: frames.to_vec(),
+    };
+    let get: &'static [u8] = get.leak();
+    assert_accepted(&unit(&vec![get; ATOMIC_LEN_MAX]));
+    assert_refused(
+        &unit(&vec![get; ATOMIC_LEN_MAX + 1]),
+        "number of requests in a unit 1025 is outside 0..=1024",
+        limit,
+    );
+    let precondition = Precondition {
+        keyspace: 1,
+        key: b"k",
+        version: None,
+    };
+    assert_refused(
+        &Request::Unit {
+            preconditions: vec![precondition; ATOMIC_LEN_MAX + 1],
+            frames: vec![],
+        },
+        "number of preconditions 1025 is outside 0..=1024",
+        limit,
+    );
+    let key = vec![1; 65_535];
+    assert_refused(
+        &Request::Unit {
+            preconditions: vec![
+                Precondition {
+                    key: &key,
+                    ..precondition
+                };
+                16
+            ],
+            frames: vec![],
+        },
+        "length of a unit's preconditions 1048672 is outside 0..=1048576",
+        limit,
+    );
+    let value = vec![1; 1 << 20];
+    let large: &'static [u8] = material::request_frame(
+        &put(Put {
+            value: &value,
+            ..PUT
+        }),
+        1,
+    )
+    .leak();
+    assert_refused(
+        &unit(&[large]),
+        "length of a unit's requests 1048593 is outside 0..=1048576",
+        limit,
+    );
+    for refused in [
+        Request::Flush { keyspace: 1 },
+        batch(vec![GET]),
+        unit(&[get]),
+        Request::Status,
+    ] {
+        let text = format!(
+            "opcode of a request in a unit {} is not known",
+            refused.opcode() as u8
+        );
+        let frame: &'static [u8] = material::request_frame(&refused, 1).leak();
+        assert_refused(&unit(&[get, frame]), &text, Status::InvalidRequest);
+    }
 }
 
 /// A name with a line break in it forges lines in logs; one that is empty or endless can't be listed.
@@ -253,6 +374,13 @@ fn only_what_leaves_no_second_trace_is_idempotent() {
         ttl: Ttl::Millis(5),
         ..PUT
     };
+    let expire = |expiry, condition| Request::Expire {
+        keyspace,
+        key,
+        expiry,
+        condition,
+        return_value: false,
+    };
     let idempotent = [
         Request::Hello(HELLO),
         Request::Ping { payload: b"" },
@@ -260,6 +388,8 @@ fn only_what_leaves_no_second_trace_is_idempotent() {
         Request::Exists { keyspace, key },
         Request::Ttl { keyspace, key },
         Request::Persist { keyspace, key },
+        Request::ExpiresAt { keyspace, key },
+        expire(Expiry::Never, ExpiryCondition::Always),
         scan(1),
         Request::Count { keyspace },
         Request::KeyspaceList,
@@ -315,6 +445,29 @@ fn only_what_leaves_no_second_trace_is_idempotent() {
             keyspace,
             key,
             suffix: b"s",
+        },
+        Request::Overwrite {
+            keyspace,
+            key,
+            offset: 0,
+            bytes: b"s",
+        },
+        Request::AddFloat {
+            keyspace,
+            key,
+            increment: b"1",
+        },
+        expire(Expiry::Never, ExpiryCondition::IfSome),
+        expire(Expiry::At(u64::MAX), ExpiryCondition::Always),
+        Request::Move {
+            source: (keyspace, key),
+            destination: (keyspace, b"other"),
+            if_absent: false,
+            keep_source: false,
+        },
+        Request::Unit {
+            preconditions: vec![],
+            frames: vec![],
         },
         Request::Flush { keyspace },
         Request::KeyspaceCreate {

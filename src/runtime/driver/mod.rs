@@ -21,15 +21,19 @@
 //! timeout is cut.
 
 mod bounds;
+mod completion;
 mod connection;
 mod gather;
 mod hub;
 mod input;
+mod keyspaces;
 mod link;
 mod multipart;
 mod opening;
 mod output;
 mod requests;
+mod resp;
+mod scan;
 
 #[cfg(test)]
 mod tests;
@@ -40,9 +44,11 @@ use corduroy_proto_wire::{Body, Response, split};
 
 pub use bounds::Buffered;
 pub use link::MeshBatch;
+pub use resp::NodeFacts;
 
+use crate::gateway::resp::session::Settings;
 use crate::limits;
-use crate::ports::{Clock, ConnectionId, Mesh, Net};
+use crate::ports::{Clock, ConnectionId, Mesh, Net, Surroundings};
 use crate::shard::Shard;
 use crate::storage::buffer::Memory;
 use crate::storage::disk::{Disk, DiskOperation, DiskOutcome, DiskTicket};
@@ -81,6 +87,10 @@ pub struct DriverConfig {
     pub stall_timeout_ns: u64,
     /// The program and its version, for the hello.
     pub server_name: String,
+    /// What the settings mean for Redis clients.
+    pub resp: Settings,
+    /// What they may ask about the node.
+    pub node: NodeFacts,
 }
 
 impl DriverConfig {
@@ -118,9 +128,9 @@ pub struct TurnEnd {
 }
 
 /// All that a driver needs of a world.
-pub trait Ports: Clock + Disk + Memory + Net + Mesh<MeshBatch> {}
+pub trait Ports: Clock + Disk + Memory + Net + Surroundings + Mesh<MeshBatch> {}
 
-impl<P: Clock + Disk + Memory + Net + Mesh<MeshBatch>> Ports for P {}
+impl<P: Clock + Disk + Memory + Net + Surroundings + Mesh<MeshBatch>> Ports for P {}
 
 /// One shard with its connections and links, over a world's ports.
 #[derive(Debug)]
@@ -186,7 +196,11 @@ impl<P: Ports> Driver<P> {
     fn now(&mut self) -> Now {
         match self.turn {
             Some(now) => now,
-            None => *self.turn.insert(self.ports.now()),
+            None => {
+                let now = self.ports.now();
+                self.hub.clock = now.mono;
+                *self.turn.insert(now)
+            }
         }
     }
 
@@ -222,6 +236,9 @@ impl<P: Ports> Driver<P> {
         let is_unfinished = |large: &LargeInput| !large.is_whole();
         if connection.large.as_ref().is_some_and(is_unfinished) {
             return Flow::Continue;
+        }
+        if connection.resp.is_some() {
+            return self.resp_received(now, id, bytes);
         }
         if connection.input.is_empty() && !connection.waits_for_room {
             return self.work_off(now, id, bytes);
@@ -296,6 +313,12 @@ impl<P: Ports> Driver<P> {
         }
         for (origin, command) in batch.commands {
             self.shard.command(now, origin, command, &mut self.hub);
+        }
+        for (gather, ask) in std::mem::take(&mut batch.asks) {
+            self.asked(now, from, gather, &ask);
+        }
+        for (gather, told) in std::mem::take(&mut batch.tells) {
+            self.hub.gather_told(gather, told);
         }
         let mut budget = limits::TURN_MESH_BYTES;
         self.work_off_inbox(now, from, &mut budget);
@@ -373,7 +396,7 @@ impl<P: Ports> Driver<P> {
         let hub = &mut self.hub;
         self.waiting.retain(|&id| {
             hub.connection(id)
-                .is_some_and(|connection| connection.batch.is_some())
+                .is_some_and(|connection| connection.has_parts())
         });
     }
 

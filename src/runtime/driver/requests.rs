@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 use corduroy_proto_wire::{
-    Body, KeyspaceInfo, Opcode, Request, RequestId, Response, Status, key_of, peek, split,
+    Body, DecodeError, KeyspaceInfo, Opcode, Request, RequestId, Response, Status, key_of, peek,
+    split,
 };
 
 use super::link::Route;
@@ -146,6 +147,12 @@ impl<P: Ports> Driver<P> {
 
     fn keyless_frame(&mut self, now: Now, client: ConnectionId, frame: &[u8]) {
         match Request::decode(frame) {
+            Ok((id, request)) if request.opcode().is_internal() => {
+                let error = DecodeError::UnknownOpcode {
+                    opcode: request.opcode() as u8,
+                };
+                self.refuse(client, id, error.status(), &error.to_string());
+            }
             Ok((id, request)) => self.keyless_request(now, client, id, request, frame),
             Err(error) => {
                 let id =
@@ -314,6 +321,10 @@ fn may_reach(request: &Request<'_>, origin: &Origin) -> bool {
         | Request::Persist { keyspace, .. }
         | Request::Add { keyspace, .. }
         | Request::Append { keyspace, .. }
+        | Request::Overwrite { keyspace, .. }
+        | Request::AddFloat { keyspace, .. }
+        | Request::Expire { keyspace, .. }
+        | Request::ExpiresAt { keyspace, .. }
         | Request::AtomicBatch { keyspace, .. } => return *keyspace != KeyspaceId::SYSTEM.0,
         _ => false,
     };

@@ -13,8 +13,10 @@ use super::ports::SimPorts;
 use super::random::Random;
 use super::salvage;
 use super::world::{Phase, World};
+use crate::gateway::resp::session::Settings;
 use crate::limits;
 use crate::limits::SEGMENT_LEN_MIN;
+use crate::runtime::driver::NodeFacts;
 use crate::runtime::driver::{Driver, DriverConfig};
 use crate::shard::recover::{RecoverShardError, RecoveredShard, install_keyspaces, recover_shard};
 use crate::shard::{Shard, ShardConfig, SyncMode};
@@ -57,6 +59,11 @@ impl World {
 
     pub(super) fn driver_config(&self, shard: u16) -> DriverConfig {
         DriverConfig {
+            node: NodeFacts::default(),
+            resp: Settings {
+                sync_always: self.habits.sync == SyncMode::Always,
+                ..Settings::default()
+            },
             shard: ShardId(shard),
             shard_count: self.habits.shard_count,
             value_len_max: self.value_len_max(),

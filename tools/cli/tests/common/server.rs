@@ -448,6 +448,7 @@ impl State {
                     Ttl::None => None,
                     Ttl::Keep => old.as_ref().and_then(|old| old.expires_at_ms),
                     Ttl::Millis(ttl_ms) => Some(now_ms + ttl_ms),
+                    Ttl::At(at_ms) => Some(at_ms),
                 };
                 (
                     self.entry(put.value, expires_at_ms),
