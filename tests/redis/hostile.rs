@@ -491,7 +491,7 @@ fn values_of_megabytes_by_every_command() {
                 );
                 assert_eq!(client.ask(&[b"PING"]).line, b"+PONG");
             }
-            client.ask(&[b"FLUSHALL"]);
+            client.ask(&[b"DEL", b"long", b"appended", b"ranged", b"a", b"new"]);
         }
         let resident = node.resident_bytes();
         assert!(resident < RESIDENT_MAX, "{resident} bytes");
