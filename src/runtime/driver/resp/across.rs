@@ -106,15 +106,13 @@ impl Across {
 
     /// How it ends if nothing failed; `None` while shards are to be asked.
     fn outcome(&self) -> Option<Status> {
-        if self.refused {
-            return Some(Status::ConditionFailed);
-        }
-        if self.asked < self.parts.len() {
-            return None;
-        }
+        let is_complete = self.asked == self.parts.len();
         match &self.moving {
+            // That there is nothing to move counts first, and the shard that knows may be the last one.
+            Some(_) if !is_complete => None,
             Some(moving) if moving.read.is_none() => Some(Status::NotFound),
-            _ => Some(Status::Ok),
+            _ if self.refused => Some(Status::ConditionFailed),
+            _ => is_complete.then_some(Status::Ok),
         }
     }
 
