@@ -176,6 +176,14 @@ impl<P: Ports> Driver<P> {
             })
             .collect();
         let requests: usize = parts.iter().map(|part| part.frames.len()).sum();
+        for part in &parts {
+            let heads = part
+                .frames
+                .iter()
+                .filter_map(|frame| wire::peek(frame).ok());
+            let slots = heads.map(|head| head.id).collect();
+            self.resp(id).queue.part_has(part.slot, slots);
+        }
         self.hub.connections[id.slot as usize].in_flight += 1 + requests + parts.len();
         let across = Across {
             parts,
@@ -233,6 +241,11 @@ impl<P: Ports> Driver<P> {
             }),
             ..Across::default()
         };
+        for part in &across.parts {
+            let writes = part.shard == shards.1 || !moving.keep_source;
+            let requests = if writes { vec![slot] } else { Vec::new() };
+            self.resp(id).queue.part_has(part.slot, requests);
+        }
         let writes = if moving.keep_source { 1 } else { 2 };
         self.hub.connections[id.slot as usize].in_flight += 1 + writes + slots.len();
         self.go_across(now, id, head, across);

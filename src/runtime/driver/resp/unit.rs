@@ -82,8 +82,12 @@ impl<P: Ports> Driver<P> {
         let mut moving = *moving;
         if let Some(number) = moving.database {
             // A keyspace that has to be made is one that nothing is in: it takes a round of its own.
-            let step = std::mem::take(&mut front.step);
-            match self.open_database(now, id, tag, number, &step) {
+            front.step = super::Step::Begin;
+            if let Some(bytes) = self.take_failure(id) {
+                self.reply_known(id, tag, &bytes);
+                return Done::Yes;
+            }
+            match self.open_database(now, id, tag, number) {
                 Ok(keyspace) => moving.destination.0 = keyspace,
                 Err(round) => return self.end_rounds(id, tag, round, front),
             }
@@ -100,7 +104,7 @@ impl<P: Ports> Driver<P> {
             let head = queue.head(tag, Then::Whole(shape), 3);
             let writes = if moving.keep_source { 1 } else { 2 };
             let quiet = queue.quiet(tag, writes);
-            let slots = [queue.silent(tag), queue.silent(tag)];
+            let slots = [queue.part(tag), queue.part(tag)];
             self.begin_move_across(now, id, head, moving, (owner, destination), quiet, &slots);
             self.resp(id).waits_for_replies = true;
             return Done::Yes;
@@ -129,7 +133,7 @@ impl<P: Ports> Driver<P> {
         let queue = &mut self.resp(id).queue;
         let head = queue.head(tag, Then::Whole(shape), 1 + parts);
         let quiet = queue.quiet(tag, requests.len() as u32);
-        let slots: Vec<RequestId> = (0..parts).map(|_| queue.silent(tag)).collect();
+        let slots: Vec<RequestId> = (0..parts).map(|_| queue.part(tag)).collect();
         for request in requests {
             shares.frame(self.owner_of(request), frame_of(quiet, request));
         }
@@ -280,7 +284,7 @@ impl<P: Ports> Driver<P> {
             for step in steps {
                 step.take_slots(queue, tag, &mut frames);
             }
-            let slots: Vec<RequestId> = (0..parts).map(|_| queue.silent(tag)).collect();
+            let slots: Vec<RequestId> = (0..parts).map(|_| queue.part(tag)).collect();
             let requests = steps.iter().flat_map(Step::requests);
             for (request, frame) in requests.zip(frames) {
                 shares.frame(self.owner_of(request), frame);
