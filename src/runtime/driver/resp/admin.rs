@@ -128,7 +128,13 @@ impl<P: Ports> Driver<P> {
                 return Round::Reply(bytes);
             }
             SessionOrder::Cluster(order) => {
-                cluster::write(&mut bytes, protocol, order, &self.config.node.cluster);
+                let mut data = self.config.node.cluster.clone();
+                // Some clients (ioredis) pass over a node without an address, so it is the one by which this client came.
+                if let Some((_, local)) = self.ports.addresses(id) {
+                    data.host = local.ip().to_string();
+                    data.port = local.port();
+                }
+                cluster::write(&mut bytes, protocol, order, &data);
                 return Round::Reply(bytes);
             }
             SessionOrder::ConfigGet(patterns) => {
