@@ -44,7 +44,7 @@ fn beside_a_good_client(node: &Node, misdeeds: impl FnOnce(&dyn Fn())) {
                 let set = client.ask(&[b"SET", key.as_bytes(), value.as_bytes()]);
                 assert_eq!(set.line, b"+OK");
                 let get = client.ask(&[b"GET", key.as_bytes()]);
-                assert_eq!(get.bulk.as_deref(), Some(value.as_bytes()));
+                assert_eq!(get.bulk.as_deref(), Some(value.as_bytes()), "{get:?}");
                 rounds.fetch_add(1, Ordering::Relaxed);
             }
         });
