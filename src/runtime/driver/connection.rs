@@ -298,7 +298,7 @@ impl Connection {
     ) {
         let resp = self.resp.as_mut().expect("it speaks RESP");
         let protocol = resp.protocol;
-        let (answered, _) = resp
+        let answered = resp
             .queue
             .answer(request, response, value, protocol, &mut self.output);
         self.in_flight -= answered;

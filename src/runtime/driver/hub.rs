@@ -24,9 +24,6 @@ pub(super) struct Hub {
     pub(super) me: ShardId,
     /// Commands of this shard's Redis clients that took long.
     pub(super) slowlog: Slowlog,
-    /// As CONFIG GET tells them.
-    pub(super) slowlog_slower_than_us: i64,
-    pub(super) slowlog_len_max: u64,
     /// How random numbers were drawn so far.
     pub(super) randoms: u64,
     /// When the turn began.
@@ -53,8 +50,6 @@ impl Hub {
         Hub {
             me,
             slowlog: Slowlog::new(limits::SLOWLOG_SLOWER_THAN_US, limits::SLOWLOG_LEN),
-            slowlog_slower_than_us: limits::SLOWLOG_SLOWER_THAN_US,
-            slowlog_len_max: limits::SLOWLOG_LEN,
             randoms: 0,
             clock: MonoNanos(0),
             connections: Slab::new(),

@@ -139,8 +139,8 @@ impl<P: Ports> Driver<P> {
             }
             SessionOrder::ConfigGet(patterns) => {
                 let mut data = self.config.node.config.clone();
-                data.slowlog_slower_than_us = self.hub.slowlog_slower_than_us;
-                data.slowlog_len_max = self.hub.slowlog_len_max;
+                data.slowlog_slower_than_us = self.hub.slowlog.slower_than_us();
+                data.slowlog_len_max = self.hub.slowlog.len_max();
                 config::write(&mut bytes, protocol, &patterns, &data);
                 return Round::Reply(bytes);
             }
@@ -388,12 +388,8 @@ impl<P: Ports> Driver<P> {
                     match *change {
                         Change::SlowlogSlowerThan(micros) => {
                             self.hub.slowlog.set_slower_than(micros);
-                            self.hub.slowlog_slower_than_us = micros;
                         }
-                        Change::SlowlogLenMax(len) => {
-                            self.hub.slowlog.set_len_max(len);
-                            self.hub.slowlog_len_max = len;
-                        }
+                        Change::SlowlogLenMax(len) => self.hub.slowlog.set_len_max(len),
                     }
                 }
             }
