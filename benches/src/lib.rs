@@ -9,6 +9,8 @@
 //! - [`compare`]: starts Corduroy, Redis, memcached and the floor on one core, drives them from another, turn and turn about,
 //!   and prints which of the promised ratios hold.
 //!
+//! A fourth, `resp_parse`, has no server: it measures the parser of Redis clients' commands against the crate that one would use instead (`docs/decisions/0019-resp-parser.md`).
+//!
 //! **Why ratios, and why CPU time.** The machines on which this runs drift, up to fourfold from hour to hour. A single figure
 //! says little there; the ratio of two servers that were measured in turns within a minute says much. And where one core
 //! serves and one core asks, requests per second show the slower of the two; requests per second *of server CPU* show the

@@ -525,8 +525,6 @@ impl Parser {
         };
         let line = bytes[..end].strip_suffix(b"\r").unwrap_or(&bytes[..end]);
         let (arguments, spans) = (&mut self.inline, &mut self.spans);
-        arguments.clear();
-        spans.clear();
         inline::split(line, arguments, |place| {
             spans.push(Span::Bytes {
                 at: place.start as u32,
