@@ -62,6 +62,10 @@ impl<P: Ports> Driver<P> {
                 self.reply_known(id, tag, b"+QUEUED\r\n");
                 Done::Yes
             }
+            Next::Refused(error) if is_http(arguments) => {
+                self.close_resp(id, &error.to_string());
+                Done::Closed
+            }
             Next::Refused(error) => {
                 self.reply_error(id, tag, &error.to_string());
                 Done::Yes
@@ -129,7 +133,11 @@ impl<P: Ports> Driver<P> {
             front.large_put = Some(large_put(slot, *keyspace, put));
             return;
         }
-        self.send_request(now, id, slot, request);
+        let (keyspace, key) = request_key(request).expect("it is about one key");
+        let ahead = front.ahead.take(key);
+        // A SELECT may have come in between.
+        let ahead = ahead.filter(|_| keyspace == front.ahead.keyspace);
+        self.send_request_to(now, id, slot, request, ahead);
     }
 
     /// Sends a request on one key to the shard that has it.
@@ -141,6 +149,19 @@ impl<P: Ports> Driver<P> {
         slot: RequestId,
         request: &Request<'_>,
     ) {
+        self.send_request_to(now, id, slot, request, None);
+    }
+
+    /// As [`Driver::send_request`], of which it may be known where its key lives.
+    #[inline]
+    fn send_request_to(
+        &mut self,
+        now: Now,
+        id: ConnectionId,
+        slot: RequestId,
+        request: &Request<'_>,
+        whereabouts: Option<Whereabouts>,
+    ) {
         self.hub.connections[id.slot as usize].in_flight += 1;
         let (keyspace, key) = request_key(request).expect("it is about one key");
         let origin = Origin {
@@ -149,7 +170,9 @@ impl<P: Ports> Driver<P> {
             target: Target::Client(slot),
             get: matches!(request, Request::Get { .. }),
         };
-        match self.shard.whereabouts(KeyspaceId(keyspace), key) {
+        let whereabouts =
+            whereabouts.unwrap_or_else(|| self.shard.whereabouts(KeyspaceId(keyspace), key));
+        match whereabouts {
             Whereabouts::Here(place) => {
                 self.shard
                     .execute_at(now, origin, place, request, &mut self.hub);
@@ -277,6 +300,13 @@ impl Ask {
             },
         }
     }
+}
+
+/// Whether this is a line of HTTP: a page in somebody's browser must not get to send commands to a node that it can reach. As in Redis, what follows is not
+/// looked at any more.
+fn is_http(arguments: &[&[u8]]) -> bool {
+    let is = |word: &[u8]| arguments[0].eq_ignore_ascii_case(word);
+    is(b"post") || is(b"host:")
 }
 
 /// Whether an order looks at more than single keys, or changes the connection: then it waits for the replies of all before it.
