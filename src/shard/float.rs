@@ -2,7 +2,7 @@
 //!
 //! Redis reads both summands with C's `strtold`, adds them as `long double` and prints the sum with `%.17Lf`, without the zeros at its
 //! end. Clients see that text, so it is to be the same to the byte; and on a machine whose `long double` is another one, too. So the
-//! arithmetic is done in software: `rustc_apfloat` reads and adds ([why](../../docs/decisions/0021-floats-by-rustc-apfloat.md)), and
+//! arithmetic is done in software: `rustc_apfloat` reads and adds ([why](../../docs/decisions/0019-floats-by-rustc-apfloat.md)), and
 //! what it has no function for is here: which texts `strtold` reads, and printing.
 //!
 //! # Bounds
