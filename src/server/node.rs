@@ -540,6 +540,7 @@ fn driver_config(
         node: node_facts(config, directory),
         resp: Settings {
             sync_always: matches!(config.sync, SyncPolicy::Always),
+            debug: config.debug_commands,
             ..Settings::default()
         },
         shard,
@@ -584,7 +585,7 @@ fn node_facts(config: &Config, directory: &DataDirectory) -> NodeFacts {
             directory: config.data.display().to_string(),
             slowlog_slower_than_us: limits::SLOWLOG_SLOWER_THAN_US,
             slowlog_len_max: limits::SLOWLOG_LEN,
-            debug: settings.debug,
+            debug: config.debug_commands,
         },
         cluster: ClusterData {
             node_id: format!("{:040x}", u128::from_be_bytes(directory.manifest().node)),

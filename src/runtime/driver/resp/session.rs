@@ -186,11 +186,18 @@ impl<P: Ports> Driver<P> {
 
     /// Says why, and closes the connection once that and every reply before it is sent.
     pub(in super::super) fn close_resp(&mut self, id: ConnectionId, text: &str) {
+        let mut last = Vec::new();
+        reply::error(&mut last, text);
+        self.close_resp_after(id, &last);
+    }
+
+    /// The same, with a last reply as it is sent.
+    pub(super) fn close_resp_after(&mut self, id: ConnectionId, last: &[u8]) {
         let tag = Tag {
             since: self.hub.clock,
             muted: false,
         };
-        self.reply_error(id, tag, text);
+        self.reply_known(id, tag, last);
         let connection = &mut self.hub.connections[id.slot as usize];
         connection.read_nothing_more();
         connection.frame_since = None;
