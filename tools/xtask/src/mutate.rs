@@ -112,7 +112,6 @@ fn try_tests(copy: &Path) -> Result<Verdict, TaskError> {
         .current_dir(copy)
         .env("CARGO_TARGET_DIR", copy.join("../target"))
         .env("RUST_BACKTRACE", "0")
-        .env("PROPTEST_FAILURE_PERSISTENCE", "off")
         .output()
         .map_err(|source| TaskError::Io {
             what: what.to_owned(),

@@ -173,10 +173,13 @@ impl Model {
             }
             Op::Add(key, delta) => {
                 let text = String::from_utf8(value).unwrap();
-                let number = match (held, text.parse::<i64>()) {
+                // Only what prints back as itself: `07` is none.
+                let number = text.parse::<i64>();
+                let number = number.ok().filter(|number| number.to_string() == text);
+                let number = match (held, number) {
                     (None, _) => delta,
-                    (Some(_), Ok(number)) => number + delta,
-                    (Some(_), Err(_)) => return (Status::NotACounter, None, None),
+                    (Some(_), Some(number)) => number + delta,
+                    (Some(_), None) => return (Status::NotACounter, None, None),
                 };
                 self.set(key, number.to_string().into_bytes(), expiry);
                 (Status::Ok, None, Some(number))
