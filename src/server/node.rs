@@ -91,6 +91,11 @@ impl Node {
         let directory = DataDirectory::open(&config.data, shard_count, clock.now().wall)?;
         directory.make_shards()?;
         let mut acceptor = Acceptor::bind(config.listen)?;
+        // If the kernel chose the port, clients are told that one.
+        let config = &Config {
+            listen: acceptor.address(),
+            ..config.clone()
+        };
         let started = Instant::now();
         let mut starting = Starting::spawn(config, &directory, clock, connections_max)?;
         let keyspaces = starting.recovered()?;

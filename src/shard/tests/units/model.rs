@@ -173,13 +173,17 @@ impl Model {
             }
             Op::Add(key, delta) => {
                 let text = String::from_utf8(value).unwrap();
-                // Only what prints back as itself: `07` is none.
-                let number = text.parse::<i64>();
-                let number = number.ok().filter(|number| number.to_string() == text);
-                let number = match (held, number) {
-                    (None, _) => delta,
-                    (Some(_), Some(number)) => number + delta,
-                    (Some(_), None) => return (Status::NotACounter, None, None),
+                // A counter is text that prints back as itself.
+                let counter = text
+                    .parse::<i64>()
+                    .ok()
+                    .filter(|number| number.to_string() == text);
+                let number = match (held, counter) {
+                    (None, _) => Some(delta),
+                    (Some(_), counter) => counter.and_then(|number| number.checked_add(delta)),
+                };
+                let Some(number) = number else {
+                    return (Status::NotACounter, None, None);
                 };
                 self.set(key, number.to_string().into_bytes(), expiry);
                 (Status::Ok, None, Some(number))
