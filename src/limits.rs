@@ -84,10 +84,10 @@ const _: () = assert!(SEGMENT_LEN_MIN < SEGMENT_LEN_MAX);
 
 /// Longest text of a number with a fraction, in bytes, as value and as increment.
 pub const FLOAT_TEXT_LEN_MAX: usize = corduroy_proto_wire::INCREMENT_LEN_MAX;
-/// A number with a fraction whose text is plain and no longer than this, in bytes, is read and added in a microsecond.
+/// A number with a fraction whose text is no longer than this, in bytes, and has no large exponent, is read and added in a microsecond or two.
 pub const FLOAT_SHORT_LEN: usize = 64;
 /// A longer one takes as long as copying about this many bytes.
-pub const FLOAT_LONG_COST: usize = 64 << 10;
+pub const FLOAT_LONG_COST: usize = 256 << 10;
 
 /// A batch takes no more commands once its effects take this many bytes: the block that it becomes, with one more command
 /// of the largest size, must fit into a segment.

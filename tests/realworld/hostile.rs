@@ -211,7 +211,10 @@ fn garbage_in_frames_is_answered_by_its_id() {
             let mut frame: Vec<u8> = (0..len).map(|_| random.next() as u8).collect();
             // Mostly a known opcode, and often a key that fits, so that more than the header is looked at.
             if random.percent(80) {
-                let opcodes = [1, 2, 3, 16, 17, 18, 19, 20, 21, 22, 23, 24, 32, 33, 34, 35];
+                let opcodes = [
+                    1, 2, 3, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 32, 33, 34, 35,
+                    64, 65,
+                ];
                 frame[4] = opcodes[random.below(opcodes.len() as u64) as usize];
             }
             if random.percent(70) {

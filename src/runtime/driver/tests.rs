@@ -6,7 +6,8 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use corduroy_proto_wire::{
-    BatchItem, Condition, Hello, PREAMBLE, Put, Request, Ttl, VERSION_MAX, VERSION_MIN,
+    BatchItem, Condition, Hello, LENGTH_LEN, PREAMBLE, Put, Request, Response, Status, Ttl,
+    VERSION_MAX, VERSION_MIN,
 };
 
 use super::{Driver, DriverConfig, Flow, MeshBatch, NodeFacts, TurnEnd};
@@ -29,6 +30,7 @@ struct Plain {
     now: Now,
     operations: Vec<(DiskTicket, DiskOperation)>,
     sent: BTreeMap<u32, usize>,
+    last_sent: Vec<u8>,
     resumed: Vec<ConnectionId>,
     closed: Vec<ConnectionId>,
 }
@@ -64,6 +66,7 @@ impl Disk for Plain {
 impl Net for Plain {
     fn send(&mut self, connection: ConnectionId, bytes: &[u8]) -> io::Result<usize> {
         *self.sent.entry(connection.slot).or_default() += bytes.len();
+        bytes.clone_into(&mut self.last_sent);
         Ok(bytes.len())
     }
 
@@ -133,6 +136,7 @@ impl World {
             },
             operations: Vec::new(),
             sent: BTreeMap::new(),
+            last_sent: Vec::new(),
             resumed: Vec::new(),
             closed: Vec::new(),
         };
@@ -223,6 +227,34 @@ fn put_frame(key: &[u8], len: usize) -> Vec<u8> {
         keyspace: KEYSPACE,
         put: put(key, &vec![1; len]),
     })
+}
+
+/// A client that sent a unit, or a move, of its own would skip whatever the node checks before it makes one.
+#[test]
+fn what_shards_ask_of_each_other_is_unknown_to_clients() {
+    let mut world = World::new();
+    let client = world.connect();
+    let frame = put_frame(b"key", 10).split_off(LENGTH_LEN);
+    let internal = [
+        Request::Unit {
+            preconditions: vec![],
+            frames: vec![&frame],
+        },
+        Request::Move {
+            source: (KEYSPACE, b"key"),
+            destination: (KEYSPACE, b"other"),
+            if_absent: false,
+            keep_source: true,
+        },
+    ];
+    for request in internal {
+        world.driver.received(client, &encoded(&request));
+        world.settle();
+        let answer = world.driver.ports().last_sent[LENGTH_LEN..].to_vec();
+        let (id, answer) = Response::decode(&answer).unwrap();
+        assert_eq!((id, answer.status), (7, Status::Unsupported), "{request:?}");
+    }
+    assert_eq!(world.driver.shard.count(KeyspaceId::DEFAULT), 0);
 }
 
 /// A hundred clients that download large values at a time are offered 256 KiB each; copying all that into the kernel in one turn held
