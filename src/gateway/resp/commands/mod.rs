@@ -1,7 +1,7 @@
 //! From a command's arguments to what it asks for.
 //!
 //! [`order`] looks the command up in the [`table`], checks its number of arguments and calls the function that the table names for it. These
-//! functions stand by group: [`strings`], [`keys`], [`transactions`], [`connection`], [`client`], [`server`], [`describe`]. They check
+//! functions stand by group: `strings`, `keys`, `transactions`, `connection`, `client`, `server`, `describe`. They check
 //! all that can be checked without the store, in the order in which Redis checks it, since a client sees which error comes first, and borrow keys and
 //! values from the arguments. GET and SET are recognized before the table is looked at.
 //!

@@ -96,7 +96,9 @@ impl<P: Ports> Driver<P> {
             .and_then(|resp| resp.front.as_mut());
         let front = front.expect("it is there between commands");
         if !large.ends_with(LINE_END) {
-            return Err(self.resp_refuse(now, id, "ERR Protocol error: expected a line break"));
+            let len = large.argument().len();
+            self.refuse_bytes(id, &ParseError::NoLineBreak { len });
+            return Err(Flow::Continue);
         }
         front.larges.push(large);
         front.parser.large_taken();
@@ -279,8 +281,7 @@ impl<P: Ports> Driver<P> {
 
     /// Ends a connection whose bytes can't be followed.
     fn refuse_bytes(&mut self, id: ConnectionId, error: &ParseError) {
-        let text = format!("ERR {error}");
-        self.close_resp(id, &text);
+        self.close_resp_after(id, &error.reply());
     }
 
     fn resp_refuse(&mut self, _now: Now, id: ConnectionId, text: &str) -> Flow {

@@ -11,7 +11,8 @@
 //! | `unit` | EXEC, MSET, RENAME: what takes effect together |
 //! | `across` | the same over several shards |
 //! | `rounds` | SCAN, KEYS, RANDOMKEY, FLUSHALL, INFO, SELECT, WATCH: what takes several rounds |
-//! | `session` | what concerns the connection: HELLO, MULTI, CLIENT, CLUSTER |
+//! | `session` | what concerns the connection: HELLO, MULTI |
+//! | `admin` | what concerns the node: CLIENT LIST, SLOWLOG, INFO, CONFIG, CLUSTER |
 //!
 //! # Order
 //!
@@ -20,6 +21,7 @@
 //! carried out when every earlier command has its reply, and those that go through several rounds keep later ones waiting too.
 
 mod across;
+mod admin;
 mod dispatch;
 mod input;
 mod queue;
@@ -31,6 +33,8 @@ use bytes::Bytes;
 use corduroy_proto_wire::Status;
 
 pub(super) use across::Across;
+pub use admin::NodeFacts;
+pub(super) use admin::{NodeAsk, NodeTold};
 pub(super) use queue::{ReplyQueue, Tag};
 
 use super::connection::LargeInput;
@@ -51,6 +55,8 @@ pub(super) struct Resp {
     pub(super) waits_for_replies: bool,
     /// What a gather of the command in hand has brought, or why it failed.
     pub(super) collected: Option<Result<Gathering, (Status, String)>>,
+    /// CLIENT KILL of itself: it is closed when the reply is sent.
+    ends: bool,
     /// The next command waits until then.
     pub(super) sleeps_until: Option<MonoNanos>,
     /// How far the command at the front of the input is understood. Away while commands are carried out.
@@ -92,6 +98,8 @@ enum Step {
     Keys(Found),
     /// FLUSHALL: the keyspaces that are left.
     Flush(Vec<KeyspaceId>),
+    /// INFO: what the drivers have told; the shards are asked.
+    Info(NodeTold),
     /// RANDOMKEY: partitions that were tried.
     Random(u32),
 }

@@ -54,13 +54,18 @@ impl<P: Ports> Driver<P> {
         let collected = collected.and_then(Result::ok);
         let keyspace = front.session.keyspace();
         let round = match order {
-            Order::DbSize => self.count_round(now, id, tag, keyspace, collected),
+            Order::DbSize => self.count_round(now, id, tag, keyspace, collected.as_ref()),
             Order::Flush { all } => self.flush_round(now, id, tag, keyspace, all, step),
             Order::Scan(scan) => self.scan_round(now, id, tag, keyspace, &scan, collected),
             Order::Keys { pattern } => {
                 self.keys_round(now, id, tag, keyspace, pattern, step, collected)
             }
-            Order::RandomKey => self.random_round(now, id, tag, front, keyspace, step, collected),
+            Order::RandomKey => {
+                self.random_round(now, id, tag, front, keyspace, &step, collected.as_ref())
+            }
+            Order::Info(sections) => {
+                self.info_round(now, id, front, tag, &sections, step, collected)
+            }
             Order::Sleep { nanos } => self.sleep_round(now, id, nanos, &step),
             other => unreachable!("{other:?} takes one round"),
         };
@@ -77,6 +82,10 @@ impl<P: Ports> Driver<P> {
         match round {
             Round::Reply(bytes) => {
                 self.reply_known(id, tag, &bytes);
+                if self.resp(id).ends {
+                    self.hub.connections[id.slot as usize].read_nothing_more();
+                    return Done::Closed;
+                }
                 Done::Yes
             }
             Round::Asked(step) => {
@@ -98,11 +107,11 @@ impl<P: Ports> Driver<P> {
         id: ConnectionId,
         tag: Tag,
         keyspace: KeyspaceId,
-        collected: Option<Gathering>,
+        collected: Option<&Gathering>,
     ) -> Round {
         if let Some(Gathering::Count { keys }) = collected {
             let mut bytes = Vec::new();
-            reply::integer(&mut bytes, keys as i64);
+            reply::integer(&mut bytes, *keys as i64);
             return Round::Reply(bytes);
         }
         let slot = self.collect(id, tag);
@@ -218,13 +227,13 @@ impl<P: Ports> Driver<P> {
         tag: Tag,
         front: &mut Front,
         keyspace: KeyspaceId,
-        step: Step,
-        collected: Option<Gathering>,
+        step: &Step,
+        collected: Option<&Gathering>,
     ) -> Round {
         let protocol = self.resp(id).protocol;
         let partitions = self.partitions_of(keyspace);
         let tried = match step {
-            Step::Random(tried) => tried,
+            Step::Random(tried) => *tried,
             _ => 0,
         };
         if let Some(Gathering::Scan(page)) = collected {

@@ -52,11 +52,11 @@ impl<P: Ports> Driver<P> {
         let queue = &mut self.resp(id).queue;
         let head = queue.head(tag, Then::Whole(shape), 1);
         let quiet = queue.quiet(tag, requests.len() as u32);
-        let frames = requests
+        let frames: Vec<Vec<u8>> = requests
             .iter()
             .map(|request| frame_of(quiet, request))
             .collect();
-        self.send_unit(now, id, owner, head, preconditions, frames);
+        self.send_unit(now, id, owner, head, preconditions, &frames);
         Done::Yes
     }
 
@@ -179,7 +179,7 @@ impl<P: Ports> Driver<P> {
             }
         };
         match self.steps(now, front, &transaction) {
-            Ok(steps) => self.send_transaction(now, id, tag, &transaction, steps),
+            Ok(steps) => self.send_transaction(now, id, tag, &transaction, &steps),
             Err(text) => self.reply_error(id, tag, &text),
         }
         Done::Yes
@@ -242,7 +242,7 @@ impl<P: Ports> Driver<P> {
         id: ConnectionId,
         tag: Tag,
         transaction: &Transaction,
-        steps: Vec<Step<'_>>,
+        steps: &[Step<'_>],
     ) {
         let preconditions: Vec<Precondition<'_>> = transaction.preconditions().collect();
         let requests = steps.iter().flat_map(Step::requests);
@@ -260,7 +260,7 @@ impl<P: Ports> Driver<P> {
             let queue = &mut self.resp(id).queue;
             let head = queue.head(tag, then, (slots + parts) as u32);
             let mut frames = Vec::new();
-            for step in &steps {
+            for step in steps {
                 step.take_slots(queue, tag, &mut frames);
             }
             let slots: Vec<RequestId> = (0..parts).map(|_| queue.silent(tag)).collect();
@@ -275,10 +275,10 @@ impl<P: Ports> Driver<P> {
         let queue = &mut self.resp(id).queue;
         let head = queue.head(tag, then, slots as u32);
         let mut frames = Vec::new();
-        for step in &steps {
+        for step in steps {
             step.take_slots(queue, tag, &mut frames);
         }
-        self.send_unit(now, id, owner, head, &preconditions, frames);
+        self.send_unit(now, id, owner, head, &preconditions, &frames);
     }
 
     /// Whether each request of a step has all its keys on one shard.
@@ -326,7 +326,7 @@ impl<P: Ports> Driver<P> {
         owner: ShardId,
         head: RequestId,
         preconditions: &[Precondition<'_>],
-        frames: Vec<Vec<u8>>,
+        frames: &[Vec<u8>],
     ) {
         self.hub.connections[id.slot as usize].in_flight += 1 + frames.len();
         let unit = Request::Unit {
