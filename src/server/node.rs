@@ -88,9 +88,9 @@ impl Node {
         let connections_max = connections_max(config)?;
         let clock = SystemClock::start();
         let shard_count = config.shard_count();
-        let directory = DataDirectory::open(&config.data, shard_count, clock.now().wall)?;
-        directory.make_shards()?;
+        let mut directory = DataDirectory::open(&config.data, shard_count, clock.now().wall)?;
         let mut acceptor = Acceptor::bind(config.listen)?;
+        directory.establish()?;
         let started = Instant::now();
         let mut starting = Starting::spawn(config, &directory, clock, connections_max)?;
         let keyspaces = starting.recovered()?;

@@ -241,6 +241,7 @@ impl<P: Ports> Driver<P> {
     }
 
     pub(super) fn reply_error(&mut self, id: ConnectionId, tag: Tag, text: &str) {
+        self.shard.refused_outside(1);
         let mut bytes = Vec::new();
         reply::error(&mut bytes, text);
         self.reply_known(id, tag, &bytes);
