@@ -68,6 +68,48 @@ use thiserror::Error;
 
 use super::inline;
 
+/// The second argument of the command that begins here, which is its key if it has one, and how many bytes the command takes up: if
+/// it is all there, has a few short arguments, and is written as client libraries write it. For looking ahead alone: nothing is checked that
+/// [`Parser::advance`] does not check again.
+#[inline]
+#[must_use]
+pub fn key_ahead(bytes: &[u8]) -> Option<(&[u8], usize)> {
+    let &[b'*', count @ b'2'..=b'9', b'\r', b'\n', ..] = bytes else {
+        return None;
+    };
+    let mut at = 4;
+    let mut key: &[u8] = &[];
+    for number in 0..count - b'0' {
+        let (len, head) = match bytes.get(at..)? {
+            &[b'$', a @ b'0'..=b'9', b'\r', b'\n', ..] => (usize::from(a - b'0'), 4),
+            &[b'$', a @ b'1'..=b'9', b @ b'0'..=b'9', b'\r', b'\n', ..] => {
+                (usize::from(a - b'0') * 10 + usize::from(b - b'0'), 5)
+            }
+            &[
+                b'$',
+                a @ b'1'..=b'9',
+                b @ b'0'..=b'9',
+                c @ b'0'..=b'9',
+                b'\r',
+                b'\n',
+                ..,
+            ] => {
+                let number = usize::from(a - b'0') * 100
+                    + usize::from(b - b'0') * 10
+                    + usize::from(c - b'0');
+                (number, 6)
+            }
+            _ => return None,
+        };
+        let argument = bytes.get(at + head..at + head + len)?;
+        if number == 1 {
+            key = argument;
+        }
+        at += head + len + 2;
+    }
+    (at <= bytes.len()).then_some((key, at))
+}
+
 #[cfg(test)]
 mod tests;
 

@@ -469,3 +469,23 @@ proptest! {
         }
     }
 }
+
+/// Looking ahead must find the key that the command is then about, or nothing: a wrong one would cost time, one beyond the bytes a node.
+#[test]
+fn looking_ahead_finds_the_key_or_nothing() {
+    let command = b"*3\r\n$3\r\nSET\r\n$16\r\nkey:000000012345\r\n$1\r\nv\r\nnext";
+    let whole = command.len() - 4;
+    assert_eq!(key_ahead(command), Some((&b"key:000000012345"[..], whole)));
+    for cut in 0..whole {
+        assert_eq!(key_ahead(&command[..cut]), None, "{cut} bytes");
+    }
+    for other in [
+        &b"PING\r\n"[..],
+        b"*1\r\n$4\r\nPING\r\n",
+        b"*2\r\n$3\r\nGET\r\n$1000\r\n",
+        b"*2\r\n$3\r\nGET\r\n$-1\r\n",
+        b"*12\r\n$3\r\nGET\r\n",
+    ] {
+        assert_eq!(key_ahead(other), None);
+    }
+}

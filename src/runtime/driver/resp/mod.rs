@@ -42,6 +42,8 @@ use super::gather::Gathering;
 use crate::gateway::resp::Protocol;
 use crate::gateway::resp::parse::Parser;
 use crate::gateway::resp::session::{Session, Settings};
+use crate::limits;
+use crate::shard::Whereabouts;
 use crate::types::{KeyspaceId, MonoNanos};
 
 /// What a RESP connection has beside what every connection has.
@@ -82,6 +84,7 @@ pub(super) struct Front {
     has_large: bool,
     /// RANDOMKEY's place.
     random: u64,
+    ahead: Ahead,
     /// A command of many parts, as far as it is carried out.
     parts: Option<Parts>,
 }
@@ -110,6 +113,46 @@ struct Found {
     /// Their replies, one after the other.
     bytes: Vec<u8>,
     count: usize,
+}
+
+/// Where the keys of the next commands live, as far as they could be told by looking ahead.
+#[derive(Debug, Default)]
+struct Ahead {
+    /// Each key's place in the input: its address.
+    keys: [usize; limits::LOOK_AHEAD_FRAMES],
+    places: [Option<Whereabouts>; limits::LOOK_AHEAD_FRAMES],
+    /// In which they were looked for.
+    keyspace: u32,
+    found: usize,
+    used: usize,
+    /// Commands for which looking ahead again is not worth it, because the last look found nothing.
+    pause: usize,
+}
+
+impl Ahead {
+    /// Whether it is time to look ahead again; called once for each command.
+    #[inline]
+    fn is_used_up(&mut self) -> bool {
+        self.pause = self.pause.saturating_sub(1);
+        self.used >= self.found && self.pause == 0
+    }
+
+    /// Where this key lives, if it was looked for.
+    #[inline]
+    fn take(&mut self, key: &[u8]) -> Option<Whereabouts> {
+        let address = key.as_ptr().addr();
+        while self.used < self.found {
+            let at = self.used;
+            if self.keys[at] > address {
+                return None;
+            }
+            self.used += 1;
+            if self.keys[at] == address {
+                return self.places[at].take();
+            }
+        }
+        None
+    }
 }
 
 /// A put whose value is one of the command's large arguments.
@@ -156,6 +199,7 @@ impl Resp {
             large_put: None,
             has_large: false,
             random: 0,
+            ahead: Ahead::default(),
             parts: None,
         };
         Resp {
