@@ -91,6 +91,11 @@ impl Node {
         let mut directory = DataDirectory::open(&config.data, shard_count, clock.now().wall)?;
         let mut acceptor = Acceptor::bind(config.listen)?;
         directory.establish()?;
+        // If the kernel chose the port, clients are told that one.
+        let config = &Config {
+            listen: acceptor.address(),
+            ..config.clone()
+        };
         let started = Instant::now();
         let mut starting = Starting::spawn(config, &directory, clock, connections_max)?;
         let keyspaces = starting.recovered()?;

@@ -108,6 +108,7 @@ impl World {
             segment_len: 8 << 20,
             hash_secret: [3; 16],
         });
+        shard.install(KeyspaceId::SYSTEM, 1, "system");
         shard.install(KeyspaceId::DEFAULT, 64, "default");
         let config = DriverConfig {
             node: NodeFacts::default(),

@@ -77,22 +77,14 @@ impl<P: Ports> Driver<P> {
         order: SessionOrder<'_>,
     ) -> Done {
         let step = std::mem::take(&mut front.step);
-        let mut told = None;
-        let failure = match self.resp(id).collected.take() {
-            Some(Ok(Gathering::Node(node))) => {
-                told = Some(node);
-                None
-            }
-            Some(Err((status, reason))) if status != Status::AlreadyExists => {
-                let mut bytes = Vec::new();
-                Shape::Ok.write(&failed(status, &reason), Protocol::Resp2, &mut bytes);
-                Some(bytes)
-            }
+        let failure = self.take_failure(id);
+        let told = match self.resp(id).collected.take() {
+            Some(Ok(Gathering::Node(told))) => Some(told),
             _ => None,
         };
         let round = match order {
             _ if let Some(bytes) = failure => Round::Reply(bytes),
-            SessionOrder::Select(number) => match self.open_database(now, id, tag, number, &step) {
+            SessionOrder::Select(number) => match self.open_database(now, id, tag, number) {
                 Ok(keyspace) => {
                     front.session.select(number, keyspace);
                     Round::Reply(OK.to_vec())
@@ -128,6 +120,15 @@ impl<P: Ports> Driver<P> {
             other => self.admin_round(now, id, front, tag, other, told),
         };
         self.end_rounds(id, tag, round, front)
+    }
+
+    /// The reply of a command whose gather failed; nothing if it did not, or if another connection was quicker to make a keyspace.
+    pub(super) fn take_failure(&mut self, id: ConnectionId) -> Option<Vec<u8>> {
+        let failed_with = self.resp(id).collected.take_if(|it| it.is_err())?;
+        let (status, reason) = failed_with.err()?;
+        let mut bytes = Vec::new();
+        Shape::Ok.write(&failed(status, &reason), Protocol::Resp2, &mut bytes);
+        (status != Status::AlreadyExists).then_some(bytes)
     }
 
     /// WATCH: asks for the keys' versions, and then keeps them.
