@@ -173,11 +173,10 @@ fn other_languages_and_garbage_are_turned_away() {
     let mut random = Random::new(41);
     let mut greetings: Vec<Vec<u8>> = [
         &b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"[..],
-        b"*1\r\n$4\r\nPING\r\n",
-        b"PING\r\n",
+        b"POST /\r\n\r\n",
+        b"*1\r\n$nothing\r\n",
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
         b"\xc0RDX\x0c\x00\x00\x00",
-        b"\r\n\r\n",
         b"\0",
     ]
     .map(<[u8]>::to_vec)

@@ -62,6 +62,10 @@ impl<P: Ports> Driver<P> {
                 self.reply_known(id, tag, b"+QUEUED\r\n");
                 Done::Yes
             }
+            Next::Refused(error) if is_http(arguments) => {
+                self.close_resp(id, &error.to_string());
+                Done::Closed
+            }
             Next::Refused(error) => {
                 self.reply_error(id, tag, &error.to_string());
                 Done::Yes
@@ -297,6 +301,13 @@ impl Ask {
             },
         }
     }
+}
+
+/// Whether this is a line of HTTP: a page in somebody's browser must not get to send commands to a node that it can reach. As in Redis, what follows is not
+/// looked at any more.
+fn is_http(arguments: &[&[u8]]) -> bool {
+    let is = |word: &[u8]| arguments[0].eq_ignore_ascii_case(word);
+    is(b"post") || is(b"host:")
 }
 
 /// Whether an order looks at more than single keys, or changes the connection: then it waits for the replies of all before it.
