@@ -104,15 +104,15 @@ impl<P: Ports> Driver<P> {
         }
         connection.read_nothing_more();
         connection.frame_since = None;
-        connection.push(
-            request,
-            &Response {
-                status,
-                version: 0,
-                timestamp_ms: 0,
-                body: Body::Error(reason),
-            },
-        );
+        let response = Response {
+            status,
+            version: 0,
+            timestamp_ms: 0,
+            body: Body::Error(reason),
+        };
+        let mut farewell = Vec::new();
+        response.encode(request, &mut farewell);
+        connection.farewell = Some(farewell);
         self.hub.mark_dirty(id);
         Flow::Continue
     }
