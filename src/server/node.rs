@@ -87,9 +87,9 @@ impl Node {
         let connections_max = connections_max(config)?;
         let clock = SystemClock::start();
         let shard_count = config.shard_count();
-        let directory = DataDirectory::open(&config.data, shard_count, clock.now().wall)?;
-        directory.make_shards()?;
+        let mut directory = DataDirectory::open(&config.data, shard_count, clock.now().wall)?;
         let mut acceptor = Acceptor::bind(config.listen)?;
+        directory.establish()?;
         // If the kernel chose the port, clients are told that one.
         let config = &Config {
             listen: acceptor.address(),

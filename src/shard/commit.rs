@@ -146,6 +146,7 @@ impl Shard {
             keyspace.forget_clearing();
         }
         for reply in std::mem::take(&mut self.batch.replies) {
+            self.statistics.errors += 1;
             refuse(&reply, status, reason, out);
         }
         self.batch.clear();

@@ -352,6 +352,8 @@ impl<P: Ports> Driver<P> {
             self.shard.stop();
         }
         self.shard
+            .refused_outside(std::mem::take(&mut self.hub.refused));
+        self.shard
             .end_turn(now, began.mono, &mut self.operations, &mut self.hub);
         self.complete_gathers(now);
         for (ticket, operation) in self.operations.drain(..) {

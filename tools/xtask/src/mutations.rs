@@ -238,6 +238,30 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         replace: "            progress.next += asked + 1;",
     },
     Mutation {
+        name: "give lost versions again",
+        file: "src/shard/replay.rs",
+        find: "let versions = bytes / RECORD_LEN_MIN as u64;",
+        replace: "let versions = bytes / u64::MAX;",
+    },
+    Mutation {
+        name: "give lost versions again at the start after",
+        file: "src/storage/recovery/chain.rs",
+        find: "BlockKind::Skip => visitor.given_up(header.block_len()),",
+        replace: "BlockKind::Skip => {}",
+    },
+    Mutation {
+        name: "take a file's lost end for the log's",
+        file: "src/storage/recovery/chain.rs",
+        find: "            Fault::Missing => at + BLOCK_HEADER_LEN as u64 > present,",
+        replace: "            Fault::Missing => at > capacity,",
+    },
+    Mutation {
+        name: "leave a frame that can't be decoded without an answer",
+        file: "src/runtime/driver/requests.rs",
+        find: "            Err(error) => {\n                let id =",
+        replace: "            Err(error) if peek(frame).is_ok_and(|head| head.opcode > 40) => drop(error),\n            Err(error) => {\n                let id =",
+    },
+    Mutation {
         name: "salvage without a word",
         file: "src/storage/recovery/mod.rs",
         find: "        self.damage.push(damage);",

@@ -262,6 +262,7 @@ impl<P: Ports> Driver<P> {
     }
 
     pub(super) fn reply_error(&mut self, id: ConnectionId, tag: Tag, text: &str) {
+        self.shard.refused_outside(1);
         self.reply_known(id, tag, &reply::error_bytes(text));
     }
 

@@ -311,6 +311,7 @@ impl<P: Ports> Driver<P> {
 
     /// Ends a connection whose bytes can't be followed.
     fn refuse_bytes(&mut self, id: ConnectionId, error: &ParseError) {
+        self.shard.refused_outside(1);
         self.close_resp_after(id, &error.reply());
     }
 
