@@ -56,9 +56,9 @@ impl Stopped {
             let Ok(stat) = fs::read_to_string(task?.path().join("stat")) else {
                 continue;
             };
-            // proc(5): the state stands behind the name, which is in parentheses and may hold any others.
+            // proc(5): T is stopped, t is stopped under a debugger. The state stands behind the name, which is in parentheses and may hold any others.
             let state = stat.rsplit_once(')').map(|(_, rest)| rest.trim_start());
-            if !state.is_some_and(|state| state.starts_with('T')) {
+            if !state.is_some_and(|state| state.starts_with(['T', 't'])) {
                 return Ok(false);
             }
         }
