@@ -82,6 +82,13 @@ const _: () = assert!(
 const _: () = assert!(SECTOR_LEN.is_multiple_of(BLOCK_ALIGN));
 const _: () = assert!(SEGMENT_LEN_MIN < SEGMENT_LEN_MAX);
 
+/// Longest text of a number with a fraction, in bytes, as value and as increment.
+pub const FLOAT_TEXT_LEN_MAX: usize = corduroy_proto_wire::INCREMENT_LEN_MAX;
+/// A number with a fraction whose text is plain and no longer than this, in bytes, is read and added in a microsecond.
+pub const FLOAT_SHORT_LEN: usize = 64;
+/// A longer one takes as long as copying about this many bytes.
+pub const FLOAT_LONG_COST: usize = 64 << 10;
+
 /// A batch takes no more commands once its effects take this many bytes: the block that it becomes, with one more command
 /// of the largest size, must fit into a segment.
 pub const BATCH_ARENA_MAX: usize = 1 << 20;
@@ -136,6 +143,18 @@ pub const CONNECTION_BUFFER_KEEP: usize = 64 << 10;
 pub const OUTPUT_COMPACT_BYTES: usize = 256 << 10;
 /// No more requests of a connection are worked off while this much of its output is unsent.
 pub const OUTPUT_HIGH_WATER: usize = 1 << 20;
+/// Most arguments of a RESP client's command.
+pub const RESP_ARGS_MAX: usize = 65_536;
+/// Most bytes of a RESP client's command beside its large arguments.
+pub const RESP_COMMAND_BYTES_MAX: usize = 4 << 20;
+/// Longest inline command, in bytes.
+pub const RESP_INLINE_BYTES_MAX: usize = 64 << 10;
+/// Room before a RESP client's large argument for the head of the native frame that it becomes, in bytes: the longest key, and a value to
+/// compare with that is not long.
+pub const RESP_HEAD_LEN: usize = 68 << 10;
+/// The line break behind a RESP client's argument, in bytes.
+pub const RESP_LINE_END_LEN: usize = 2;
+const _: () = assert!(RESP_HEAD_LEN > KEY_LEN_MAX + 64);
 /// Most bytes that one connection is offered to send in a turn: copying them into the kernel must not stall the core.
 pub const SEND_SLICE_BYTES: usize = 256 << 10;
 /// A client may take its patience again for each of this many bytes of a frame.
@@ -202,9 +221,27 @@ pub const MANIFEST_LEN_MAX: u64 = 64 << 10;
 pub const NODE_DESCRIPTORS: u64 = 32;
 /// Descriptors that a shard needs beside its connections: rings, notifier, segment files.
 pub const SHARD_DESCRIPTORS: u64 = SEGMENT_FILES_OPEN_MAX as u64 + 16;
+// A unit has two effects a request at most, a move's.
+const _: () = assert!(2 * ATOMIC_LEN_MAX <= BATCH_LEN_MAX);
 // A block of what was staged and one more batch fits beside one of the longest values.
 const _: () = assert!(
     SEGMENT_SLACK_LEN
         > (BATCH_ARENA_MAX + BATCH_BYTES_MAX) as u64
             + (BATCH_LEN_MAX as u64 + BATCH_EFFECTS_MAX as u64) * 128
 );
+
+/// Bytes that the commands of one open transaction take at most. Their number is bounded by [`ATOMIC_LEN_MAX`].
+pub const TRANSACTION_BYTES_MAX: usize = 1 << 20;
+/// Most keys that one connection watches.
+pub const WATCHED_KEYS_MAX: usize = ATOMIC_LEN_MAX;
+/// Most bytes of keys that one connection watches.
+pub const WATCHED_BYTES_MAX: usize = 1 << 20;
+/// Longest name of a client, of its library and of that library's version, in bytes.
+pub const CLIENT_TEXT_LEN_MAX: usize = 1024;
+/// Longest argument of a Redis client, in bytes, as CONFIG GET proto-max-bulk-len says it. What a value may hold is `value_len_max`.
+pub const BULK_LEN_MAX: usize = 512 << 20;
+/// Longest pause that DEBUG SLEEP makes, in nanoseconds.
+pub const DEBUG_SLEEP_NS_MAX: u64 = 3600 * 1_000_000_000;
+/// Most entries of a slow log.
+pub const SLOWLOG_LEN_MAX: usize = 16_384;
+const _: () = assert!(TRANSACTION_BYTES_MAX <= BATCH_BYTES_MAX);

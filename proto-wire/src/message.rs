@@ -61,6 +61,8 @@ pub enum ExpiryCondition {
     IfLater,
     /// The new one is earlier.
     IfEarlier,
+    /// There is one, and the new one is earlier.
+    IfSomeEarlier,
 }
 
 /// What must hold of a key for a [`Request::Unit`] to be carried out.

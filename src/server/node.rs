@@ -29,6 +29,7 @@ use flume::{Receiver, RecvTimeoutError, Sender};
 use super::config::{Config, Spin, SyncPolicy};
 use super::directory::{DataDirectory, random};
 use super::error::StartError;
+use crate::gateway::resp::session::Settings;
 use crate::limits;
 use crate::ports::Clock;
 use crate::runtime::driver::DriverConfig;
@@ -529,6 +530,10 @@ fn shard_config(config: &Config, directory: &DataDirectory, shard: ShardId) -> S
 
 fn driver_config(config: &Config, shard: ShardId, connections_max: usize) -> DriverConfig {
     DriverConfig {
+        resp: Settings {
+            sync_always: matches!(config.sync, SyncPolicy::Always),
+            ..Settings::default()
+        },
         shard,
         shard_count: config.shard_count(),
         value_len_max: config.value_len_max,

@@ -29,6 +29,7 @@ impl Shard {
                 .finished_many(group[0].kind, nanos, group.len() as u64);
         }
         for reply in &batch.replies {
+            self.count_inside(now, reply);
             answer(reply, self.config.large_len, out);
         }
         batch.clear();
@@ -106,12 +107,23 @@ impl Shard {
         }
     }
 
+    /// Counts the requests of a unit, if the reply is to one.
+    fn count_inside(&mut self, now: Now, reply: &PendingReply) {
+        if let PendingBody::Unit(answers) = &reply.body {
+            for answer in answers.iter().filter(|answer| !answer.is_counted) {
+                let nanos = now.mono.0.saturating_sub(answer.reply.since.0);
+                self.statistics.finished(answer.reply.kind, nanos);
+            }
+        }
+    }
+
     /// Replies of a batch without effects: whatever they depended on is committed.
     pub(super) fn answer_ready(&mut self, now: Now, out: &mut impl Replies) {
         let replies = std::mem::take(&mut self.batch.replies);
         for reply in &replies {
             self.statistics
                 .finished(reply.kind, now.mono.0.saturating_sub(reply.since.0));
+            self.count_inside(now, reply);
             answer(reply, self.config.large_len, out);
         }
     }
@@ -156,8 +168,12 @@ pub(super) fn answer(reply: &PendingReply, large_len: usize, out: &mut impl Repl
             out.internal(reply.origin, ShardReply::Done);
             return;
         }
-        PendingBody::Empty if reply.status == Status::NotACounter => {
-            Body::Error(super::writes::NOT_A_COUNTER)
+        PendingBody::Error(reason) => Body::Error(reason),
+        PendingBody::Unit(answers) => {
+            for one in answers {
+                answer(&one.reply, large_len, out);
+            }
+            Body::Empty
         }
         PendingBody::Empty => Body::Empty,
         PendingBody::Value(value) => Body::Value(value),

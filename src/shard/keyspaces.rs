@@ -302,6 +302,9 @@ impl Shard {
                 self.remove(keyspace);
                 out.internal(origin, ShardReply::Done);
             }
+            ShardCommand::Hold(hold) => self.hold(now, origin, hold, out),
+            ShardCommand::Run(hold, frame) => self.run_held(now, origin, hold, frame, out),
+            ShardCommand::Release(hold) => self.release(now, hold, out),
             ShardCommand::Status => {
                 let status = self.status();
                 out.internal(origin, ShardReply::Status(Box::new(status)));

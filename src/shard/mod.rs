@@ -30,18 +30,27 @@
 //! [`Shard::end_turn`] once. [`Shard::stop`] begins the end; the shard [`is stopped`](Shard::is_stopped) when all is on disk.
 
 mod append;
+mod atomic;
 mod commit;
+mod decision;
+mod edits;
+mod effects;
 mod expire;
+mod expiry_writes;
+mod float;
+pub mod hold;
 mod keyspaces;
 mod lookup;
 mod origin;
 mod pipeline;
 mod reads;
 pub mod recover;
+mod relocate;
 mod replay;
 mod scan;
 mod staging;
 pub mod statistics;
+mod unit;
 mod waiting;
 mod writes;
 
@@ -61,7 +70,7 @@ pub use lookup::{KeyPlace, Whereabouts};
 pub use origin::{GatherId, Origin, Replies, ShardCommand, ShardReply, Target};
 pub use replay::Earlier;
 pub use scan::{OwnedScanItem, ScanPage, ScanStep};
-pub use waiting::item_key;
+pub use waiting::{item_key, request_key};
 
 use crate::limits;
 use crate::storage::expiry::ExpiryQueue;
@@ -70,7 +79,9 @@ use crate::storage::hash::KeyHasher;
 use crate::storage::log::Log;
 use crate::storage::recovery::Identity;
 use crate::types::{KeyspaceId, MonoNanos, Now, Position, WallMillis};
+use expiry_writes::NewExpiry;
 use pipeline::Pipeline;
+use relocate::Relocation;
 use staging::{Batch, Overlay};
 use statistics::{Kind, Statistics};
 use waiting::Waiting;
@@ -336,6 +347,55 @@ impl Shard {
                 key,
                 suffix,
             } => self.append(now, origin, KeyspaceId(*keyspace), key, suffix, out),
+            Request::Overwrite {
+                keyspace,
+                key,
+                offset,
+                bytes,
+            } => {
+                let keyspace = KeyspaceId(*keyspace);
+                self.overwrite(now, origin, keyspace, key, *offset, bytes, out)
+            }
+            Request::AddFloat {
+                keyspace,
+                key,
+                increment,
+            } => self.add_float(now, origin, KeyspaceId(*keyspace), key, increment, out),
+            Request::Expire {
+                keyspace,
+                key,
+                expiry,
+                condition,
+                return_value,
+            } => {
+                let new = NewExpiry {
+                    expiry: *expiry,
+                    condition: *condition,
+                    return_value: *return_value,
+                };
+                self.expire_key(now, origin, KeyspaceId(*keyspace), key, new, out)
+            }
+            Request::ExpiresAt { keyspace, key } => {
+                self.expires_at(now, origin, KeyspaceId(*keyspace), key, out)
+            }
+            Request::Move {
+                source,
+                destination,
+                if_absent,
+                keep_source,
+            } => {
+                let relocation = Relocation {
+                    source: (KeyspaceId(source.0), source.1),
+                    destination: (KeyspaceId(destination.0), destination.1),
+                    if_absent: *if_absent,
+                    keep_source: *keep_source,
+                };
+                self.relocate(now, origin, &relocation, out)
+            }
+            Request::Unit {
+                preconditions,
+                frames,
+            } => self.unit(now, origin, preconditions, frames, out),
             Request::AtomicBatch { keyspace, items } => {
                 self.atomic(now, origin, KeyspaceId(*keyspace), items, out)
             }

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use corduroy_proto_wire::{RequestId, Response};
 
+use super::hold::{Held, Hold, HoldId};
 use super::scan::{ScanPage, ScanStep};
 use super::statistics::ShardStatus;
 use crate::ports::ConnectionId;
@@ -89,6 +90,12 @@ pub enum ShardCommand {
     },
     /// The shard's figures.
     Status,
+    /// Keys are to be held: a part of a transaction over several shards.
+    Hold(Hold),
+    /// That part is to be carried out: a unit's frame without its length field. The requests in it are answered, and the unit itself, as a client's.
+    Run(HoldId, Bytes),
+    /// The keys are to be let go of. Not answered.
+    Release(HoldId),
 }
 
 /// The answer to a [`ShardCommand`].
@@ -102,6 +109,8 @@ pub enum ShardReply {
     Scan(ScanPage),
     /// To `Status`.
     Status(Box<ShardStatus>),
+    /// To `Hold`.
+    Held(Held),
     /// The command could not be carried out.
     Failed(corduroy_proto_wire::Status, String),
 }

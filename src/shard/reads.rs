@@ -64,6 +64,20 @@ impl Shard {
         })
     }
 
+    /// When a key expires.
+    pub(super) fn expires_at(
+        &mut self,
+        now: Now,
+        origin: Origin,
+        keyspace: KeyspaceId,
+        key: &[u8],
+        out: &mut impl Replies,
+    ) -> Result<(), Stop> {
+        self.read(now, origin, keyspace, key, Kind::ExpiresAt, out, |record| {
+            Body::Ttl(record.expiry.map(|expiry| expiry.0))
+        })
+    }
+
     #[expect(
         clippy::too_many_arguments,
         reason = "a request and its surroundings; a struct would only rename them"

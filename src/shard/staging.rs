@@ -5,6 +5,7 @@
 //! finds, for a key, the newest effect that is not committed yet, whether it still sits in the batch or is already in
 //! flight to the disk.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
@@ -56,8 +57,20 @@ pub(super) enum PendingBody {
     Number(u64),
     Ttl(Option<u64>),
     Items(Vec<PendingItem>),
+    /// Why it failed.
+    Error(Cow<'static, str>),
+    /// The answers to the requests of a unit, which come before its own.
+    Unit(Vec<UnitAnswer>),
     /// The answer to an internal command.
     Done,
+}
+
+/// The answer to one request of a unit.
+#[derive(Debug)]
+pub(super) struct UnitAnswer {
+    pub(super) reply: PendingReply,
+    /// It is in the statistics already.
+    pub(super) is_counted: bool,
 }
 
 /// One operation's result in an atomic batch.

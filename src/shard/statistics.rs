@@ -18,12 +18,18 @@ pub enum Kind {
     Persist,
     Add,
     Append,
+    Overwrite,
+    AddFloat,
+    Expire,
+    ExpiresAt,
     Atomic,
+    Move,
+    Unit,
     Flush,
 }
 
 impl Kind {
-    const ALL: [Kind; 11] = [
+    const ALL: [Kind; 17] = [
         Kind::Get,
         Kind::Exists,
         Kind::Ttl,
@@ -33,7 +39,13 @@ impl Kind {
         Kind::Persist,
         Kind::Add,
         Kind::Append,
+        Kind::Overwrite,
+        Kind::AddFloat,
+        Kind::Expire,
+        Kind::ExpiresAt,
         Kind::Atomic,
+        Kind::Move,
+        Kind::Unit,
         Kind::Flush,
     ];
 
@@ -48,7 +60,13 @@ impl Kind {
             Kind::Persist => "persist",
             Kind::Add => "add",
             Kind::Append => "append",
+            Kind::Overwrite => "overwrite",
+            Kind::AddFloat => "add_float",
+            Kind::Expire => "expire",
+            Kind::ExpiresAt => "expires_at",
             Kind::Atomic => "atomic",
+            Kind::Move => "move",
+            Kind::Unit => "unit",
             Kind::Flush => "flush",
         }
     }

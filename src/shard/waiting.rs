@@ -16,10 +16,11 @@ use std::collections::{HashMap, VecDeque};
 use bytes::Bytes;
 use corduroy_proto_wire::{BatchItem, LENGTH_LEN, Request, key_of};
 
+use super::hold::{Hold, refuse_hold, refuse_part};
 use super::origin::{Origin, Replies};
 use super::scan::ScanStep;
 use super::staging::OverlayKey;
-use super::{Refusal, Shard, Stop};
+use super::{Refusal, Shard, Stop, unit};
 use crate::limits;
 use crate::storage::disk::{DiskOperation, DiskOutcome, DiskTicket};
 use crate::storage::format::RecordCheck;
@@ -27,23 +28,31 @@ use crate::types::{KeyspaceId, Now, Position};
 
 /// What waits in one line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-enum QueueId {
+pub(super) enum QueueId {
     Key(OverlayKey),
     /// A scan: nothing queues behind it.
     Alone(u64),
 }
 
 #[derive(Debug)]
-enum Task {
+pub(super) enum Task {
     /// A request's frame without its length field.
     Request(Bytes),
     Scan(ScanStep),
+    /// Keys are to be held.
+    Hold(Hold),
+    /// They are, until they are released or a part is carried out.
+    Held,
+    /// A unit's frame, carried out in the place of a hold.
+    Part(Bytes),
 }
 
 impl Task {
     fn bytes(&self) -> usize {
         match self {
-            Task::Request(frame) => frame.len(),
+            Task::Request(frame) | Task::Part(frame) => frame.len(),
+            Task::Hold(hold) => hold.bytes(),
+            Task::Held => 0,
             Task::Scan(step) => step.prefix.len() + size_of::<ScanStep>(),
         }
     }
@@ -51,7 +60,7 @@ impl Task {
 
 /// Names something that waits, in the order of arrival.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-struct WaiterId(u64);
+pub(super) struct WaiterId(u64);
 
 #[derive(Debug)]
 struct Waiter {
@@ -279,6 +288,41 @@ impl Shard {
         self.waiting.need(id, stop);
     }
 
+    /// Puts a task into line, and goes on with it if it is the first.
+    pub(super) fn enter_waiting(
+        &mut self,
+        now: Now,
+        queues: Vec<QueueId>,
+        origin: Origin,
+        task: Task,
+        out: &mut impl Replies,
+    ) {
+        let id = self.waiting.enter(queues, origin, task);
+        if self.waiting.is_first(id) {
+            self.go_on_with(now, id, out);
+        }
+    }
+
+    /// Gives one that stays in its place something else to do.
+    pub(super) fn replace_task(&mut self, id: WaiterId, origin: Origin, task: Task) {
+        let more = task.bytes();
+        let waiter = self.waiting.waiter(id);
+        let less = std::mem::replace(&mut waiter.task, task).bytes();
+        waiter.origin = origin;
+        self.waiting.bytes = self.waiting.bytes + more - less;
+    }
+
+    pub(super) fn go_on_with(&mut self, now: Now, id: WaiterId, out: &mut impl Replies) {
+        self.go_on(now, VecDeque::from([id]), out);
+    }
+
+    /// Takes one out of its place, and goes on with those behind it.
+    pub(super) fn leave_waiting(&mut self, now: Now, id: WaiterId, out: &mut impl Replies) {
+        let mut next = VecDeque::new();
+        self.waiting.leave(id, &mut next);
+        self.go_on(now, next, out);
+    }
+
     /// The frame of the request in hand, to be kept.
     fn frame_of(&self, request: &Request<'_>) -> Bytes {
         self.frame.clone().unwrap_or_else(|| encode(request))
@@ -292,25 +336,42 @@ impl Shard {
     }
 
     fn queues_of(&self, request: &Request<'_>) -> Vec<QueueId> {
-        let (keyspace, keys): (u32, Vec<&[u8]>) = match *request {
-            Request::Get { keyspace, key }
-            | Request::Exists { keyspace, key }
-            | Request::Ttl { keyspace, key }
-            | Request::Touch { keyspace, key, .. }
-            | Request::Persist { keyspace, key }
-            | Request::Add { keyspace, key, .. }
-            | Request::Append { keyspace, key, .. } => (keyspace, vec![key]),
-            Request::Put { keyspace, put } => (keyspace, vec![put.key]),
-            Request::Delete { keyspace, delete } => (keyspace, vec![delete.key]),
+        let keys: Vec<(KeyspaceId, &[u8])> = match *request {
             Request::AtomicBatch {
                 keyspace,
                 ref items,
-            } => (keyspace, items.iter().map(item_key).collect()),
-            _ => (0, Vec::new()),
+            } => items
+                .iter()
+                .map(|item| (KeyspaceId(keyspace), item_key(item)))
+                .collect(),
+            Request::Move {
+                source,
+                destination,
+                ..
+            } => vec![
+                (KeyspaceId(source.0), source.1),
+                (KeyspaceId(destination.0), destination.1),
+            ],
+            Request::Unit {
+                ref preconditions,
+                ref frames,
+            } => unit::keys_of(preconditions, frames),
+            _ => request_key(request)
+                .map(|(keyspace, key)| (KeyspaceId(keyspace), key))
+                .into_iter()
+                .collect(),
         };
-        let mut queues: Vec<QueueId> = Vec::with_capacity(keys.len());
-        for key in keys {
-            if let Ok(place) = self.locate(KeyspaceId(keyspace), key) {
+        self.key_queues(keys.into_iter())
+    }
+
+    /// The queues of keys, each once.
+    pub(super) fn key_queues<'a>(
+        &self,
+        keys: impl Iterator<Item = (KeyspaceId, &'a [u8])>,
+    ) -> Vec<QueueId> {
+        let mut queues: Vec<QueueId> = Vec::new();
+        for (keyspace, key) in keys {
+            if let Ok(place) = self.locate(keyspace, key) {
                 queues.push(QueueId::Key(place.overlay_key()));
             }
         }
@@ -448,12 +509,23 @@ impl Shard {
                     self.frame = None;
                     result
                 }
+                Task::Part(frame) => {
+                    let (_, request) = Request::decode(frame).expect("a unit of this node decodes");
+                    self.evaluate(now, origin, &request, out)
+                }
                 Task::Scan(step) => self.try_scan(now, origin, step, out),
+                Task::Hold(hold) => self.try_hold(now, origin, id, hold, out),
+                Task::Held => unreachable!("it waits for its coordinator alone"),
             };
             if let Err(Stop::Refused(refusal)) = &result {
                 self.refuse_task(origin, &task, refusal, out);
             }
+            let is_hold = matches!(task, Task::Hold(_));
             self.waiting.waiter(id).task = task;
+            if is_hold && result.is_ok() {
+                self.replace_task(id, origin, Task::Held);
+                continue;
+            }
             match result {
                 Ok(()) | Err(Stop::Refused(_)) => {
                     self.waiting.leave(id, &mut ready);
@@ -473,7 +545,32 @@ impl Shard {
         match task {
             Task::Request(_) => self.refuse(origin, refusal, out),
             Task::Scan(_) => self.refuse_scan(origin, refusal, out),
+            Task::Hold(_) | Task::Held => refuse_hold(origin, refusal, out),
+            Task::Part(frame) => refuse_part(origin, frame, refusal, out),
         }
+    }
+}
+
+/// The keyspace and the key of a request about one key; of a move, those of its source.
+#[must_use]
+#[inline]
+pub fn request_key<'a>(request: &Request<'a>) -> Option<(u32, &'a [u8])> {
+    match *request {
+        Request::Get { keyspace, key }
+        | Request::Exists { keyspace, key }
+        | Request::Ttl { keyspace, key }
+        | Request::Touch { keyspace, key, .. }
+        | Request::Persist { keyspace, key }
+        | Request::Add { keyspace, key, .. }
+        | Request::Append { keyspace, key, .. }
+        | Request::Overwrite { keyspace, key, .. }
+        | Request::AddFloat { keyspace, key, .. }
+        | Request::Expire { keyspace, key, .. }
+        | Request::ExpiresAt { keyspace, key } => Some((keyspace, key)),
+        Request::Put { keyspace, put } => Some((keyspace, put.key)),
+        Request::Delete { keyspace, delete } => Some((keyspace, delete.key)),
+        Request::Move { source, .. } => Some(source),
+        _ => None,
     }
 }
 
@@ -491,7 +588,11 @@ fn encode(request: &Request<'_>) -> Bytes {
     let mut frame = Vec::with_capacity(request.encoded_len());
     request.encode(0, &mut frame);
     debug_assert!(
-        key_of(&frame[LENGTH_LEN..]).is_some() || matches!(request, Request::AtomicBatch { .. })
+        key_of(&frame[LENGTH_LEN..]).is_some()
+            || matches!(
+                request,
+                Request::AtomicBatch { .. } | Request::Move { .. } | Request::Unit { .. }
+            )
     );
     Bytes::from(frame).slice(LENGTH_LEN..)
 }

@@ -80,6 +80,14 @@ impl LargeBuffer {
         self.len = end;
     }
 
+    /// Writes over bytes that are in it.
+    pub fn overwrite(&mut self, at: usize, bytes: &[u8]) {
+        let end = at + bytes.len();
+        assert!(end <= self.len, "only what is there is written over");
+        let map = self.map.as_mut().expect("a buffer in use has its memory");
+        map[at..end].copy_from_slice(bytes);
+    }
+
     /// What is in it, to be shared.
     #[must_use]
     pub fn freeze(self) -> Bytes {

@@ -175,6 +175,7 @@ const IF_NONE: u8 = 1;
 const IF_SOME: u8 = 2;
 const IF_LATER: u8 = 3;
 const IF_EARLIER: u8 = 4;
+const IF_SOME_EARLIER: u8 = 5;
 
 /// An expire's flags.
 pub(super) fn expire_flags(expiry: Expiry, condition: ExpiryCondition, return_value: bool) -> u8 {
@@ -189,6 +190,7 @@ pub(super) fn expire_flags(expiry: Expiry, condition: ExpiryCondition, return_va
         ExpiryCondition::IfSome => IF_SOME,
         ExpiryCondition::IfLater => IF_LATER,
         ExpiryCondition::IfEarlier => IF_EARLIER,
+        ExpiryCondition::IfSomeEarlier => IF_SOME_EARLIER,
     };
     condition | expiry << TTL_SHIFT | if return_value { RETURN_VALUE } else { 0 }
 }
@@ -216,6 +218,7 @@ pub(super) fn decode_expire(
         IF_SOME => ExpiryCondition::IfSome,
         IF_LATER => ExpiryCondition::IfLater,
         IF_EARLIER => ExpiryCondition::IfEarlier,
+        IF_SOME_EARLIER => ExpiryCondition::IfSomeEarlier,
         tag => {
             return Err(DecodeError::UnknownTag {
                 field: "condition tag",

@@ -121,6 +121,7 @@ impl Material {
             ExpiryCondition::IfSome,
             ExpiryCondition::IfLater,
             ExpiryCondition::IfEarlier,
+            ExpiryCondition::IfSomeEarlier,
         ];
         expiries
             .into_iter()

@@ -12,13 +12,33 @@
 //!
 //! # Families of calls
 //!
-//! The driver calls [`parse`] on what came in until a command is whole, [`Order`]'s constructor on its arguments, and [`Shape::write`] on
-//! each answer, in the order of the commands.
+//! The driver calls [`parse`] on what came in until a command is whole, [`commands::next`] on its arguments, and [`Shape::write`] on
+//! each answer, in the order of the commands. What a connection remembers in between is its [`Session`].
 
+pub mod clients;
+pub mod cluster;
+pub mod commands;
+pub mod config;
+pub mod glob;
+pub mod info;
+mod inline;
 pub mod order;
+pub mod parse;
 pub mod reply;
+pub mod session;
 pub mod shape;
+pub mod slowlog;
 
+pub use commands::{CommandError, Next};
 pub use order::{Moving, Order, Precondition, ScanOrder, SessionOrder};
 pub use reply::Protocol;
+pub use session::Session;
 pub use shape::Shape;
+
+/// Whether a new connection's first bytes are those of a Redis client: an array, or a command as a person types it.
+#[must_use]
+pub fn speaks(bytes: &[u8]) -> bool {
+    bytes.first().is_some_and(|first| {
+        *first == b'*' || first.is_ascii_alphabetic() || matches!(first, b'\r' | b'\n')
+    })
+}

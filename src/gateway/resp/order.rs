@@ -4,6 +4,7 @@
 
 use corduroy_proto_wire::Request;
 
+use super::session::ClientText;
 use super::shape::Shape;
 use crate::types::KeyspaceId;
 
@@ -75,8 +76,10 @@ pub struct Precondition<'a> {
 pub struct Moving<'a> {
     /// Where it is.
     pub source: (KeyspaceId, &'a [u8]),
-    /// Where it goes.
+    /// Where it goes. If `database` names another one, its keyspace counts instead of this.
     pub destination: (KeyspaceId, &'a [u8]),
+    /// COPY's DB, if it isn't the connection's own: the driver knows its keyspace.
+    pub database: Option<u32>,
     /// Only if there is nothing.
     pub if_absent: bool,
     /// The source stays: a copy.
@@ -122,30 +125,25 @@ pub enum SessionOrder<'a> {
     Watch(Vec<&'a [u8]>),
     /// UNWATCH.
     Unwatch,
-    /// CLIENT SETNAME.
-    SetName(&'a [u8]),
+    /// CLIENT SETNAME and SETINFO: a text that [`check_text`](super::session::check_text) allows.
+    SetText(ClientText, &'a [u8]),
     /// CLIENT GETNAME.
     GetName,
-    /// CLIENT SETINFO: `lib-name` (true) or `lib-ver` (false).
-    SetInfo {
-        /// Whether it is the library's name.
-        name: bool,
-        /// The text.
-        value: &'a [u8],
-    },
     /// CLIENT ID.
     ClientId,
     /// CLIENT INFO.
     ClientInfo,
-    /// CLIENT LIST, of these ids if any are given.
+    /// READONLY (true), READWRITE.
+    ReadOnly(bool),
+    /// CLIENT LIST, of these ids alone if they are given.
     ClientList(Option<Vec<u64>>),
     /// CLIENT KILL.
     ClientKill(KillFilter),
-    /// CLIENT REPLY.
+    /// CLIENT REPLY: [`Session::set_reply_mode`](super::session::Session::set_reply_mode) says whether `+OK` is sent.
     ReplyMode(ReplyMode),
     /// CLUSTER commands whose answers tell of the node: see `cluster`.
     Cluster(ClusterOrder),
-    /// SLOWLOG GET with its count (negative: all).
+    /// SLOWLOG GET with its count (-1: all).
     SlowlogGet(i64),
     /// SLOWLOG LEN.
     SlowlogLen,

@@ -6,6 +6,8 @@
 //! | null instead of an array | `*-1` | `_` |
 //! | map of n pairs | array of 2n | `%n` |
 //! | double | bulk string | `,` |
+//! | text for people | bulk string | `=`, with `txt:` before it |
+//! | set | array | `~` |
 //!
 //! The rest is the same in both. Source: the Redis serialization protocol specification.
 
@@ -47,6 +49,22 @@ pub fn bulk(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(bytes);
     out.extend_from_slice(b"\r\n");
 }
+
+/// Text for people to read: a verbatim string in RESP3.
+pub fn verbatim(out: &mut Vec<u8>, protocol: Protocol, text: &str) {
+    match protocol {
+        Protocol::Resp2 => bulk(out, text.as_bytes()),
+        Protocol::Resp3 => {
+            number_line(out, b'=', (VERBATIM_KIND.len() + text.len()) as i64);
+            out.extend_from_slice(VERBATIM_KIND);
+            out.extend_from_slice(text.as_bytes());
+            out.extend_from_slice(b"\r\n");
+        }
+    }
+}
+
+/// What stands before a verbatim string's text: that it is plain.
+const VERBATIM_KIND: &[u8] = b"txt:";
 
 /// What comes before a bulk string's bytes.
 pub fn bulk_head(out: &mut Vec<u8>, len: usize) {

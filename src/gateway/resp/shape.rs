@@ -5,6 +5,7 @@
 
 use corduroy_proto_wire::{Body, Response, Status};
 
+use super::commands::{CommandError, Fixed};
 use super::reply::{self, Protocol};
 
 /// How one answer is written.
@@ -40,8 +41,33 @@ pub enum Shape {
     Memory(u32),
     /// `int`, `embstr` or `raw`: OBJECT ENCODING.
     Encoding,
-    /// 0 for a key that is there: OBJECT IDLETIME and FREQ, where a key that is not there is an error.
-    Zero,
+    /// This number for a key that is there, else null: OBJECT IDLETIME, REFCOUNT.
+    Constant(i64),
+    /// 0 for a key that is there, else the error that there is no such key: RENAMENX of a key to its own name.
+    ZeroIfFound,
+    /// An error for a key that is there, else null: where Redis looks for the key before it looks at the other arguments.
+    RefusedIfFound(RefusedIfFound),
+}
+
+/// What is wrong with a command, which is only said if its key is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RefusedIfFound {
+    /// GETEX with a time that is no number.
+    NotAnInteger,
+    /// GETEX with a time that can't be.
+    InvalidExpiryInGetex,
+    /// OBJECT FREQ: nobody counts.
+    NoFrequencies,
+}
+
+impl RefusedIfFound {
+    fn error(self) -> CommandError {
+        match self {
+            RefusedIfFound::NotAnInteger => Fixed::NotAnInteger.into(),
+            RefusedIfFound::InvalidExpiryInGetex => CommandError::InvalidExpiry("getex"),
+            RefusedIfFound::NoFrequencies => Fixed::NoFrequencies.into(),
+        }
+    }
 }
 
 impl Shape {
@@ -60,7 +86,9 @@ impl Shape {
             Shape::Ok if found => reply::simple(out, "OK"),
             Shape::Ok => reply::null(out, protocol),
             Shape::Flag => reply::integer(out, i64::from(found)),
-            Shape::OkIfFound | Shape::FlagIfFound if response.status == Status::NotFound => {
+            Shape::OkIfFound | Shape::FlagIfFound | Shape::ZeroIfFound
+                if response.status == Status::NotFound =>
+            {
                 reply::error(out, "ERR no such key");
             }
             Shape::OkIfFound => reply::simple(out, "OK"),
@@ -86,9 +114,14 @@ impl Shape {
             Shape::Encoding if found => {
                 reply::bulk(out, encoding_of(value_of(response)).as_bytes());
             }
-            Shape::Memory(_) | Shape::Encoding => reply::null(out, protocol),
-            Shape::Zero if found => reply::integer(out, 0),
-            Shape::Zero => reply::null(out, protocol),
+            Shape::Constant(number) if found => reply::integer(out, number),
+            Shape::ZeroIfFound => reply::integer(out, 0),
+            Shape::RefusedIfFound(refused) if found => {
+                reply::error(out, &refused.error().to_string());
+            }
+            Shape::Memory(_) | Shape::Encoding | Shape::Constant(_) | Shape::RefusedIfFound(_) => {
+                reply::null(out, protocol);
+            }
         }
     }
 }
@@ -156,4 +189,70 @@ fn write_error(response: &Response<'_>, out: &mut Vec<u8>) {
         _ => "ERR",
     };
     reply::error(out, &format!("{code} {reason}"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(shape: Shape, status: Status, body: Body<'_>) -> String {
+        let response = Response {
+            status,
+            version: 0,
+            timestamp_ms: 0,
+            body,
+        };
+        let mut out = Vec::new();
+        shape.write(&response, Protocol::Resp2, &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    /// Clients decide by an error's code whether to try again, elsewhere or never.
+    #[test]
+    fn errors_bear_the_code_by_which_clients_act() {
+        for (status, expected) in [
+            (Status::NotACounter, "-ERR reason\r\n"),
+            (Status::LimitExceeded, "-ERR reason\r\n"),
+            (Status::ReadOnly, "-MISCONF reason\r\n"),
+            (Status::Overloaded, "-TRYAGAIN reason\r\n"),
+            (Status::ShuttingDown, "-LOADING reason\r\n"),
+            (Status::CrossPartition, "-CROSSSLOT reason\r\n"),
+            (Status::OutcomeUnknown, "-ERR outcome unknown: reason\r\n"),
+        ] {
+            for shape in [Shape::Value, Shape::Ok, Shape::Flag, Shape::TtlSeconds] {
+                assert_eq!(written(shape, status, Body::Error("reason")), expected);
+            }
+        }
+    }
+
+    /// A reason with a line break in it would end the reply early, and its rest would be taken for the next one.
+    #[test]
+    fn an_error_is_one_line() {
+        let reply = written(Shape::Ok, Status::Damaged, Body::Error("a\r\n+OK"));
+        assert_eq!(reply, "-ERR a  +OK\r\n");
+    }
+
+    /// TTL rounds to the nearest second, so a key of 1.5 seconds has 2 left at Redis, and one of 400 milliseconds none.
+    #[test]
+    fn times_are_rounded_as_redis_rounds_them() {
+        let ttl = |shape, ms| written(shape, Status::Ok, Body::Ttl(ms));
+        assert_eq!(ttl(Shape::TtlSeconds, Some(1500)), ":2\r\n");
+        assert_eq!(ttl(Shape::TtlSeconds, Some(1499)), ":1\r\n");
+        assert_eq!(ttl(Shape::TtlSeconds, Some(400)), ":0\r\n");
+        assert_eq!(ttl(Shape::TtlMillis, Some(400)), ":400\r\n");
+        assert_eq!(
+            ttl(Shape::ExpirySeconds, Some(i64::MAX as u64)),
+            ":9223372036854776\r\n"
+        );
+        assert_eq!(ttl(Shape::TtlMillis, None), ":-1\r\n");
+        let gone = written(Shape::TtlMillis, Status::NotFound, Body::Empty);
+        assert_eq!(gone, ":-2\r\n");
+    }
+
+    /// What MEMORY USAGE says is an estimate of our own, but a key that is there takes more than its bytes.
+    #[test]
+    fn memory_counts_key_value_and_what_is_beside_them() {
+        let reply = written(Shape::Memory(3), Status::Ok, Body::Value(b"12345"));
+        assert_eq!(reply, format!(":{}\r\n", 8 + MEMORY_OVERHEAD_LEN));
+    }
 }

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use bytes::{Buf, Bytes};
 use corduroy_proto_wire::{LENGTH_LEN, RequestId, Response};
 
+use super::resp::Resp;
 use crate::limits;
 use crate::ports::ConnectionId;
 use crate::shard::GatherId;
@@ -165,6 +166,25 @@ impl LargeInput {
         self.buffer.len() == self.buffer.capacity()
     }
 
+    /// Whether these bytes are at its end.
+    pub(super) fn ends_with(&self, end: &[u8]) -> bool {
+        self.buffer.as_ref().ends_with(end)
+    }
+
+    /// A RESP client's argument: what is between the room for a frame's head and the line break.
+    pub(super) fn argument(&self) -> &[u8] {
+        let end = self.buffer.len() - limits::RESP_LINE_END_LEN;
+        &self.buffer.as_ref()[limits::RESP_HEAD_LEN..end]
+    }
+
+    /// The argument with a frame's head before it, for which there is room. The frame has no length field.
+    pub(super) fn into_frame_of(mut self, head: &[u8]) -> Bytes {
+        let begin = limits::RESP_HEAD_LEN - head.len();
+        let end = self.buffer.len() - limits::RESP_LINE_END_LEN;
+        self.buffer.overwrite(begin, head);
+        self.buffer.freeze().slice(begin..end)
+    }
+
     /// The frame without its length field.
     pub(super) fn into_frame(self) -> Bytes {
         self.buffer.freeze().slice(LENGTH_LEN..)
@@ -196,6 +216,8 @@ pub(super) struct Connection {
     pub(super) large_wanted: usize,
     /// The long batch before all that, as far as it is worked off.
     pub(super) batch: Option<BatchProgress>,
+    /// What a Redis client's connection has beside all this.
+    pub(super) resp: Option<Box<Resp>>,
     pub(super) output: Output,
     /// Requests without an answer.
     pub(super) in_flight: usize,
@@ -228,6 +250,7 @@ impl Connection {
             large: None,
             large_wanted: 0,
             batch: None,
+            resp: None,
             output: Output::default(),
             in_flight: 0,
             remote_gets: 0,
@@ -259,6 +282,35 @@ impl Connection {
 
     pub(super) fn push(&mut self, request: RequestId, response: &Response<'_>) {
         response.encode(request, self.output.frames());
+    }
+
+    /// Writes an answer as a Redis client wants to read it, or keeps it until those before it are there. `value` is given if the answer ends
+    /// with a value that is not copied.
+    #[inline]
+    pub(super) fn reply(
+        &mut self,
+        request: RequestId,
+        response: &Response<'_>,
+        value: Option<Bytes>,
+    ) {
+        let resp = self.resp.as_mut().expect("it speaks RESP");
+        let protocol = resp.protocol;
+        let (answered, _) = resp
+            .queue
+            .answer(request, response, value, protocol, &mut self.output);
+        self.in_flight -= answered;
+    }
+
+    /// Bytes of answers that its client has not got yet.
+    #[inline]
+    pub(super) fn unsent(&self) -> usize {
+        let held = self.resp.as_ref().map_or(0, |resp| resp.queue.held_bytes());
+        self.output.len() + held
+    }
+
+    /// Whether a long batch, or a command with many keys, is worked off in slices.
+    pub(super) fn has_parts(&self) -> bool {
+        self.batch.is_some() || self.resp.as_ref().is_some_and(|resp| resp.has_parts())
     }
 
     /// Whether there is nothing left to do for it: no request in work, no answer to send.

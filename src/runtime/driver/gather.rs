@@ -9,6 +9,7 @@ use corduroy_proto_wire::{
     Body, Cursor, ItemResult, KeyspaceInfo, RequestId, Response, ScanItem, Status,
 };
 
+use super::resp::Across;
 use crate::limits;
 use crate::ports::ConnectionId;
 use crate::shard::statistics::ShardStatus;
@@ -75,6 +76,8 @@ pub(super) enum Gathering {
         id: KeyspaceId,
     },
     DropRemove,
+    /// A Redis client's transaction over several shards.
+    Across(Box<Across>),
 }
 
 /// A request in parts.
@@ -165,6 +168,7 @@ impl Gather {
                 self.failure = Some((status, reason));
             }
             (ShardReply::Failed(status, reason), _) => self.failure = Some((status, reason)),
+            (ShardReply::Held(held), Gathering::Across(across)) => across.held(held),
             (ShardReply::Count(more), Gathering::Count { keys }) => *keys += more,
             (ShardReply::Status(status), Gathering::Status { shards }) => shards.push(*status),
             (
@@ -239,12 +243,7 @@ impl ScanProgress {
         if self.partition > self.partition_last {
             return Cursor::START;
         }
-        let mut bytes = [0; 16];
-        bytes[0] = CURSOR_FORMAT;
-        bytes[2..4].copy_from_slice(&self.partition.to_le_bytes());
-        bytes[4..8].copy_from_slice(&self.keyspace.0.to_le_bytes());
-        bytes[8..16].copy_from_slice(&self.from.as_u64().to_le_bytes());
-        Cursor(bytes)
+        ScanProgress::cursor_at(self.keyspace, self.partition, self.from)
     }
 
     /// Partition and place of a cursor, if it is one of this keyspace.
@@ -268,6 +267,28 @@ impl ScanProgress {
         HashCursor::from_u64(u64::from_le_bytes(hash))
             .filter(|_| valid)
             .map(|hash| (partition, hash))
+    }
+
+    /// The cursor of a place in a partition.
+    pub(super) fn cursor_at(keyspace: KeyspaceId, partition: u16, from: HashCursor) -> Cursor {
+        let mut bytes = [0; 16];
+        bytes[0] = CURSOR_FORMAT;
+        bytes[2..4].copy_from_slice(&partition.to_le_bytes());
+        bytes[4..8].copy_from_slice(&keyspace.0.to_le_bytes());
+        bytes[8..16].copy_from_slice(&from.as_u64().to_le_bytes());
+        Cursor(bytes)
+    }
+
+    /// Partition and place of a cursor that is not the start.
+    pub(super) fn place_of(cursor: Cursor) -> Option<(u16, HashCursor)> {
+        if cursor == Cursor::START {
+            return None;
+        }
+        let bytes = cursor.0;
+        let mut place = [0; 8];
+        place.copy_from_slice(&bytes[8..16]);
+        let place = HashCursor::from_u64(u64::from_le_bytes(place))?;
+        Some((u16::from_le_bytes([bytes[2], bytes[3]]), place))
     }
 
     pub(super) fn wire_items(&self) -> Vec<ScanItem<'_>> {

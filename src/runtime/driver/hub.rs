@@ -21,6 +21,10 @@ use crate::types::{MonoNanos, ShardId};
 #[derive(Debug)]
 pub(super) struct Hub {
     pub(super) me: ShardId,
+    /// How random numbers were drawn so far.
+    pub(super) randoms: u64,
+    /// When the turn began.
+    pub(super) clock: MonoNanos,
     pub(super) connections: Slab<Connection>,
     /// One a shard of the node; the one to itself is never used.
     pub(super) links: Vec<Link>,
@@ -42,6 +46,8 @@ impl Hub {
     pub(super) fn new(me: ShardId, shard_count: u16, output_bytes_max: usize) -> Hub {
         Hub {
             me,
+            randoms: 0,
+            clock: MonoNanos(0),
             connections: Slab::new(),
             links: (0..shard_count).map(|_| Link::default()).collect(),
             gathers: Slab::new(),
@@ -86,8 +92,13 @@ impl Hub {
         if let Some(connection) = self.connections.get_mut(client.slot as usize)
             && connection.generation == client.generation
         {
-            connection.push(request, response);
-            connection.in_flight -= 1;
+            match &mut connection.resp {
+                None => {
+                    connection.push(request, response);
+                    connection.in_flight -= 1;
+                }
+                Some(_) => connection.reply(request, response, None),
+            }
             if !connection.dirty {
                 connection.dirty = true;
                 self.dirty.push_back(client);
@@ -104,9 +115,13 @@ impl Hub {
         value: Bytes,
     ) {
         if let Some(connection) = self.connection(client) {
-            response.encode_but_last_value(request, connection.output.frames());
-            connection.output.push_large(value);
-            connection.in_flight -= 1;
+            if connection.resp.is_some() {
+                connection.reply(request, response, Some(value));
+            } else {
+                response.encode_but_last_value(request, connection.output.frames());
+                connection.output.push_large(value);
+                connection.in_flight -= 1;
+            }
             self.mark_dirty(client);
         }
     }
@@ -128,6 +143,13 @@ impl Hub {
         if let Some(connection) = self.connections.get_mut(client.slot as usize)
             && connection.generation == client.generation
         {
+            if connection.resp.is_some() {
+                let (request, response) =
+                    Response::decode(frame).expect("a shard of this node encodes what decodes");
+                connection.reply(request, &response, large);
+                self.mark_dirty(client);
+                return;
+            }
             let out = connection.output.frames();
             out.extend_from_slice(&(len as u32).to_le_bytes());
             out.extend_from_slice(frame);
@@ -147,7 +169,7 @@ impl Hub {
     pub(super) fn is_flooded(&self, client: ConnectionId, more: usize) -> bool {
         let connection = self.connections.get(client.slot as usize);
         connection.is_some_and(|connection| {
-            let unsent = connection.output.len();
+            let unsent = connection.unsent();
             unsent > 0 && unsent + more > self.output_bytes_max / 2
         })
     }
@@ -276,6 +298,22 @@ impl Hub {
         let requests = &mut self.links[owner.index()].out.requests;
         requests.push_large(Route::of(origin), frame, |_| {});
         self.note_congestion(owner);
+    }
+
+    /// As [`Hub::forward`], counting a get as one whose answer others may wait for.
+    #[inline]
+    pub(super) fn forward_counted(
+        &mut self,
+        owner: ShardId,
+        origin: &Origin,
+        request: &Request<'_>,
+    ) {
+        if origin.get
+            && let Some(connection) = self.connections.get_mut(origin.client.slot as usize)
+        {
+            connection.remote_gets += 1;
+        }
+        self.forward(owner, origin, request);
     }
 
     pub(super) fn forward(&mut self, owner: ShardId, origin: &Origin, request: &Request<'_>) {

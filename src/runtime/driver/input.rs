@@ -8,9 +8,10 @@
 use bytes::Bytes;
 use corduroy_proto_wire::{LENGTH_LEN, Status, split};
 
-use super::connection::{LargeInput, Phase};
+use super::connection::{Connection, LargeInput, Phase};
 use super::requests::LookAhead;
 use super::{Driver, Flow, Ports};
+use crate::gateway::resp;
 use crate::limits;
 use crate::ports::ConnectionId;
 use crate::types::Now;
@@ -23,6 +24,10 @@ impl<P: Ports> Driver<P> {
         }
         let mut at = 0;
         if self.hub.connections[id.slot as usize].phase == Phase::Handshake {
+            if resp::speaks(bytes) {
+                self.open_resp(id);
+                return self.resp_received(now, id, bytes);
+            }
             match self.shake_hands(now, id, bytes) {
                 Ok(Some(consumed)) => at = consumed,
                 Ok(None) => return self.keep_input(now, id, bytes, false),
@@ -75,9 +80,13 @@ impl<P: Ports> Driver<P> {
     #[inline]
     pub(super) fn may_go_on(&self, id: ConnectionId) -> bool {
         let connection = &self.hub.connections[id.slot as usize];
-        connection.batch.is_none()
+        !connection.has_parts()
+            && connection
+                .resp
+                .as_ref()
+                .is_none_or(|resp| resp.may_go_on(self.hub.clock))
             && connection.in_flight < self.config.in_flight_max
-            && connection.output.len() < limits::OUTPUT_HIGH_WATER
+            && connection.unsent() < limits::OUTPUT_HIGH_WATER
             && (connection.large_wanted == 0 || self.claims.has_room(connection.large_wanted))
             && self.has_room()
     }
@@ -118,21 +127,27 @@ impl<P: Ports> Driver<P> {
             connection.frame_since.get_or_insert(now.mono);
         }
         if waits_for_room {
-            // It is not the client that is slow.
-            connection.frame_since = None;
-            if !connection.waits_for_room {
-                connection.waits_for_room = true;
-                let line = if connection.large_wanted > 0 {
-                    &mut self.waiting_large
-                } else {
-                    &mut self.waiting
-                };
-                line.push_back(id);
-            }
-            connection.paused = true;
-            return Flow::Pause;
+            return self.line_up(id);
         }
         Flow::Continue
+    }
+
+    /// Puts a connection, whose next request has no room, in the line of those that wait.
+    pub(super) fn line_up(&mut self, id: ConnectionId) -> Flow {
+        let connection = &mut self.hub.connections[id.slot as usize];
+        // It is not the client that is slow.
+        connection.frame_since = None;
+        if !connection.waits_for_room {
+            connection.waits_for_room = true;
+            let line = if connection.large_wanted > 0 {
+                &mut self.waiting_large
+            } else {
+                &mut self.waiting
+            };
+            line.push_back(id);
+        }
+        connection.paused = true;
+        Flow::Pause
     }
 
     /// Gives a large frame that has begun to come in a buffer of its own.
@@ -181,8 +196,12 @@ impl<P: Ports> Driver<P> {
             let Some(connection) = self.hub.connection(id) else {
                 continue;
             };
-            if connection.batch.is_some() {
-                self.go_on_with_batch(now, id);
+            if connection.has_parts() {
+                if connection.resp.is_some() {
+                    self.go_on_with_parts(now, id);
+                } else {
+                    self.go_on_with_batch(now, id);
+                }
                 budget = budget.saturating_sub(limits::TURN_INPUT_BYTES / 2);
                 self.waiting.push_back(id);
                 continue;
@@ -203,9 +222,14 @@ impl<P: Ports> Driver<P> {
     pub(super) fn go_on(&mut self, now: Now, id: ConnectionId, budget: &mut usize) {
         let connection = &mut self.hub.connections[id.slot as usize];
         connection.waits_for_room = false;
-        let input = std::mem::take(&mut connection.input);
-        *budget = budget.saturating_sub(input.len().max(1));
-        if self.work_off(now, id, &input) == Flow::Continue
+        *budget = budget.saturating_sub(connection.input.len().max(1));
+        let flow = if connection.resp.is_some() {
+            self.resp_go_on(now, id)
+        } else {
+            let input = std::mem::take(&mut connection.input);
+            self.work_off(now, id, &input)
+        };
+        if flow == Flow::Continue
             && let Some(connection) = self.hub.connection(id)
             && std::mem::take(&mut connection.paused)
         {
@@ -222,12 +246,20 @@ impl<P: Ports> Driver<P> {
         })
     }
 
+    /// Whether the next of a request's many parts could be worked off now.
+    fn parts_may_go_on(&self, connection: &Connection) -> bool {
+        connection.batch.is_some()
+            || (connection.has_parts()
+                && connection.in_flight < self.config.in_flight_max
+                && connection.unsent() < limits::OUTPUT_HIGH_WATER)
+    }
+
     /// Whether a connection that waits could go on now.
     pub(super) fn is_ready(&self, id: ConnectionId) -> bool {
         let connection = self.hub.connections.get(id.slot as usize);
         connection.is_some_and(|connection| {
             connection.generation == id.generation
-                && (connection.batch.is_some() || self.may_go_on(id))
+                && (self.parts_may_go_on(connection) || self.may_go_on(id))
         })
     }
 }

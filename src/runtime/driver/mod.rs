@@ -21,15 +21,19 @@
 //! timeout is cut.
 
 mod bounds;
+mod completion;
 mod connection;
 mod gather;
 mod hub;
 mod input;
+mod keyspaces;
 mod link;
 mod multipart;
 mod opening;
 mod output;
 mod requests;
+mod resp;
+mod scan;
 
 #[cfg(test)]
 mod tests;
@@ -41,6 +45,7 @@ use corduroy_proto_wire::{Body, Response, split};
 pub use bounds::Buffered;
 pub use link::MeshBatch;
 
+use crate::gateway::resp::session::Settings;
 use crate::limits;
 use crate::ports::{Clock, ConnectionId, Mesh, Net};
 use crate::shard::Shard;
@@ -81,6 +86,8 @@ pub struct DriverConfig {
     pub stall_timeout_ns: u64,
     /// The program and its version, for the hello.
     pub server_name: String,
+    /// What the settings mean for Redis clients.
+    pub resp: Settings,
 }
 
 impl DriverConfig {
@@ -186,7 +193,11 @@ impl<P: Ports> Driver<P> {
     fn now(&mut self) -> Now {
         match self.turn {
             Some(now) => now,
-            None => *self.turn.insert(self.ports.now()),
+            None => {
+                let now = self.ports.now();
+                self.hub.clock = now.mono;
+                *self.turn.insert(now)
+            }
         }
     }
 
@@ -222,6 +233,9 @@ impl<P: Ports> Driver<P> {
         let is_unfinished = |large: &LargeInput| !large.is_whole();
         if connection.large.as_ref().is_some_and(is_unfinished) {
             return Flow::Continue;
+        }
+        if connection.resp.is_some() {
+            return self.resp_received(now, id, bytes);
         }
         if connection.input.is_empty() && !connection.waits_for_room {
             return self.work_off(now, id, bytes);
@@ -373,7 +387,7 @@ impl<P: Ports> Driver<P> {
         let hub = &mut self.hub;
         self.waiting.retain(|&id| {
             hub.connection(id)
-                .is_some_and(|connection| connection.batch.is_some())
+                .is_some_and(|connection| connection.has_parts())
         });
     }
 

@@ -1,19 +1,16 @@
-//! Requests in several parts: begun here, continued round by round, answered when the last part is there.
+//! Requests in several parts: begun here (`scan` and `keyspaces` have the longer ones), continued round by round, answered when the last part
+//! is there (`completion`).
 
 use bytes::Bytes;
-use corduroy_proto_wire::{
-    BatchItem, Body, Condition, Cursor, Delete, Put, Request, RequestId, Response, Status, Ttl,
-};
+use corduroy_proto_wire::{BatchItem, Body, Request, RequestId, Status};
 
 use super::connection::BatchProgress;
-use super::gather::{Gather, Gathering, ScanProgress, wire_results};
+use super::gather::Gathering;
 use super::{Driver, Ports};
 use crate::limits;
 use crate::ports::ConnectionId;
-use crate::shard::{
-    DEFAULT_KEYSPACE, GatherId, Origin, ScanStep, ShardCommand, Target, encode_partitions, item_key,
-};
-use crate::types::{KeyspaceId, Now, ShardId, partition_of_key, shard_of_partition};
+use crate::shard::{GatherId, Origin, ShardCommand, Target, item_key};
+use crate::types::{KeyspaceId, Now, ShardId};
 
 impl<P: Ports> Driver<P> {
     pub(super) fn multipart(
@@ -121,7 +118,12 @@ impl<P: Ports> Driver<P> {
         }
     }
 
-    fn known(&mut self, client: ConnectionId, id: RequestId, keyspace: KeyspaceId) -> bool {
+    pub(super) fn known(
+        &mut self,
+        client: ConnectionId,
+        id: RequestId,
+        keyspace: KeyspaceId,
+    ) -> bool {
         let known = self.keyspace_info(keyspace).is_some();
         if !known {
             let reason = format!("there is no keyspace with the number {}", keyspace.0);
@@ -209,214 +211,8 @@ impl<P: Ports> Driver<P> {
         slice.len()
     }
 
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "a scan's fields and its surroundings"
-    )]
-    fn begin_scan(
-        &mut self,
-        now: Now,
-        client: ConnectionId,
-        id: RequestId,
-        keyspace: KeyspaceId,
-        prefix: &[u8],
-        cursor: Cursor,
-        limit: u32,
-        with_values: bool,
-    ) {
-        if !self.known(client, id, keyspace) {
-            return;
-        }
-        let (_, partitions) = self.keyspace_info(keyspace).expect("it is known");
-        let Some((first, from)) = ScanProgress::parse_cursor(cursor, keyspace, partitions) else {
-            self.refuse(
-                client,
-                id,
-                Status::InvalidRequest,
-                "the cursor is not one of this keyspace",
-            );
-            return;
-        };
-        if limit == 0 || limit as usize > limits::BATCH_LEN_MAX {
-            let reason = format!(
-                "a scan's limit is 1 to batch_len_max, {}, not {limit}",
-                limits::BATCH_LEN_MAX
-            );
-            self.refuse(client, id, Status::LimitExceeded, &reason);
-            return;
-        }
-        // Keys that begin with a whole tag are all in one partition.
-        let only = whole_tag(prefix).then(|| partition_of_key(prefix, partitions));
-        let (partition, from) = match only {
-            Some(only) if first < only => (only, crate::storage::index::HashCursor::START),
-            _ => (first, from),
-        };
-        let scan = ScanProgress {
-            keyspace,
-            prefix: prefix.to_vec(),
-            limit: limit as usize,
-            with_values,
-            partition,
-            partition_last: only.unwrap_or(partitions - 1),
-            from,
-            items: Vec::new(),
-            bytes: 0,
-            entries: 0,
-            steps: 0,
-            large_len: self.config.large_len,
-        };
-        if scan.is_done() {
-            self.respond(
-                client,
-                id,
-                Status::Ok,
-                Body::Scan {
-                    cursor: scan.cursor(),
-                    items: Vec::new(),
-                },
-            );
-            return;
-        }
-        let gather = self
-            .hub
-            .gather(client, id, 1, Gathering::Scan(Box::new(scan)));
-        self.next_scan_step(now, gather);
-    }
-
-    /// Asks for the next step of a scan.
-    fn next_scan_step(&mut self, now: Now, gather: GatherId) {
-        let entry = &mut self.hub.gathers[gather.slot as usize];
-        entry.remaining = 1;
-        let client = entry.client;
-        let Gathering::Scan(scan) = &entry.gathering else {
-            unreachable!("only scans have steps")
-        };
-        let step = ScanStep {
-            keyspace: scan.keyspace,
-            partition: scan.partition,
-            from: scan.from,
-            prefix: scan.prefix.clone(),
-            limit: scan.limit - scan.items.len(),
-            with_values: scan.with_values,
-            bytes_max: limits::SCAN_PAGE_BYTES_MAX - scan.bytes,
-        };
-        let owner = shard_of_partition(scan.partition, self.config.shard_count);
-        self.command(now, owner, client, gather, ShardCommand::Scan(step));
-    }
-
-    fn create_keyspace(
-        &mut self,
-        now: Now,
-        client: ConnectionId,
-        id: RequestId,
-        name: &str,
-        partitions: u16,
-    ) {
-        let partitions = if partitions == 0 {
-            limits::PARTITIONS_DEFAULT
-        } else {
-            partitions
-        };
-        let exists = self.keyspace_infos().iter().any(|info| info.name == name);
-        if exists {
-            self.refuse(
-                client,
-                id,
-                Status::AlreadyExists,
-                &format!("keyspace {name:?} exists already"),
-            );
-            return;
-        }
-        if self.keyspace_infos().len() >= limits::KEYSPACES_MAX {
-            let reason = format!(
-                "a node has at most {} keyspaces (keyspaces_max)",
-                limits::KEYSPACES_MAX
-            );
-            self.refuse(client, id, Status::LimitExceeded, &reason);
-            return;
-        }
-        let taken: u32 = self
-            .keyspace_infos()
-            .iter()
-            .map(|info| u32::from(info.partitions))
-            .sum();
-        if taken + u32::from(partitions) > limits::PARTITIONS_TOTAL_MAX {
-            let reason = format!(
-                "{partitions} more partitions would be over partitions_total_max, {}: {taken} are taken",
-                limits::PARTITIONS_TOTAL_MAX
-            );
-            self.refuse(client, id, Status::LimitExceeded, &reason);
-            return;
-        }
-        let gathering = Gathering::CreateRecord {
-            name: name.to_owned(),
-            partitions,
-        };
-        let gather = self.hub.gather(client, id, 1, gathering);
-        let value = encode_partitions(partitions);
-        let put = Put {
-            key: name.as_bytes(),
-            value: &value,
-            ttl: Ttl::None,
-            condition: Condition::IfAbsent,
-            return_value: false,
-        };
-        self.ask(
-            now,
-            ShardId(0),
-            client,
-            gather,
-            0,
-            &Request::Put {
-                keyspace: KeyspaceId::SYSTEM.0,
-                put,
-            },
-        );
-    }
-
-    fn drop_keyspace(&mut self, now: Now, client: ConnectionId, id: RequestId, name: &str) {
-        if name == DEFAULT_KEYSPACE {
-            self.refuse(
-                client,
-                id,
-                Status::InvalidRequest,
-                "the keyspace \"default\" can't be dropped; flush empties it",
-            );
-            return;
-        }
-        let Some(info) = self
-            .keyspace_infos()
-            .into_iter()
-            .find(|info| info.name == name)
-        else {
-            self.respond(client, id, Status::NotFound, Body::Empty);
-            return;
-        };
-        let gathering = Gathering::DropRecord {
-            id: KeyspaceId(info.id),
-        };
-        let gather = self.hub.gather(client, id, 1, gathering);
-        let condition = Condition::IfVersion(u64::from(info.id) - 1);
-        let delete = Delete {
-            key: name.as_bytes(),
-            condition,
-            return_value: false,
-        };
-        self.ask(
-            now,
-            ShardId(0),
-            client,
-            gather,
-            0,
-            &Request::Delete {
-                keyspace: KeyspaceId::SYSTEM.0,
-                delete,
-            },
-        );
-    }
-
     /// Sends one part of a gather to the shard that carries it out.
-    fn ask(
+    pub(super) fn ask(
         &mut self,
         now: Now,
         owner: ShardId,
@@ -438,7 +234,7 @@ impl<P: Ports> Driver<P> {
         }
     }
 
-    fn command(
+    pub(super) fn command(
         &mut self,
         now: Now,
         owner: ShardId,
@@ -459,7 +255,7 @@ impl<P: Ports> Driver<P> {
         }
     }
 
-    fn ask_all(
+    pub(super) fn ask_all(
         &mut self,
         now: Now,
         client: ConnectionId,
@@ -473,7 +269,7 @@ impl<P: Ports> Driver<P> {
         self.command_all(now, client, gather, command);
     }
 
-    fn command_all(
+    pub(super) fn command_all(
         &mut self,
         now: Now,
         client: ConnectionId,
@@ -484,118 +280,4 @@ impl<P: Ports> Driver<P> {
             self.command(now, ShardId(shard), client, gather, command.clone());
         }
     }
-
-    /// Goes on with gathers whose parts are all there: the next round, or the answer.
-    pub(super) fn complete_gathers(&mut self, now: Now) {
-        while let Some(id) = self.hub.complete.pop() {
-            let gather = &mut self.hub.gathers[id.slot as usize];
-            let all = usize::from(self.config.shard_count);
-            let client = gather.client;
-            let next = match (&gather.failure, &gather.gathering) {
-                (Some(_), _) => None,
-                (None, Gathering::Scan(scan)) if !scan.is_done() => {
-                    self.next_scan_step(now, id);
-                    continue;
-                }
-                (None, Gathering::CreateInstall { info })
-                    if gather.remaining == 0 && !gather.installed =>
-                {
-                    gather.installed = true;
-                    Some(ShardCommand::Install {
-                        keyspace: KeyspaceId(info.id),
-                        partitions: info.partitions,
-                        name: info.name.clone(),
-                    })
-                }
-                (None, Gathering::DropRecord { id }) => {
-                    let keyspace = *id;
-                    gather.gathering = Gathering::DropRemove;
-                    Some(ShardCommand::Remove { keyspace })
-                }
-                _ => None,
-            };
-            if let Some(command) = next {
-                gather.remaining = all;
-                self.command_all(now, client, id, &command);
-                continue;
-            }
-            let gather = self.hub.gathers.remove(id.slot as usize);
-            self.answer_gather(gather);
-        }
-    }
-
-    fn answer_gather(&mut self, gather: Gather) {
-        let Gather {
-            client,
-            request,
-            failure,
-            gathering,
-            ..
-        } = gather;
-        if let Some((status, reason)) = failure {
-            // That a keyspace is not there is an answer, not an error: another client was quicker to drop it.
-            if status.is_error() {
-                self.refuse(client, request, status, &reason);
-            } else {
-                self.respond(client, request, status, Body::Empty);
-            }
-            return;
-        }
-        let connections = self.connections();
-        let text;
-        let body = match &gathering {
-            Gathering::Batch { results, .. } => Body::Batch(wire_results(results)),
-            Gathering::Count { keys } => Body::Number(*keys),
-            Gathering::Flush
-            | Gathering::DropRemove
-            | Gathering::DropRecord { .. }
-            | Gathering::CreateRecord { .. } => Body::Empty,
-            Gathering::Scan(scan) => Body::Scan {
-                cursor: scan.cursor(),
-                items: scan.wire_items(),
-            },
-            Gathering::CreateInstall { info } => Body::Keyspaces(vec![info.clone()]),
-            Gathering::Status { shards } => {
-                let mut shards = shards.clone();
-                shards.sort_by_key(|shard| shard.shard);
-                text = serde_json::json!({
-                    "server": self.config.server_name,
-                    "shard_count": self.config.shard_count,
-                    "sync": self.shard.sync().to_string(),
-                    "consistency": "one node",
-                    "keys": shards.iter().map(|shard| shard.keys).sum::<u64>(),
-                    "answered_by": { "shard": self.config.shard.0, "connections": connections },
-                    "shards": shards,
-                })
-                .to_string();
-                Body::Status(&text)
-            }
-        };
-        let response = Response {
-            status: Status::Ok,
-            version: 0,
-            timestamp_ms: 0,
-            body,
-        };
-        match &gathering {
-            Gathering::Scan(scan) if self.hub.is_flooded(client, scan.bytes) => {
-                self.hub.refuse_flooded(client, request);
-            }
-            Gathering::Scan(scan) if let Some(value) = scan.large_value() => {
-                self.hub.answer_large(client, request, &response, value);
-            }
-            _ => self.hub.answer(client, request, &response),
-        }
-    }
-}
-
-/// Whether a prefix holds a whole hash tag, so that every key with the prefix has the same slot.
-fn whole_tag(prefix: &[u8]) -> bool {
-    let Some(open) = prefix.iter().position(|&byte| byte == b'{') else {
-        return false;
-    };
-    prefix[open + 1..]
-        .iter()
-        .position(|&byte| byte == b'}')
-        .is_some_and(|len| len > 0)
 }

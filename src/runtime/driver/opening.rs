@@ -95,6 +95,10 @@ impl<P: Ports> Driver<P> {
         reason: &str,
     ) -> Flow {
         let connection = &mut self.hub.connections[id.slot as usize];
+        if connection.resp.is_some() {
+            self.close_resp(id, &format!("ERR {reason}"));
+            return Flow::Continue;
+        }
         connection.read_nothing_more();
         connection.frame_since = None;
         connection.push(

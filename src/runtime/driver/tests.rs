@@ -112,6 +112,7 @@ impl World {
             idle_timeout_ns: 0,
             stall_timeout_ns: 10 * SECOND,
             server_name: "test".to_owned(),
+            resp: crate::gateway::resp::session::Settings::default(),
         };
         let ports = Plain {
             now: Now {

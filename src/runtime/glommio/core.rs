@@ -13,35 +13,32 @@
 //! | orders | the node's word to stop | `drain`, `seal` |
 
 use std::cell::{Cell, RefCell};
-use std::fmt;
-use std::future::{Future, poll_fn};
 use std::io;
-use std::pin::pin;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
-use std::task::Poll;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-use flume::{Receiver, RecvError, Sender, TryRecvError};
+use flume::{Receiver, Sender};
 use glommio::timer::Timer;
 
-use super::connection::{self, Arrival, Received, Socket};
+use super::clock::SystemClock;
+use super::connection::{Arrival, Received, Socket};
 use super::files::Files;
+use super::inlets::Inlets;
 use super::mesh::MeshEnds;
-use super::preparer::{Preparation, Preparer};
+use super::ports::GlommioPorts;
+use super::preparer::Preparer;
 use super::readiness::{self, Readiness, Ready};
 use super::state::{Order, ShardState};
 use super::turn::{Alarm, Signal, yield_once};
 use super::watchdog::Pulse;
 use super::writer::{Completion, LogWriter};
 use crate::limits;
-use crate::ports::{Clock, ConnectionId, Mesh, Net};
+use crate::ports::{Clock, ConnectionId};
 use crate::runtime::driver::{Driver, DriverConfig, Flow, MeshBatch};
 use crate::shard::Shard;
-use crate::storage::buffer::Memory;
-use crate::storage::buffer::{LargeBuffer, Reaper};
-use crate::storage::disk::{Disk, DiskOperation, DiskOutcome, DiskTicket};
-use crate::types::{MonoNanos, Now, ShardId, WallMillis};
+use crate::storage::disk::{DiskOutcome, DiskTicket};
+use crate::types::{MonoNanos, ShardId};
 
 /// One executor's shared state.
 #[derive(Debug)]
@@ -169,13 +166,13 @@ impl Core {
         self.delivered();
     }
 
-    fn disk_completed(&self, ticket: DiskTicket, outcome: DiskOutcome) {
+    pub(super) fn disk_completed(&self, ticket: DiskTicket, outcome: DiskOutcome) {
         self.driver.borrow_mut().disk_completed(ticket, outcome);
         self.delivered();
     }
 
     /// Takes a connection in, if there is a place for it; else it is closed.
-    fn open(self: &Rc<Core>, arrival: Arrival) {
+    pub(super) fn open(self: &Rc<Core>, arrival: Arrival) {
         let mut driver = self.driver.borrow_mut();
         let Some(id) = driver.opened() else {
             return;
@@ -325,7 +322,7 @@ impl Core {
         }
     }
 
-    fn ordered(&self, order: Order) {
+    pub(super) fn ordered(&self, order: Order) {
         let mut driver = self.driver.borrow_mut();
         match order {
             Order::Drain => driver.drain(),
@@ -335,277 +332,5 @@ impl Core {
         self.state.ordered(order);
         drop(driver);
         self.delivered();
-    }
-}
-
-/// What comes to an executor from other threads.
-pub(super) struct Inlets {
-    batches: Vec<(ShardId, Receiver<MeshBatch>)>,
-    completions: Receiver<Completion>,
-    arrivals: Receiver<Arrival>,
-    orders: Receiver<Order>,
-}
-
-impl Inlets {
-    /// Starts a task for each of them. They end when nobody can send any more.
-    pub(super) fn serve(self, core: &Rc<Core>) {
-        for (from, batches) in self.batches {
-            let core = Rc::clone(core);
-            glommio::spawn_local(async move {
-                while let Ok(batch) = receive(&batches).await {
-                    core.driver.borrow_mut().mesh_received(from, batch);
-                    core.delivered();
-                }
-            })
-            .detach();
-        }
-        let completions = self.completions;
-        let to = Rc::clone(core);
-        glommio::spawn_local(async move {
-            while let Ok((ticket, outcome)) = receive(&completions).await {
-                to.disk_completed(ticket, outcome);
-            }
-        })
-        .detach();
-        let arrivals = self.arrivals;
-        let to = Rc::clone(core);
-        glommio::spawn_local(async move {
-            while let Ok(arrival) = arrivals.recv_async().await {
-                to.open(arrival);
-            }
-        })
-        .detach();
-        let orders = self.orders;
-        let to = Rc::clone(core);
-        glommio::spawn_local(async move {
-            while let Ok(order) = orders.recv_async().await {
-                to.ordered(order);
-            }
-        })
-        .detach();
-    }
-}
-
-/// Receives from a channel into which the reader looks, too. flume puts a task whose message was taken by another receiver back into line, but looks
-/// at the channel only before that: a message that comes in between wakes nobody. So it is looked at once more after it.
-async fn receive<T>(receiver: &Receiver<T>) -> Result<T, RecvError> {
-    let mut next = pin!(receiver.recv_async());
-    poll_fn(|context| match next.as_mut().poll(context) {
-        Poll::Ready(received) => Poll::Ready(received),
-        Poll::Pending => match receiver.try_recv() {
-            Ok(message) => Poll::Ready(Ok(message)),
-            Err(TryRecvError::Disconnected) => Poll::Ready(Err(RecvError::Disconnected)),
-            Err(TryRecvError::Empty) => Poll::Pending,
-        },
-    })
-    .await
-}
-
-/// The clocks of the machine. All shards of a node read the same one.
-#[derive(Clone, Copy, Debug)]
-pub struct SystemClock {
-    start: Instant,
-}
-
-impl SystemClock {
-    /// A clock that starts now.
-    #[must_use]
-    pub fn start() -> SystemClock {
-        SystemClock {
-            start: Instant::now(),
-        }
-    }
-}
-
-impl Clock for SystemClock {
-    #[inline]
-    fn now(&self) -> Now {
-        // A wall clock before 1970 is as wrong as one that stands at it.
-        let wall = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
-        Now {
-            mono: MonoNanos(self.start.elapsed().as_nanos() as u64),
-            wall: WallMillis(wall.as_millis() as u64),
-        }
-    }
-}
-
-/// The ports of one shard over glommio.
-pub(super) struct GlommioPorts {
-    core: Weak<Core>,
-    clock: SystemClock,
-    files: Rc<Files>,
-    reaper: Reaper,
-    writer: LogWriter,
-    preparer: Preparer,
-    readiness: Rc<RefCell<Readiness>>,
-    first_segment: Option<Sender<io::Result<()>>>,
-    /// By the connection's slot.
-    sockets: Vec<Option<(u32, Rc<Socket>)>>,
-    mesh: MeshEnds,
-    peers: Vec<Sender<Arrival>>,
-    pulses: Vec<Arc<Pulse>>,
-}
-
-impl fmt::Debug for GlommioPorts {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.debug_struct("GlommioPorts").finish_non_exhaustive()
-    }
-}
-
-impl GlommioPorts {
-    fn attach(&mut self, id: ConnectionId, socket: Rc<Socket>) {
-        let slot = id.slot as usize;
-        if slot >= self.sockets.len() {
-            self.sockets.resize_with(slot + 1, || None);
-        }
-        self.sockets[slot] = Some((id.generation, socket));
-    }
-
-    fn detach(&mut self, id: ConnectionId) -> Option<Rc<Socket>> {
-        let place = self.sockets.get_mut(id.slot as usize)?;
-        match place {
-            Some((generation, _)) if *generation == id.generation => {
-                place.take().map(|(_, socket)| socket)
-            }
-            _ => None,
-        }
-    }
-
-    #[inline]
-    fn socket(&self, id: ConnectionId) -> Option<&Rc<Socket>> {
-        match self.sockets.get(id.slot as usize) {
-            Some(Some((generation, socket))) if *generation == id.generation => Some(socket),
-            _ => None,
-        }
-    }
-
-    /// Closes a socket so that the last word on it arrives.
-    fn say_farewell(&self, socket: Rc<Socket>) {
-        if self.readiness.borrow().remove(&*socket).is_ok() {
-            glommio::spawn_local(connection::linger(self.core(), socket)).detach();
-        }
-    }
-
-    fn core(&self) -> Rc<Core> {
-        self.core
-            .upgrade()
-            .expect("ports are called by the driver, which the core owns")
-    }
-}
-
-impl Clock for GlommioPorts {
-    #[inline]
-    fn now(&self) -> Now {
-        self.clock.now()
-    }
-}
-
-impl Disk for GlommioPorts {
-    fn submit(&mut self, ticket: DiskTicket, operation: DiskOperation) {
-        match operation {
-            DiskOperation::Write { .. } | DiskOperation::Sync { .. } => {
-                self.writer.submit(ticket, operation);
-            }
-            DiskOperation::Prepare {
-                segment,
-                len,
-                header,
-                memory,
-                zeros,
-            } => self.preparer.prepare(Preparation {
-                ticket,
-                segment,
-                len,
-                header,
-                memory,
-                zeros,
-                told: self.first_segment.take(),
-            }),
-            DiskOperation::Release(retired) => self.preparer.release(retired),
-            DiskOperation::Read {
-                segment,
-                offset,
-                len,
-            } => {
-                let files = Rc::clone(&self.files);
-                let core = self.core();
-                glommio::spawn_local(async move {
-                    // A spawned task runs at once, and this is the driver's call: it must be over before its completion can come.
-                    yield_once().await;
-                    let outcome = files.read(segment, offset, len).await;
-                    core.disk_completed(ticket, outcome);
-                })
-                .detach();
-            }
-        }
-    }
-}
-
-impl Memory for GlommioPorts {
-    fn large_buffer(&mut self, capacity: usize) -> io::Result<LargeBuffer> {
-        let buffer = LargeBuffer::new(capacity)?;
-        Ok(buffer.reaped_by(Arc::clone(&self.reaper)))
-    }
-}
-
-impl Net for GlommioPorts {
-    #[inline]
-    fn send(&mut self, id: ConnectionId, bytes: &[u8]) -> io::Result<usize> {
-        let socket = self.socket(id).ok_or(io::ErrorKind::NotConnected)?;
-        let sent = socket.send(bytes)?;
-        if sent < bytes.len() {
-            socket.ask(&self.readiness.borrow(), id, |interest| {
-                interest.write = true;
-            });
-        }
-        Ok(sent)
-    }
-
-    fn resume(&mut self, id: ConnectionId) {
-        if let Some(socket) = self.socket(id) {
-            socket.ask(&self.readiness.borrow(), id, |interest| {
-                interest.read = true;
-            });
-        }
-    }
-
-    fn close(&mut self, id: ConnectionId) {
-        if let Some(socket) = self.detach(id) {
-            self.say_farewell(socket);
-        }
-    }
-
-    fn hand_over(&mut self, id: ConnectionId, to: ShardId, received: Vec<u8>) {
-        let Some(socket) = self.detach(id) else {
-            return;
-        };
-        let handed_over = socket.hand_over(&self.readiness.borrow());
-        match handed_over {
-            Ok((descriptor, mut seat)) => {
-                seat.move_to(to);
-                let arrival = Arrival {
-                    socket: descriptor,
-                    seat,
-                    received,
-                };
-                // A shard that takes no arrivals is one whose process is about to end.
-                let _ = self.peers[to.index()].send(arrival);
-                self.pulses[to.index()].sent_to();
-            }
-            Err(error) => {
-                tracing::warn!(%error, "can't hand a connection to another shard; it is closed");
-                self.say_farewell(socket);
-            }
-        }
-    }
-}
-
-impl Mesh<MeshBatch> for GlommioPorts {
-    fn send(&mut self, to: ShardId, batch: MeshBatch) -> Result<(), MeshBatch> {
-        self.mesh.send(to, batch)?;
-        self.pulses[to.index()].sent_to();
-        Ok(())
     }
 }

@@ -10,16 +10,19 @@
 //! - An executor that ends takes the process with it: no node runs on half its shards. A clean stop ends the process too, because
 //!   executors that wake each other can't be torn down one by one.
 //!
-//! `core` is the hub of it; `turn` decides when a turn ends; `connection`, `files`, `writer`, `preparer` and `mesh` are the ports; `acceptor` and
-//! `seats` deal connections out; `segments` is for the time before the first executor runs.
+//! `core` is the hub of it; `turn` decides when a turn ends; `ports` is what the driver calls, on `connection`, `files`, `writer`, `preparer`, `mesh` and
+//! `clock`; `inlets` waits for other threads; `acceptor` and `seats` deal connections out; `segments` is for the time before the first executor runs.
 
 mod acceptor;
+mod clock;
 mod connection;
 mod core;
 mod executor;
 mod files;
+mod inlets;
 mod kernel;
 mod mesh;
+mod ports;
 mod preparer;
 mod readiness;
 mod seats;
@@ -30,8 +33,9 @@ mod watchdog;
 mod writer;
 
 pub use acceptor::{Acceptor, ListenError};
+pub use clock::SystemClock;
 pub use connection::Arrival;
-pub use core::{Serving, SystemClock};
+pub use core::Serving;
 pub use executor::{Executor, ExecutorError};
 pub use kernel::{KernelError, check_kernel, raise_open_files};
 pub use mesh::{MeshEnds, mesh};

@@ -5,7 +5,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::core::GlommioPorts;
+use super::ports::GlommioPorts;
 use crate::runtime::driver::Driver;
 
 /// A step of a clean stop.

@@ -31,7 +31,7 @@ use std::task::{Poll, Waker};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
-use super::core::SystemClock;
+use super::clock::SystemClock;
 use crate::ports::Clock;
 use crate::types::MonoNanos;
 

@@ -1,6 +1,8 @@
 //! What a client asks, and how it turns into a request of the protocol.
 
-use corduroy_proto_wire::{BatchItem, Condition, Cursor, Delete, Put, Request, Ttl};
+use corduroy_proto_wire::{
+    BatchItem, Condition, Cursor, Delete, Expiry, ExpiryCondition, Put, Request, Ttl,
+};
 
 use super::value::{Piece, Value};
 
@@ -23,6 +25,7 @@ pub(super) enum Act {
     Get,
     Exists,
     Ttl,
+    ExpiresAt,
     Put {
         value: Value,
         ttl: Ttl,
@@ -35,15 +38,44 @@ pub(super) enum Act {
     },
     Touch(u64),
     Persist,
+    Expire {
+        expiry: Expiry,
+        condition: ExpiryCondition,
+        return_value: bool,
+    },
     Add(i64),
+    /// In the arithmetic of numbers with a fraction, of which counters have none.
+    AddFloat(i64),
     Append(Piece),
+    /// Writes over the first byte of a counter, with a digit from 1 to 9: what comes of it is a counter.
+    Overwrite(u8),
     /// A scan that was at the key's place and did not show it.
     Missed,
 }
 
 impl Act {
+    /// Whether it may log the value again that is there, at another version.
+    pub(super) fn rewrites(&self) -> bool {
+        matches!(
+            self,
+            Act::Touch(_) | Act::Persist | Act::Expire { .. } | Act::Overwrite(_)
+        )
+    }
+
+    /// Whether it may take a key away, at once or later.
+    pub(super) fn removes(&self) -> bool {
+        match self {
+            Act::Delete { .. } | Act::Touch(_) | Act::Expire { .. } => true,
+            Act::Put { ttl, .. } => *ttl != Ttl::None,
+            _ => false,
+        }
+    }
+
     pub(super) fn is_write(&self) -> bool {
-        !matches!(self, Act::Get | Act::Exists | Act::Ttl | Act::Missed)
+        !matches!(
+            self,
+            Act::Get | Act::Exists | Act::Ttl | Act::ExpiresAt | Act::Missed
+        )
     }
 }
 
@@ -143,6 +175,14 @@ impl Bytes {
                 value: Vec::new(),
                 expected: expected(when),
             },
+            Act::AddFloat(increment) => Bytes {
+                value: increment.to_string().into_bytes(),
+                expected: Vec::new(),
+            },
+            Act::Overwrite(digit) => Bytes {
+                value: vec![*digit],
+                expected: Vec::new(),
+            },
             Act::Append(piece) => Bytes {
                 value: Value::Pieces(vec![*piece]).render(),
                 expected: Vec::new(),
@@ -196,7 +236,30 @@ impl Action {
                     Act::Get | Act::Missed => Request::Get { keyspace, key },
                     Act::Exists => Request::Exists { keyspace, key },
                     Act::Ttl => Request::Ttl { keyspace, key },
+                    Act::ExpiresAt => Request::ExpiresAt { keyspace, key },
                     Act::Persist => Request::Persist { keyspace, key },
+                    Act::Expire {
+                        expiry,
+                        condition,
+                        return_value,
+                    } => Request::Expire {
+                        keyspace,
+                        key,
+                        expiry: *expiry,
+                        condition: *condition,
+                        return_value: *return_value,
+                    },
+                    Act::AddFloat(_) => Request::AddFloat {
+                        keyspace,
+                        key,
+                        increment: &bytes.value,
+                    },
+                    Act::Overwrite(_) => Request::Overwrite {
+                        keyspace,
+                        key,
+                        offset: 0,
+                        bytes: &bytes.value,
+                    },
                     Act::Touch(ttl_ms) => Request::Touch {
                         keyspace,
                         key,

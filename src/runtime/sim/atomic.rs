@@ -28,9 +28,9 @@ pub(super) fn check_atomic(
             return None;
         };
         // A touch writes the same value again, at another version.
-        let touched = history.keys[&id.place].iter().any(|entry| {
-            matches!(entry.act, Act::Touch(_) | Act::Persist) && entry.outcome != Outcome::Refused
-        });
+        let touched = history.keys[&id.place]
+            .iter()
+            .any(|entry| entry.act.rewrites() && entry.outcome != Outcome::Refused);
         (wrote(entry(id), value.as_ref()) && !touched).then_some(*version)
     });
     let Some(version) = written else {
@@ -71,9 +71,7 @@ fn may_have_been_removed(history: &History, id: &EntryId) -> bool {
         .iter()
         .any(|flush| flush.keyspace == id.place.keyspace);
     flushed
-        || history.keys[&id.place].iter().any(|entry| match entry.act {
-            Act::Delete { .. } | Act::Touch(_) => true,
-            Act::Put { ttl, .. } => ttl != corduroy_proto_wire::Ttl::None,
-            _ => false,
-        })
+        || history.keys[&id.place]
+            .iter()
+            .any(|entry| entry.act.removes())
 }

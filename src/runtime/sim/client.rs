@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use corduroy_proto_wire::{Body, Cursor, ItemResult, Response, Status, Ttl};
+use corduroy_proto_wire::{
+    Body, Cursor, Expiry, ExpiryCondition, ItemResult, Response, Status, Ttl,
+};
 
 use super::action::{Act, Action, KeyNumber, Keys, When};
 use super::catalog::ChangeId;
@@ -126,6 +128,7 @@ impl Client {
             history,
             keyspace,
             writer,
+            wall_ms: history.wall.at(now),
         };
         let action = match kind {
             Kind::One => {
@@ -194,6 +197,8 @@ struct Chooser<'a> {
     keyspace: u32,
     /// The last piece's writer.
     writer: &'a mut u32,
+    /// What the wall clock shows.
+    wall_ms: u64,
 }
 
 impl Chooser<'_> {
@@ -217,6 +222,41 @@ impl Chooser<'_> {
 
     fn ttl_ms(&mut self) -> u64 {
         1 + self.random.skewed(self.habits.ttl_ms_max)
+    }
+
+    /// A time to come, or one that has passed.
+    fn expires_at_ms(&mut self) -> u64 {
+        let ttl_ms = self.ttl_ms();
+        if self.random.one_in(4) {
+            self.wall_ms - ttl_ms
+        } else {
+            self.wall_ms + ttl_ms
+        }
+    }
+
+    fn expire(&mut self) -> Act {
+        let mut condition = [
+            ExpiryCondition::Always,
+            ExpiryCondition::IfNone,
+            ExpiryCondition::IfSome,
+            ExpiryCondition::IfLater,
+            ExpiryCondition::IfEarlier,
+        ][self.random.index(5)];
+        let expiry = match self.random.below(4) {
+            0 => Expiry::Never,
+            1 => Expiry::At(self.expires_at_ms()),
+            2 if self.random.one_in(4) => Expiry::Millis(0),
+            _ => Expiry::Millis(self.ttl_ms()),
+        };
+        // Its answer would not tell whether anything changed.
+        if (expiry, condition) == (Expiry::Never, ExpiryCondition::Always) {
+            condition = ExpiryCondition::IfSome;
+        }
+        Act::Expire {
+            expiry,
+            condition,
+            return_value: self.random.one_in(3),
+        }
     }
 
     fn when(&mut self, key: KeyNumber) -> When {
@@ -248,6 +288,8 @@ impl Chooser<'_> {
             Ttl::None
         } else if self.random.one_in(3) {
             Ttl::Keep
+        } else if self.random.one_in(3) {
+            Ttl::At(self.expires_at_ms())
         } else {
             Ttl::Millis(self.ttl_ms())
         };
@@ -274,12 +316,16 @@ impl Chooser<'_> {
         match self.random.below(100) {
             0..30 => Act::Get,
             30..33 => Act::Exists,
-            33..36 => Act::Ttl,
-            36..75 if Keys::is_counter(key) => Act::Add(self.random.below(200) as i64 - 100),
-            36..52 if self.habits.append => Act::Append(self.piece()),
+            33..35 => Act::Ttl,
+            35..37 => Act::ExpiresAt,
+            37..55 if Keys::is_counter(key) => Act::Add(self.random.below(200) as i64 - 100),
+            55..70 if Keys::is_counter(key) => Act::AddFloat(self.random.below(200) as i64 - 100),
+            70..75 if Keys::is_counter(key) => Act::Overwrite(b'1' + self.random.below(9) as u8),
+            37..53 if self.habits.append => Act::Append(self.piece()),
             75..85 => self.delete(key),
-            85..89 if self.habits.ttl_percent > 0 => Act::Touch(self.ttl_ms()),
-            89..92 if self.habits.ttl_percent > 0 => Act::Persist,
+            85..87 if self.habits.ttl_percent > 0 => Act::Touch(self.ttl_ms()),
+            87..91 if self.habits.ttl_percent > 0 => self.expire(),
+            91..93 if self.habits.ttl_percent > 0 => Act::Persist,
             _ => self.put(key),
         }
     }
@@ -356,6 +402,13 @@ pub(super) fn outcome_of(act: &Act, response: &Response<'_>) -> Result<Outcome, 
         ttl_ms,
         expires_at_ms: None,
     };
+    let expires = |value, at| Outcome::Saw {
+        version: response.version,
+        timestamp_ms: response.timestamp_ms,
+        value,
+        ttl_ms: None,
+        expires_at_ms: Some(at),
+    };
     match (response.status, act) {
         (Status::OutcomeUnknown, _) => Ok(Outcome::Unknown),
         (status, _) if status.is_error() => Ok(Outcome::Refused),
@@ -364,6 +417,35 @@ pub(super) fn outcome_of(act: &Act, response: &Response<'_>) -> Result<Outcome, 
         (Status::ConditionFailed, _) => Ok(saw(value, None)),
         (Status::Ok, Act::Get) if value.is_none() => Err("a get without a value".to_owned()),
         (Status::Ok, Act::Get | Act::Exists | Act::Missed) => Ok(saw(value, None)),
+        (Status::Ok, Act::ExpiresAt) => match response.body {
+            Body::Ttl(at) => Ok(expires(None, at)),
+            _ => Err("an expiry without a time".to_owned()),
+        },
+        // It had no expiry and got none.
+        (
+            Status::Ok,
+            Act::Expire {
+                expiry: Expiry::Never,
+                condition: ExpiryCondition::IfNone,
+                ..
+            },
+        ) => Ok(expires(value, None)),
+        // A value that was past its time, where there was none.
+        (
+            Status::Ok,
+            Act::Put {
+                ttl: Ttl::At(_), ..
+            },
+        ) if response.version == 0 => Ok(Outcome::Absent),
+        (Status::Ok, Act::AddFloat(_)) => match value {
+            Some(Value::Counter(sum)) => Ok(Outcome::Wrote {
+                version: response.version,
+                timestamp_ms: response.timestamp_ms,
+                old: None,
+                number: Some(sum),
+            }),
+            other => Err(format!("a sum came as {other:?}")),
+        },
         (Status::Ok, Act::Ttl) => match response.body {
             Body::Ttl(left) => Ok(saw(None, Some(left))),
             _ => Err("a ttl without a time to live".to_owned()),

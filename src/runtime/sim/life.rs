@@ -13,6 +13,7 @@ use super::ports::SimPorts;
 use super::random::Random;
 use super::salvage;
 use super::world::{Phase, World};
+use crate::gateway::resp::session::Settings;
 use crate::limits;
 use crate::limits::SEGMENT_LEN_MIN;
 use crate::runtime::driver::{Driver, DriverConfig};
@@ -57,6 +58,10 @@ impl World {
 
     pub(super) fn driver_config(&self, shard: u16) -> DriverConfig {
         DriverConfig {
+            resp: Settings {
+                sync_always: self.habits.sync == SyncMode::Always,
+                ..Settings::default()
+            },
             shard: ShardId(shard),
             shard_count: self.habits.shard_count,
             value_len_max: self.value_len_max(),

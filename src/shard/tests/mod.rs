@@ -1,7 +1,9 @@
 //! The shard against a disk in memory that does what it is told at once, or fails on request.
 
 mod durability;
+mod requests;
 mod semantics;
+mod units;
 mod waiting;
 
 use std::collections::BTreeMap;

@@ -77,8 +77,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "let a read go back behind what a failed condition told",
-        file: "src/shard/writes.rs",
-        find: "            self.told_of(place);\n            self.reply_after_commit",
+        file: "src/shard/effects.rs",
+        find: "            self.told_of(&origin, place);\n            self.reply_after_commit",
         replace: "            self.reply_after_commit",
     },
     Mutation {
@@ -149,7 +149,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "carry out an atomic batch whose conditions hold in part",
-        file: "src/shard/writes.rs",
+        file: "src/shard/atomic.rs",
         find: "            .zip(items)\n            .all(|(decision, item)| match item {",
         replace: "            .zip(items)\n            .any(|(decision, item)| match item {",
     },

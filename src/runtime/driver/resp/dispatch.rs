@@ -43,7 +43,6 @@ impl<P: Ports> Driver<P> {
             return self.wait_for_replies(id);
         }
         let tag = Tag {
-            command: 0,
             since: now.mono,
             muted: !front.session.takes_reply(),
         };
@@ -104,7 +103,7 @@ impl<P: Ports> Driver<P> {
                 requests,
                 shape,
             } => self.together(now, id, tag, &preconditions, &requests, shape),
-            Order::Move(moving, shape) => self.move_key(now, id, tag, &moving, shape),
+            Order::Move(moving, shape) => self.move_key(now, id, front, tag, &moving, shape),
             Order::Session(SessionOrder::Exec) => self.execute(now, id, front, tag),
             Order::Session(order) => self.session_order(now, id, front, tag, order),
             order => self.next_round(now, id, front, tag, order),
@@ -172,8 +171,7 @@ impl<P: Ports> Driver<P> {
     ) -> Done {
         if requests.len() <= self.config.batch_slice_len {
             for request in requests {
-                let slot =
-                    slot.unwrap_or_else(|| self.resp(id).queue.one(tag, Shape::Value));
+                let slot = slot.unwrap_or_else(|| self.resp(id).queue.one(tag, Shape::Value));
                 self.send_request(now, id, slot, request);
             }
             return Done::Yes;
@@ -289,11 +287,14 @@ fn is_barrier(order: &Order<'_>) -> bool {
         | Order::Array(_)
         | Order::Sum(_)
         | Order::Together { .. }
-        | Order::Move(..)
         | Order::AfterEarlier(_) => false,
+        Order::Move(moving, _) => moving.database.is_some(),
         Order::Session(session) => !matches!(
             session,
-            SessionOrder::Multi | SessionOrder::Exec | SessionOrder::Discard | SessionOrder::Unwatch
+            SessionOrder::Multi
+                | SessionOrder::Exec
+                | SessionOrder::Discard
+                | SessionOrder::Unwatch
         ),
         _ => true,
     }

@@ -4,14 +4,10 @@
 //! is left stays in the connection's input; the parser goes on where it stopped, so bytes are looked at once however they come in. An argument
 //! over `large_len` gets a buffer of its own, with room before it for the head of a native frame: the value is never copied.
 
-use bytes::Bytes;
-
-use super::super::connection::{LargeInput, Phase};
+use super::super::connection::LargeInput;
 use super::super::{Driver, Flow, Ports};
-use super::{Front, Resp};
-use crate::gateway::resp::commands::{self, Next};
+use super::Front;
 use crate::gateway::resp::parse::{Bounds, ParseError, Progress, Span};
-use crate::gateway::resp::reply;
 use crate::limits;
 use crate::ports::ConnectionId;
 use crate::types::Now;
@@ -94,7 +90,10 @@ impl<P: Ports> Driver<P> {
         let Some(large) = connection.large.take() else {
             return Ok(());
         };
-        let front = connection.resp.as_mut().and_then(|resp| resp.front.as_mut());
+        let front = connection
+            .resp
+            .as_mut()
+            .and_then(|resp| resp.front.as_mut());
         let front = front.expect("it is there between commands");
         if !large.ends_with(LINE_END) {
             return Err(self.resp_refuse(now, id, "ERR Protocol error: expected a line break"));
@@ -124,12 +123,17 @@ impl<P: Ports> Driver<P> {
             if !self.may_go_on(id) {
                 break Halt::NoRoom;
             }
-            match front.parser.advance(&bytes[at..], &bounds) {
+            self.resp(id).waits_for_replies = false;
+            let progress = match front.whole.take() {
+                Some(consumed) => Ok(Progress::Complete { consumed }),
+                None => front.parser.advance(&bytes[at..], &bounds),
+            };
+            match progress {
                 Ok(Progress::Complete { consumed }) => {
                     let command = &bytes[at..at + consumed];
                     let done = self.take_command(now, id, &mut front, command);
                     if done == Done::Later {
-                        front.parser.reset();
+                        front.whole = Some(consumed);
                         break Halt::NoRoom;
                     }
                     at += consumed;
@@ -211,7 +215,10 @@ impl<P: Ports> Driver<P> {
         let mut large = LargeInput::new(buffer, &self.claims);
         large.take(&[0; limits::RESP_HEAD_LEN]);
         let connection = &mut self.hub.connections[id.slot as usize];
-        let front = connection.resp.as_mut().and_then(|resp| resp.front.as_ref());
+        let front = connection
+            .resp
+            .as_mut()
+            .and_then(|resp| resp.front.as_ref());
         let begins = front.expect("it is there between commands").large_at;
         let taken = large.take(&rest[begins..]);
         let is_whole = large.is_whole();
@@ -235,6 +242,7 @@ impl<P: Ports> Driver<P> {
         // Taken out so that the arguments can borrow from them while the front is in use.
         let parser = std::mem::take(&mut front.parser);
         let larges = std::mem::take(&mut front.larges);
+        front.has_large = !larges.is_empty();
         let spans = parser.spans();
         let done = if spans.is_empty() {
             Done::Yes

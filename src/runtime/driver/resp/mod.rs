@@ -9,6 +9,7 @@
 //! | `dispatch` | from a command to requests, and what of it can be answered here |
 //! | `queue` | from answers to replies, in order |
 //! | `unit` | EXEC, MSET, RENAME: what takes effect together |
+//! | `across` | the same over several shards |
 //! | `rounds` | SCAN, KEYS, RANDOMKEY, FLUSHALL, INFO, SELECT, WATCH: what takes several rounds |
 //! | `session` | what concerns the connection: HELLO, MULTI, CLIENT, CLUSTER |
 //!
@@ -18,6 +19,7 @@
 //! need no order among them as long as nobody can tell; a command that could (it looks at a whole keyspace, or changes the connection) is a **barrier**: it is
 //! carried out when every earlier command has its reply, and those that go through several rounds keep later ones waiting too.
 
+mod across;
 mod dispatch;
 mod input;
 mod queue;
@@ -28,13 +30,14 @@ mod unit;
 use bytes::Bytes;
 use corduroy_proto_wire::Status;
 
-pub(super) use queue::{Finished, ReplyQueue, Tag};
+pub(super) use across::Across;
+pub(super) use queue::{ReplyQueue, Tag};
 
 use super::connection::LargeInput;
 use super::gather::Gathering;
-use crate::gateway::resp::parse::Parser;
-use crate::gateway::resp::session::Session;
 use crate::gateway::resp::Protocol;
+use crate::gateway::resp::parse::Parser;
+use crate::gateway::resp::session::{Session, Settings};
 use crate::types::{KeyspaceId, MonoNanos};
 
 /// What a RESP connection has beside what every connection has.
@@ -55,7 +58,7 @@ pub(super) struct Resp {
 }
 
 /// The side of a connection that commands come in on.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Front {
     parser: Parser,
     session: Session,
@@ -71,6 +74,8 @@ pub(super) struct Front {
     large_put: Option<LargePut>,
     /// One of its arguments is a large one.
     has_large: bool,
+    /// RANDOMKEY's place.
+    random: u64,
     /// A command of many parts, as far as it is carried out.
     parts: Option<Parts>,
 }
@@ -132,9 +137,21 @@ enum Ask {
 
 impl Resp {
     /// A new connection's.
-    pub(super) fn new() -> Resp {
+    pub(super) fn new(settings: Settings) -> Resp {
+        let front = Front {
+            parser: Parser::default(),
+            session: Session::new(settings),
+            whole: None,
+            step: Step::Begin,
+            larges: Vec::new(),
+            large_at: 0,
+            large_put: None,
+            has_large: false,
+            random: 0,
+            parts: None,
+        };
         Resp {
-            front: Some(Box::default()),
+            front: Some(Box::new(front)),
             ..Resp::default()
         }
     }
@@ -148,6 +165,8 @@ impl Resp {
 
     /// Whether a command with many keys is worked off in slices.
     pub(super) fn has_parts(&self) -> bool {
-        self.front.as_ref().is_some_and(|front| front.parts.is_some())
+        self.front
+            .as_ref()
+            .is_some_and(|front| front.parts.is_some())
     }
 }

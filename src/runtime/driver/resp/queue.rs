@@ -7,7 +7,7 @@
 //! | slot | answers that it takes | what it writes |
 //! |---|---|---|
 //! | `One` | one | that, in its shape |
-//! | `Sum` | one a key | how many succeeded |
+//! | `Sum`, `All` | one a key | how many succeeded, or that all did |
 //! | `Head` | one: whether a unit took effect | an array's head, and the unit's slots follow; or why not, and they fall away |
 //! | `Version`, `Silent` | one | nothing: the command makes its reply when all are there |
 //! | `Done` | none | bytes that are known |
@@ -43,6 +43,11 @@ enum Content {
         total: i64,
         failure: Option<Vec<u8>>,
     },
+    /// MSET in a transaction.
+    All {
+        remaining: u32,
+        failure: Option<Vec<u8>>,
+    },
     Head {
         then: Then,
         /// Slots behind it that fall away if the unit does not take effect.
@@ -68,7 +73,6 @@ struct Slot {
     content: Content,
     /// Its reply is not wanted: CLIENT REPLY.
     muted: bool,
-    command: u16,
     since: MonoNanos,
 }
 
@@ -88,14 +92,12 @@ pub(in super::super) struct ReplyQueue {
 /// A command whose last answer has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in super::super) struct Finished {
-    pub(in super::super) command: u16,
     pub(in super::super) since: MonoNanos,
 }
 
-/// Around a slot: which command it belongs to, since when, and whether its reply is wanted.
+/// What belongs to each slot of a command: since when it is asked, and whether its reply is wanted.
 #[derive(Clone, Copy, Debug)]
 pub(in super::super) struct Tag {
-    pub(in super::super) command: u16,
     pub(in super::super) since: MonoNanos,
     pub(in super::super) muted: bool,
 }
@@ -180,13 +182,27 @@ impl ReplyQueue {
         }
     }
 
+    /// A reply that is known already, behind a unit's head.
+    pub(in super::super) fn known_later(&mut self, tag: Tag, bytes: &[u8]) {
+        self.held_bytes += bytes.len();
+        self.push(tag, Content::Done(bytes.to_vec(), None));
+    }
+
+    /// A slot for the answers to `writes` requests under its one number, of which the reply says that all succeeded.
+    pub(in super::super) fn all(&mut self, tag: Tag, writes: u32) -> RequestId {
+        let content = Content::All {
+            remaining: writes,
+            failure: None,
+        };
+        self.push(tag, content)
+    }
+
     #[inline]
     fn push(&mut self, tag: Tag, content: Content) -> RequestId {
         let id = self.first.wrapping_add(self.slots.len() as u32);
         self.slots.push_back(Slot {
             content,
             muted: tag.muted,
-            command: tag.command,
             since: tag.since,
         });
         id
@@ -205,10 +221,7 @@ impl ReplyQueue {
     ) -> (usize, Option<Finished>) {
         let at = id.wrapping_sub(self.first) as usize;
         let slot = self.slots.get_mut(at).expect("each request has a slot");
-        let finished = Finished {
-            command: slot.command,
-            since: slot.since,
-        };
+        let finished = Finished { since: slot.since };
         if let Content::One(shape) = slot.content {
             let muted = slot.muted;
             if at == 0 && (muted || value.is_none()) {
@@ -237,10 +250,7 @@ impl ReplyQueue {
         out: &mut Output,
     ) -> (usize, Option<Finished>) {
         let slot = &mut self.slots[at];
-        let finished = Finished {
-            command: slot.command,
-            since: slot.since,
-        };
+        let finished = Finished { since: slot.since };
         let mut answered = 1;
         let mut bytes = Vec::new();
         match &mut slot.content {
@@ -258,6 +268,18 @@ impl ReplyQueue {
                 match failure.take() {
                     Some(error) => bytes = error,
                     None => reply::integer(&mut bytes, *total),
+                }
+                slot.content = Content::Done(bytes, None);
+            }
+            Content::All { remaining, failure } => {
+                *remaining -= 1;
+                note_failure(failure, response, protocol);
+                if *remaining > 0 {
+                    return (1, None);
+                }
+                match failure.take() {
+                    Some(error) => bytes = error,
+                    None => reply::simple(&mut bytes, "OK"),
                 }
                 slot.content = Content::Done(bytes, None);
             }
@@ -333,9 +355,9 @@ impl ReplyQueue {
             self.held_bytes -= slot.held_bytes();
             dropped += match &slot.content {
                 Content::One(_) | Content::Head { .. } | Content::Version | Content::Silent => 1,
-                Content::Sum { remaining, .. } | Content::Quiet { remaining, .. } => {
-                    *remaining as usize
-                }
+                Content::Sum { remaining, .. }
+                | Content::All { remaining, .. }
+                | Content::Quiet { remaining, .. } => *remaining as usize,
                 Content::Done(..) => 0,
             };
             slot.content = Content::Done(Vec::new(), None);

@@ -18,7 +18,7 @@ mod points;
 #[cfg(test)]
 mod tests;
 
-use corduroy_proto_wire::Ttl;
+use corduroy_proto_wire::{Expiry, ExpiryCondition, Ttl};
 
 use super::action::{Act, When};
 use super::history::{Entry, Flush, History, Outcome, Place, Time, WallClock};
@@ -257,6 +257,14 @@ impl Checker<'_> {
             Act::Put { when, .. } | Act::Delete { when, .. } => {
                 condition_failed(when, *version, &point.content)
             }
+            Act::Expire {
+                expiry, condition, ..
+            } => match point.expiry {
+                Some(old) if !may_fail(*condition, old, *expiry, (low, high)) => {
+                    Err(format!("the condition held: its expiry was {old:?}"))
+                }
+                _ => Ok(()),
+            },
             _ => Ok(()),
         }
     }
@@ -313,12 +321,7 @@ impl Checker<'_> {
             });
         let removed = |number: &usize| {
             let other = &self.entries[*number];
-            let removes = match &other.act {
-                Act::Delete { .. } | Act::Touch(_) => true,
-                Act::Put { ttl, .. } => *ttl != Ttl::None,
-                _ => false,
-            };
-            removes && other.invoked < entry.answered && other.closed >= first.invoked
+            other.act.removes() && other.invoked < entry.answered && other.closed >= first.invoked
         };
         if reason
             || self.may_have_been_flushed(first.invoked, entry.answered)
@@ -335,9 +338,36 @@ impl Checker<'_> {
 
 fn may_be_absent(act: &Act) -> bool {
     match act {
-        Act::Put { when, .. } => !matches!(when, When::Always | When::IfAbsent),
-        Act::Add(_) | Act::Append(_) => false,
+        Act::Put { ttl, when, .. } => {
+            !matches!(when, When::Always | When::IfAbsent) || matches!(ttl, Ttl::At(_))
+        }
+        Act::Add(_) | Act::AddFloat(_) | Act::Append(_) | Act::Overwrite(_) => false,
         _ => true,
+    }
+}
+
+/// Whether a key with this expiry may be left as it is, at some time of the wall clock in this span.
+fn may_fail(
+    condition: ExpiryCondition,
+    old: Option<u64>,
+    new: Expiry,
+    (low, high): (u64, u64),
+) -> bool {
+    // Never is later than any time.
+    let old = old.unwrap_or(u64::MAX);
+    let (earliest, latest) = match new {
+        Expiry::Never => (u64::MAX, u64::MAX),
+        Expiry::Millis(ttl_ms) => (low + ttl_ms, high + ttl_ms),
+        Expiry::At(at_ms) => (at_ms, at_ms),
+    };
+    match condition {
+        ExpiryCondition::Always => false,
+        // What had no expiry and got none was left as it is, too.
+        ExpiryCondition::IfNone => old != u64::MAX || new == Expiry::Never,
+        ExpiryCondition::IfSome => old == u64::MAX,
+        ExpiryCondition::IfLater => earliest <= old,
+        ExpiryCondition::IfEarlier => latest >= old,
+        ExpiryCondition::IfSomeEarlier => old == u64::MAX || latest >= old,
     }
 }
 

@@ -1,6 +1,6 @@
 //! The points of a key's history: who wrote which version, and what the key held from then on. Steps 1 and 2.
 
-use corduroy_proto_wire::Ttl;
+use corduroy_proto_wire::{Expiry, ExpiryCondition, Ttl};
 
 use super::super::action::{Act, When};
 use super::super::history::{Entry, Flush, Outcome, Time};
@@ -46,13 +46,12 @@ impl Checker<'_> {
                     && value.is_some() == with_value
                     && self.point_of(*version).is_none()
                 {
-                    let writer =
-                        self.writer_of(entry, *version, value.as_ref())
-                            .ok_or_else(|| {
-                                format!(
-                                    "nobody wrote version {version} of what was read: {entry:?}"
-                                )
-                            })?;
+                    let writer = self
+                        .writer_of(entry, *version, value.as_ref())
+                        .or_else(|| self.writer_taken_back(entry, *version))
+                        .ok_or_else(|| {
+                            format!("nobody wrote version {version} of what was read: {entry:?}")
+                        })?;
                     self.open.retain(|number| *number != writer);
                     let mut found = point(writer, &self.entries[writer], *version, *timestamp_ms);
                     if let Some(value) = value {
@@ -78,8 +77,11 @@ impl Checker<'_> {
         let possible = |act: &Act| {
             matches!(
                 (act, value),
-                (Act::Touch(_) | Act::Persist, _)
-                    | (Act::Add(_), None | Some(Value::Counter(_)))
+                (Act::Touch(_) | Act::Persist | Act::Expire { .. }, _)
+                    | (
+                        Act::Add(_) | Act::AddFloat(_) | Act::Overwrite(_),
+                        None | Some(Value::Counter(_))
+                    )
                     | (Act::Put { .. } | Act::Append(_), None)
             )
         };
@@ -100,6 +102,39 @@ impl Checker<'_> {
         find(&exact).or_else(|| find(&possible))
     }
 
+    /// A put of unknown outcome that was taken for the writer of a later version, as its value was read there: if that may have been logged
+    /// again by a touch, or the like, of unknown outcome, then that wrote the later version, and the put is free for this one.
+    fn writer_taken_back(&mut self, reader: &Entry, version: u64) -> Option<usize> {
+        let may_have_written = |number: usize, version: u64| {
+            let entry = &self.entries[number];
+            version > self.floor(entry.invoked) && version < self.ceiling(entry.closed)
+        };
+        let (at, rewriter) = self.points.iter().enumerate().find_map(|(at, later)| {
+            let entry = &self.entries[later.entry];
+            let may_give_way = later.version > version
+                && entry.outcome == Outcome::Unknown
+                && matches!(entry.act, Act::Put { .. })
+                && entry.invoked < reader.answered
+                && may_have_written(later.entry, version);
+            let rewriter = self.open.iter().copied().find(|number| {
+                self.entries[*number].act.rewrites() && may_have_written(*number, later.version)
+            });
+            Some((at, rewriter.filter(|_| may_give_way)?))
+        })?;
+        let later = &mut self.points[at];
+        let writer = later.entry;
+        let content = later.content.clone();
+        *later = point(
+            rewriter,
+            &self.entries[rewriter],
+            later.version,
+            later.timestamp_ms,
+        );
+        later.content = content;
+        self.open.retain(|number| *number != rewriter);
+        Some(writer)
+    }
+
     pub(super) fn point_of(&self, version: u64) -> Option<&Point> {
         let at = self.points.partition_point(|point| point.version < version);
         self.points.get(at).filter(|point| point.version == version)
@@ -115,12 +150,12 @@ impl Checker<'_> {
                 .any(|entry| entry.invoked < to && entry.closed >= from)
     }
 
-    /// Whether a touch of unknown outcome may have written a version that a put is taken for. It may have been taken for the writer of
+    /// Whether a touch, or the like, of unknown outcome may have written a version that a put is taken for. It may have been taken for the writer of
     /// another version itself: which of the two wrote which is a guess.
     fn may_have_been_touched(&self) -> bool {
-        self.entries.iter().any(|entry| {
-            entry.outcome == Outcome::Unknown && matches!(entry.act, Act::Touch(_) | Act::Persist)
-        })
+        self.entries
+            .iter()
+            .any(|entry| entry.outcome == Outcome::Unknown && entry.act.rewrites())
     }
 
     pub(super) fn may_have_been_flushed(&self, from: Time, to: Time) -> bool {
@@ -153,12 +188,12 @@ impl Checker<'_> {
                 Content::Open => expiry = None,
                 Content::Present(_) => {}
             }
-            follows(entry, &before, version).map_err(|reason| {
+            follows(entry, &found, &before, expiry, version).map_err(|reason| {
                 format!(
                     "{reason}: {entry:?} came after version {version}, when the key held {before:?}"
                 )
             })?;
-            let after = content_after(entry, &before);
+            let after = content_after(entry, found.timestamp_ms, &before);
             // What was read tells more than a guess who wrote it.
             let after = match (&found.content, entry.outcome == Outcome::Unknown) {
                 (Content::Present(seen), true) => Content::Present(seen.clone()),
@@ -236,9 +271,9 @@ fn found_the_key(entry: &Entry) -> bool {
         return false;
     };
     match &entry.act {
-        Act::Delete { .. } | Act::Touch(_) | Act::Persist => true,
+        Act::Delete { .. } | Act::Touch(_) | Act::Persist | Act::Expire { .. } => true,
         Act::Put { when, .. } => old.is_some() || !matches!(when, When::Always | When::IfAbsent),
-        Act::Add(delta) => number.is_some_and(|number| number != *delta),
+        Act::Add(delta) | Act::AddFloat(delta) => number.is_some_and(|number| number != *delta),
         Act::Append(piece) => number.is_some_and(|number| number > i64::from(piece.len)),
         _ => false,
     }
@@ -257,7 +292,13 @@ fn point(number: usize, entry: &Entry, version: u64, timestamp_ms: u64) -> Point
 }
 
 /// Whether a write that was done could be done on this content.
-fn follows(entry: &Entry, before: &Content, version: u64) -> Result<(), String> {
+fn follows(
+    entry: &Entry,
+    point: &Point,
+    before: &Content,
+    expiry: Option<Option<u64>>,
+    version: u64,
+) -> Result<(), String> {
     let (old, number) = match &entry.outcome {
         Outcome::Wrote { old, number, .. } => (old.as_ref(), *number),
         // It was found by what it wrote alone.
@@ -278,6 +319,16 @@ fn follows(entry: &Entry, before: &Content, version: u64) -> Result<(), String> 
             *return_value,
         ),
         Act::Touch(_) | Act::Persist => (current.is_some(), false),
+        Act::Expire {
+            expiry: new,
+            condition,
+            return_value,
+        } => {
+            let holds = expiry.is_none_or(|old| {
+                expiry_held(*condition, old, expiry_of(*new, point.timestamp_ms))
+            });
+            (current.is_some() && holds, *return_value)
+        }
         _ => (true, false),
     };
     if !holds {
@@ -287,8 +338,11 @@ fn follows(entry: &Entry, before: &Content, version: u64) -> Result<(), String> 
         return Err("the old value is another".to_owned());
     }
     let expected = match (&entry.act, current) {
-        (Act::Add(delta), None) => Some(*delta),
-        (Act::Add(delta), Some(Value::Counter(count))) => Some(count + delta),
+        (Act::Add(delta) | Act::AddFloat(delta), None) => Some(*delta),
+        (Act::Add(delta) | Act::AddFloat(delta), Some(Value::Counter(count))) => {
+            Some(count + delta)
+        }
+        (Act::Overwrite(_), current) => Some(current.map_or(1, Value::len) as i64),
         (Act::Append(piece), current) => {
             Some(i64::from(piece.len) + current.map_or(0, Value::len) as i64)
         }
@@ -310,11 +364,57 @@ fn held(when: &When, current: Option<&Value>, version: u64) -> bool {
     }
 }
 
-fn content_after(entry: &Entry, before: &Content) -> Content {
+/// Whether a key with this expiry might get that one.
+fn expiry_held(condition: ExpiryCondition, old: Option<u64>, new: Option<u64>) -> bool {
+    // Never is later than any time.
+    let (was, will) = (old.unwrap_or(u64::MAX), new.unwrap_or(u64::MAX));
+    match condition {
+        ExpiryCondition::Always => true,
+        ExpiryCondition::IfNone => old.is_none(),
+        ExpiryCondition::IfSome => old.is_some(),
+        ExpiryCondition::IfLater => will > was,
+        ExpiryCondition::IfEarlier => will < was,
+        ExpiryCondition::IfSomeEarlier => old.is_some() && will < was,
+    }
+}
+
+fn expiry_of(expiry: Expiry, timestamp_ms: u64) -> Option<u64> {
+    match expiry {
+        Expiry::Never => None,
+        Expiry::Millis(ttl_ms) => Some(timestamp_ms + ttl_ms),
+        Expiry::At(at_ms) => Some(at_ms),
+    }
+}
+
+/// A counter whose first byte is written over.
+fn overwritten(count: i64, digit: u8) -> Content {
+    let mut text = count.to_string().into_bytes();
+    text[0] = digit;
+    Value::parse(&text).map_or(Content::Open, Content::Present)
+}
+
+fn content_after(entry: &Entry, timestamp_ms: u64, before: &Content) -> Content {
+    let has_passed = |at: Option<u64>| at.is_some_and(|at| at <= timestamp_ms);
     match (&entry.act, before) {
+        (
+            Act::Put {
+                ttl: Ttl::At(at), ..
+            },
+            _,
+        ) if has_passed(Some(*at)) => Content::Absent,
+        (Act::Expire { expiry, .. }, _) if has_passed(expiry_of(*expiry, timestamp_ms)) => {
+            Content::Absent
+        }
+        (Act::Overwrite(digit), Content::Absent) => {
+            Content::Present(Value::Counter(i64::from(digit - b'0')))
+        }
+        (Act::Overwrite(digit), Content::Present(Value::Counter(count))) => {
+            overwritten(*count, *digit)
+        }
+        (Act::Overwrite(_), _) => Content::Open,
         (Act::Put { value, .. }, _) => Content::Present(value.clone()),
         (Act::Delete { .. }, _) => Content::Absent,
-        (Act::Add(delta), before) => match (&entry.outcome, before) {
+        (Act::Add(delta) | Act::AddFloat(delta), before) => match (&entry.outcome, before) {
             (
                 Outcome::Wrote {
                     number: Some(sum), ..
@@ -348,9 +448,13 @@ fn expiry_after(
             Ttl::None => Some(None),
             Ttl::Keep => before,
             Ttl::Millis(ttl_ms) => Some(Some(timestamp_ms + ttl_ms)),
+            Ttl::At(at_ms) if *at_ms <= timestamp_ms => Some(None),
             Ttl::At(at_ms) => Some(Some(*at_ms)),
         },
         Act::Touch(ttl_ms) => Some(Some(timestamp_ms + ttl_ms)),
+        Act::Expire { expiry, .. } => {
+            Some(expiry_of(*expiry, timestamp_ms).filter(|at| *at > timestamp_ms))
+        }
         Act::Persist | Act::Delete { .. } => Some(None),
         _ => before,
     }

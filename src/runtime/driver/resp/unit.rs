@@ -1,0 +1,429 @@
+//! What takes effect together: EXEC, MSET, MSETNX, RENAME, COPY.
+//!
+//! All of it becomes one [`Request::Unit`] for the shard that has the keys, which evaluates it in one go and logs it in one block. Each
+//! request inside is answered by its own slot, as if it had come alone; the unit's head says whether it took effect.
+//!
+//! With keys on several shards it is a transaction that this shard coordinates (`across`): isolated all the same, but it may be half done if the node dies
+//! between the shards' commits. With one core, and for keys with the same `{tag}`, it is one block.
+
+use corduroy_proto_wire::{self as wire, Request, RequestId};
+
+use super::super::{Driver, Ports};
+use super::across::{Shares, frame_of};
+use super::input::Done;
+use super::queue::Then;
+use super::{Front, Tag};
+use crate::gateway::resp::commands;
+use crate::gateway::resp::order::SessionOrder;
+use crate::gateway::resp::session::Transaction;
+use crate::gateway::resp::{Moving, Order, Precondition, Shape, reply};
+use crate::ports::ConnectionId;
+use crate::shard::{Origin, Target, request_key};
+use crate::types::{KeyspaceId, Now, ShardId};
+
+/// The refusal of a move inside a transaction that is one over several shards by itself.
+const CROSSSLOT: &str = "CROSSSLOT Keys in request don't hash to the same slot: RENAME and COPY in a transaction take keys of one core; \
+                         give them the same {tag}";
+
+/// One command of a transaction, understood.
+enum Step<'a> {
+    /// A reply that needs no shard.
+    Known(Vec<u8>),
+    /// The head of an array, and a request for each element.
+    Array(Vec<Request<'a>>),
+    Sum(Vec<Request<'a>>),
+    One(Request<'a>, Shape),
+}
+
+impl<P: Ports> Driver<P> {
+    /// MSET and MSETNX.
+    pub(super) fn together(
+        &mut self,
+        now: Now,
+        id: ConnectionId,
+        tag: Tag,
+        preconditions: &[Precondition<'_>],
+        requests: &[Request<'_>],
+        shape: Shape,
+    ) -> Done {
+        let Some(owner) = self.owner_of_all(preconditions, requests) else {
+            return self.together_across(now, id, tag, preconditions, requests, shape);
+        };
+        let queue = &mut self.resp(id).queue;
+        let head = queue.head(tag, Then::Whole(shape), 1);
+        let quiet = queue.quiet(tag, requests.len() as u32);
+        let frames = requests
+            .iter()
+            .map(|request| frame_of(quiet, request))
+            .collect();
+        self.send_unit(now, id, owner, head, preconditions, frames);
+        Done::Yes
+    }
+
+    /// RENAME, RENAMENX, COPY.
+    pub(super) fn move_key(
+        &mut self,
+        now: Now,
+        id: ConnectionId,
+        front: &mut Front,
+        tag: Tag,
+        moving: &Moving<'_>,
+        shape: Shape,
+    ) -> Done {
+        let mut moving = *moving;
+        if let Some(number) = moving.database {
+            // A keyspace that has to be made is one that nothing is in: it takes a round of its own.
+            let step = std::mem::take(&mut front.step);
+            match self.open_database(now, id, tag, number, &step) {
+                Ok(keyspace) => moving.destination.0 = keyspace,
+                Err(round) => return self.end_rounds(id, tag, round, front),
+            }
+        }
+        let moving = &moving;
+        let request = move_request(moving);
+        let owner = self.owner(moving.source.0, moving.source.1);
+        let destination = self.owner(moving.destination.0, moving.destination.1);
+        if owner != destination {
+            if !self.resp(id).queue.is_empty() {
+                return self.wait_for_replies(id);
+            }
+            let queue = &mut self.resp(id).queue;
+            let head = queue.head(tag, Then::Whole(shape), 3);
+            let writes = if moving.keep_source { 1 } else { 2 };
+            let quiet = queue.quiet(tag, writes);
+            let slots = [queue.silent(tag), queue.silent(tag)];
+            self.begin_move_across(now, id, head, moving, (owner, destination), quiet, &slots);
+            self.resp(id).waits_for_replies = true;
+            return Done::Yes;
+        }
+        let slot = self.resp(id).queue.one(tag, shape);
+        self.hub.connections[id.slot as usize].in_flight += 1;
+        self.send_to(now, id, owner, slot, &request);
+        Done::Yes
+    }
+
+    fn together_across(
+        &mut self,
+        now: Now,
+        id: ConnectionId,
+        tag: Tag,
+        preconditions: &[Precondition<'_>],
+        requests: &[Request<'_>],
+        shape: Shape,
+    ) -> Done {
+        // What came before on the same keys may still be on its way to their shards, and holds go another way.
+        if !self.resp(id).queue.is_empty() {
+            return self.wait_for_replies(id);
+        }
+        let mut shares = self.shares_of(preconditions, requests);
+        let parts = shares.len() as u32;
+        let queue = &mut self.resp(id).queue;
+        let head = queue.head(tag, Then::Whole(shape), 1 + parts);
+        let quiet = queue.quiet(tag, requests.len() as u32);
+        let slots: Vec<RequestId> = (0..parts).map(|_| queue.silent(tag)).collect();
+        for request in requests {
+            shares.frame(self.owner_of(request), frame_of(quiet, request));
+        }
+        self.begin_across(now, id, head, shares, &slots);
+        self.resp(id).waits_for_replies = true;
+        Done::Yes
+    }
+
+    /// The keys of a transaction by shard, and what must hold of them.
+    fn shares_of<'a>(
+        &self,
+        preconditions: &[Precondition<'_>],
+        requests: impl IntoIterator<Item = &'a Request<'a>>,
+    ) -> Shares {
+        let mut shares = Shares::default();
+        for condition in preconditions {
+            shares.condition(self.owner(condition.keyspace, condition.key), condition);
+        }
+        for request in requests {
+            let (keyspace, key) = request_key(request).expect("it is about a key");
+            shares.key(self.owner_of(request), KeyspaceId(keyspace), key);
+            if let Request::Move { destination, .. } = request {
+                shares.key(
+                    self.owner_of(request),
+                    KeyspaceId(destination.0),
+                    destination.1,
+                );
+            }
+        }
+        shares
+    }
+
+    /// The shard that has a request's key.
+    fn owner_of(&self, request: &Request<'_>) -> ShardId {
+        let (keyspace, key) = request_key(request).expect("it is about a key");
+        self.owner(KeyspaceId(keyspace), key)
+    }
+
+    /// EXEC.
+    pub(super) fn execute(
+        &mut self,
+        now: Now,
+        id: ConnectionId,
+        front: &mut Front,
+        tag: Tag,
+    ) -> Done {
+        // What came before on the same keys may still be on its way to their shards, and if this goes over several shards, holds go another way.
+        if self.config.shard_count > 1 && !self.resp(id).queue.is_empty() {
+            return self.wait_for_replies(id);
+        }
+        let transaction = match front.session.execute() {
+            Ok(transaction) => transaction,
+            Err(error) => {
+                self.reply_error(id, tag, &error.to_string());
+                return Done::Yes;
+            }
+        };
+        match self.steps(now, front, &transaction) {
+            Ok(steps) => self.send_transaction(now, id, tag, &transaction, steps),
+            Err(text) => self.reply_error(id, tag, &text),
+        }
+        Done::Yes
+    }
+
+    /// Understands the commands of a transaction, one after the other: a SELECT among them counts for those after it.
+    fn steps<'a>(
+        &mut self,
+        now: Now,
+        front: &mut Front,
+        transaction: &'a Transaction,
+    ) -> Result<Vec<Step<'a>>, String> {
+        let mut steps = Vec::new();
+        for arguments in transaction.commands().iter() {
+            let order = match commands::order(&arguments, &front.session, now) {
+                Ok(order) => order,
+                Err(error) => {
+                    steps.push(Step::Known(error_bytes(&error.to_string())));
+                    continue;
+                }
+            };
+            let values = |requests: Vec<(Request<'a>, Shape)>| {
+                requests.into_iter().map(|(request, _)| request).collect()
+            };
+            steps.push(match order {
+                Order::One(request, shape) => Step::One(request, shape),
+                Order::Reply(bytes) | Order::AfterEarlier(bytes) => Step::Known(bytes),
+                Order::Array(requests) => Step::Array(values(requests)),
+                Order::Sum(requests) => Step::Sum(requests),
+                Order::Move(mut moving, shape) => {
+                    if let Some(number) = moving.database {
+                        let Some(keyspace) = self.keyspace_of_database(number) else {
+                            return Err(not_in_transaction(arguments[0]));
+                        };
+                        moving.destination.0 = keyspace;
+                    }
+                    Step::One(move_request(&moving), shape)
+                }
+                Order::Together {
+                    requests,
+                    preconditions,
+                    ..
+                } if preconditions.is_empty() => Step::Sum(requests),
+                Order::Session(SessionOrder::Select(number)) => {
+                    let Some(keyspace) = self.keyspace_of_database(number) else {
+                        return Err(not_in_transaction(arguments[0]));
+                    };
+                    front.session.select(number, keyspace);
+                    Step::Known(b"+OK\r\n".to_vec())
+                }
+                _ => return Err(not_in_transaction(arguments[0])),
+            });
+        }
+        Ok(steps)
+    }
+
+    fn send_transaction(
+        &mut self,
+        now: Now,
+        id: ConnectionId,
+        tag: Tag,
+        transaction: &Transaction,
+        steps: Vec<Step<'_>>,
+    ) {
+        let preconditions: Vec<Precondition<'_>> = transaction.preconditions().collect();
+        let requests = steps.iter().flat_map(Step::requests);
+        let owner = self.owner_of_all(&preconditions, requests);
+        if owner.is_none() && !steps.iter().all(|step| self.is_on_one_shard(step)) {
+            self.reply_error(id, tag, CROSSSLOT);
+            return;
+        }
+        let slots: usize = steps.iter().map(Step::slots).sum();
+        let then = Then::Array(steps.len() as u32);
+        let Some(owner) = owner else {
+            let requests = steps.iter().flat_map(Step::requests);
+            let mut shares = self.shares_of(&preconditions, requests);
+            let parts = shares.len();
+            let queue = &mut self.resp(id).queue;
+            let head = queue.head(tag, then, (slots + parts) as u32);
+            let mut frames = Vec::new();
+            for step in &steps {
+                step.take_slots(queue, tag, &mut frames);
+            }
+            let slots: Vec<RequestId> = (0..parts).map(|_| queue.silent(tag)).collect();
+            let requests = steps.iter().flat_map(Step::requests);
+            for (request, frame) in requests.zip(frames) {
+                shares.frame(self.owner_of(request), frame);
+            }
+            self.begin_across(now, id, head, shares, &slots);
+            self.resp(id).waits_for_replies = true;
+            return;
+        };
+        let queue = &mut self.resp(id).queue;
+        let head = queue.head(tag, then, slots as u32);
+        let mut frames = Vec::new();
+        for step in &steps {
+            step.take_slots(queue, tag, &mut frames);
+        }
+        self.send_unit(now, id, owner, head, &preconditions, frames);
+    }
+
+    /// Whether each request of a step has all its keys on one shard.
+    fn is_on_one_shard(&self, step: &Step<'_>) -> bool {
+        step.requests().iter().all(|request| match request {
+            Request::Move {
+                source,
+                destination,
+                ..
+            } => {
+                self.owner(KeyspaceId(source.0), source.1)
+                    == self.owner(KeyspaceId(destination.0), destination.1)
+            }
+            _ => true,
+        })
+    }
+
+    /// The one shard that has all these keys; this one if there are none.
+    fn owner_of_all<'a>(
+        &self,
+        preconditions: &[Precondition<'_>],
+        requests: impl IntoIterator<Item = &'a Request<'a>>,
+    ) -> Option<ShardId> {
+        let mut owner = None;
+        let mut is_same = |shard: ShardId| *owner.get_or_insert(shard) == shard;
+        let conditions_agree = preconditions
+            .iter()
+            .all(|condition| is_same(self.owner(condition.keyspace, condition.key)));
+        let requests_agree = requests.into_iter().all(|request| {
+            let (keyspace, key) = request_key(request).expect("it is about a key");
+            let second = match request {
+                Request::Move { destination, .. } => *destination,
+                _ => (keyspace, key),
+            };
+            is_same(self.owner(KeyspaceId(keyspace), key))
+                && is_same(self.owner(KeyspaceId(second.0), second.1))
+        });
+        (conditions_agree && requests_agree).then(|| owner.unwrap_or(self.config.shard))
+    }
+
+    fn send_unit(
+        &mut self,
+        now: Now,
+        id: ConnectionId,
+        owner: ShardId,
+        head: RequestId,
+        preconditions: &[Precondition<'_>],
+        frames: Vec<Vec<u8>>,
+    ) {
+        self.hub.connections[id.slot as usize].in_flight += 1 + frames.len();
+        let unit = Request::Unit {
+            preconditions: preconditions
+                .iter()
+                .map(|condition| wire::Precondition {
+                    keyspace: condition.keyspace.0,
+                    key: condition.key,
+                    version: condition.version,
+                })
+                .collect(),
+            frames: frames.iter().map(Vec::as_slice).collect(),
+        };
+        self.send_to(now, id, owner, head, &unit);
+    }
+
+    /// Sends a request to the shard that is known to have its keys.
+    fn send_to(
+        &mut self,
+        now: Now,
+        id: ConnectionId,
+        owner: ShardId,
+        slot: RequestId,
+        request: &Request<'_>,
+    ) {
+        let origin = Origin {
+            shard: self.config.shard,
+            client: id,
+            target: Target::Client(slot),
+            get: false,
+        };
+        if owner == self.config.shard {
+            self.shard.execute(now, origin, request, &mut self.hub);
+        } else {
+            self.hub.forward(owner, &origin, request);
+        }
+    }
+}
+
+impl<'a> Step<'a> {
+    fn requests(&self) -> &[Request<'a>] {
+        match self {
+            Step::Known(_) => &[],
+            Step::Array(requests) | Step::Sum(requests) => requests,
+            Step::One(request, _) => std::slice::from_ref(request),
+        }
+    }
+
+    fn slots(&self) -> usize {
+        match self {
+            Step::Known(_) | Step::Sum(_) | Step::One(..) => 1,
+            Step::Array(requests) => 1 + requests.len(),
+        }
+    }
+
+    /// Takes its slots, and adds the frames of its requests.
+    fn take_slots(&self, queue: &mut super::ReplyQueue, tag: Tag, frames: &mut Vec<Vec<u8>>) {
+        match self {
+            Step::Known(bytes) => queue.known_later(tag, bytes),
+            Step::Array(requests) => {
+                let mut head = Vec::new();
+                reply::array(&mut head, requests.len());
+                queue.known_later(tag, &head);
+                for request in requests {
+                    frames.push(frame_of(queue.one(tag, Shape::Value), request));
+                }
+            }
+            Step::Sum(requests) => {
+                let slot = match requests.first() {
+                    Some(Request::Put { .. }) => queue.all(tag, requests.len() as u32),
+                    _ => queue.sum(tag, requests.len() as u32),
+                };
+                frames.extend(requests.iter().map(|request| frame_of(slot, request)));
+            }
+            Step::One(request, shape) => {
+                frames.push(frame_of(queue.one(tag, *shape), request));
+            }
+        }
+    }
+}
+
+fn move_request<'a>(moving: &Moving<'a>) -> Request<'a> {
+    Request::Move {
+        source: (moving.source.0.0, moving.source.1),
+        destination: (moving.destination.0.0, moving.destination.1),
+        if_absent: moving.if_absent,
+        keep_source: moving.keep_source,
+    }
+}
+
+fn not_in_transaction(command: &[u8]) -> String {
+    let command = String::from_utf8_lossy(command).to_ascii_lowercase();
+    format!("EXECABORT Transaction discarded: '{command}' can't be part of one here")
+}
+
+fn error_bytes(text: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    reply::error(&mut bytes, text);
+    bytes
+}
