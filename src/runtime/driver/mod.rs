@@ -145,6 +145,10 @@ pub struct Driver<P> {
     operations: Vec<(DiskTicket, DiskOperation)>,
     /// Memory of large frames that are coming in.
     claims: Claims,
+    /// Bytes of other shards' requests that this turn may still work off.
+    mesh_budget: usize,
+    /// The shard whose requests the next turn's end goes on with first.
+    peer_first: u16,
     draining: bool,
     sealing: bool,
     housekeeping_at: MonoNanos,
@@ -166,6 +170,8 @@ impl<P: Ports> Driver<P> {
             waiting: VecDeque::new(),
             waiting_large: VecDeque::new(),
             operations: Vec::new(),
+            mesh_budget: limits::TURN_MESH_BYTES,
+            peer_first: 0,
             draining: false,
             sealing: false,
             housekeeping_at: MonoNanos(0),
@@ -311,8 +317,7 @@ impl<P: Ports> Driver<P> {
         for (origin, command) in batch.commands {
             self.shard.command(now, origin, command, &mut self.hub);
         }
-        let mut budget = limits::TURN_MESH_BYTES;
-        self.work_off_inbox(now, from, &mut budget);
+        self.work_off_inbox(now, from);
         self.complete_gathers(now);
     }
 
@@ -332,10 +337,10 @@ impl<P: Ports> Driver<P> {
     /// Ends a turn.
     pub fn end_turn(&mut self) -> TurnEnd {
         let began = self.now();
-        let mut budget = limits::TURN_MESH_BYTES;
-        for peer in 0..self.config.shard_count {
-            self.work_off_inbox(began, ShardId(peer), &mut budget);
+        for peer in self.peers_in_turn() {
+            self.work_off_inbox(began, peer);
         }
+        self.mesh_budget = limits::TURN_MESH_BYTES;
         self.go_on_with_waiting(began);
         self.complete_gathers(began);
         let now = self.ports.now();
@@ -349,8 +354,9 @@ impl<P: Ports> Driver<P> {
             self.ports.submit(ticket, operation);
         }
         self.keep_house(now.mono);
-        self.flush_outputs(now.mono);
+        // First: what this shard's sockets take a while for, the others can use.
         self.flush_links();
+        self.flush_outputs(now.mono);
         let ended = self.ports.now();
         self.shard
             .turn_took(ended.mono.0.saturating_sub(began.mono.0));
@@ -423,8 +429,8 @@ impl<P: Ports> Driver<P> {
     }
 
     /// Evaluates another shard's requests as far as there is room, as long as it reads their answers, and within the budget.
-    fn work_off_inbox(&mut self, now: Now, peer: ShardId, budget: &mut usize) {
-        while *budget > 0 && self.may_work_off(peer) {
+    fn work_off_inbox(&mut self, now: Now, peer: ShardId) {
+        while self.mesh_budget > 0 && self.may_work_off(peer) {
             let link = &mut self.hub.links[peer.index()];
             let inbox = link.inbox.front_mut().expect("there is work in the inbox");
             let mut batch = std::mem::take(inbox);
@@ -436,10 +442,10 @@ impl<P: Ports> Driver<P> {
                         break;
                     };
                     done += taken;
-                    *budget = budget.saturating_sub(taken);
+                    self.mesh_budget = self.mesh_budget.saturating_sub(taken);
                     self.forwarded_request(now, peer, route, frame, large.as_ref(), place);
                     let link = &self.hub.links[peer.index()];
-                    if *budget == 0 || !self.shard.has_room() || !link.reader_keeps_up() {
+                    if self.mesh_budget == 0 || !self.shard.has_room() || !link.reader_keeps_up() {
                         break 'room;
                     }
                 }
@@ -452,6 +458,14 @@ impl<P: Ports> Driver<P> {
                 *link.inbox.front_mut().expect("the batch's place is kept") = batch;
             }
         }
+    }
+
+    /// All shards, another one first in each turn: what one of them asks must not use up the budget of the others for ever.
+    fn peers_in_turn(&mut self) -> impl Iterator<Item = ShardId> + use<P> {
+        let count = self.config.shard_count;
+        let first = self.peer_first;
+        self.peer_first = (first + 1) % count;
+        (0..count).map(move |step| ShardId((first + step) % count))
     }
 
     /// Whether a peer's requests wait and could be evaluated now.
