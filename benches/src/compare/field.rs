@@ -4,7 +4,12 @@
 //! shard's keys, so that nothing hops. A round's ratio is that of the first two; the difference in CPU time between the first and the
 //! third, spread over the requests that hop, is what a hop costs.
 
-use std::fmt;
+use std::{
+    fmt, io,
+    time::{Duration, Instant},
+};
+
+use rustix::time::{ClockId, clock_gettime};
 
 use super::{
     CompareError,
@@ -17,6 +22,7 @@ use super::{
 use crate::{
     burst::{Burst, Shape, Shot, Target},
     drive::{Config, DriveError, Protocol, Route},
+    process::{CpuTime, MachineTime},
 };
 
 /// How many cores are set against one.
@@ -42,6 +48,8 @@ pub struct Figures {
     pub one: Vec<Shot>,
     /// Two cores, each connection its shard's keys.
     pub direct: Vec<Shot>,
+    /// Cores that other processes kept busy in all the time that it took.
+    pub others_cores: f64,
 }
 
 impl Field {
@@ -103,7 +111,9 @@ impl Field {
             two: Vec::new(),
             one: Vec::new(),
             direct: Vec::new(),
+            others_cores: 0.0,
         };
+        let before = self.clocks()?;
         for round in 0..WARM_UP + rounds {
             for (burst, server, shots) in [
                 (&mut two, &self.two, &mut figures.two),
@@ -116,7 +126,40 @@ impl Field {
                 }
             }
         }
+        figures.others_cores = self.clocks()?.others_cores_since(&before);
         Ok(figures)
+    }
+
+    fn clocks(&self) -> Result<Clocks, CompareError> {
+        let read = || -> io::Result<Clocks> {
+            let own = clock_gettime(ClockId::ProcessCPUTime);
+            let servers = [&self.two, &self.one].map(|server| CpuTime::of(server.pid()));
+            let [two, one] = servers;
+            Ok(Clocks {
+                at: Instant::now(),
+                machine: MachineTime::now()?,
+                ours: Duration::new(own.tv_sec as u64, own.tv_nsec as u32)
+                    + two?.total
+                    + one?.total,
+            })
+        };
+        read().map_err(CompareError::io("read CPU times"))
+    }
+}
+
+/// CPU times at one moment.
+struct Clocks {
+    at: Instant,
+    machine: MachineTime,
+    /// Of this process and both servers.
+    ours: Duration,
+}
+
+impl Clocks {
+    fn others_cores_since(&self, earlier: &Clocks) -> f64 {
+        let busy = self.machine.since(earlier.machine).busy;
+        let others = busy.saturating_sub(self.ours.saturating_sub(earlier.ours));
+        others.as_secs_f64() / self.at.duration_since(earlier.at).as_secs_f64()
     }
 }
 
@@ -192,7 +235,7 @@ impl fmt::Display for Figures {
         write!(
             f,
             "bursts of {}: {:.2} times one core ({:.2} without hops); {:.0} against {:.0} requests/s ({:.0} without hops); \
-             CPU a request {:.3} against {:.3} us ({:.3} without hops), so a hop costs {:.3} us; client {:.1} % of a core",
+             CPU a request {:.3} against {:.3} us ({:.3} without hops), so a hop costs {:.3} us; client {:.1} % of a core, others {:.2} cores",
             self.shape,
             median(&self.ratios()),
             median(&self.direct_ratios()),
@@ -203,7 +246,8 @@ impl fmt::Display for Figures {
             self.cpu_us(&self.one),
             self.cpu_us(&self.direct),
             self.hop_us(),
-            self.client_share() * 100.0
+            self.client_share() * 100.0,
+            self.others_cores
         )
     }
 }
