@@ -9,6 +9,7 @@
 //! with the outcome (`received`, `mesh_received`, `disk_completed`, `writable`). A port never calls back from inside a call.
 
 use std::io;
+use std::net::SocketAddr;
 
 use crate::types::{Now, ShardId};
 
@@ -48,4 +49,28 @@ pub trait Net {
 pub trait Mesh<Batch> {
     /// Sends a batch if the channel has room, else gives it back. The runtime calls `mesh_ready(to)` once there is room again.
     fn send(&mut self, to: ShardId, batch: Batch) -> Result<(), Batch>;
+}
+
+/// What an operator asks about process and connections. Not on any request's path.
+pub trait Surroundings {
+    /// The client's address and the one that it connected to, if the connection is there.
+    fn addresses(&self, connection: ConnectionId) -> Option<(SocketAddr, SocketAddr)>;
+
+    /// What the process uses.
+    fn process(&self) -> ProcessFigures;
+}
+
+/// What the process uses, as the kernel counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ProcessFigures {
+    /// Memory, in bytes.
+    pub resident_bytes: u64,
+    /// The most of it so far.
+    pub resident_bytes_max: u64,
+    /// Memory of the machine, in bytes.
+    pub machine_bytes: u64,
+    /// Processor time outside the kernel, in microseconds.
+    pub cpu_user_us: u64,
+    /// Processor time in the kernel, in microseconds.
+    pub cpu_system_us: u64,
 }

@@ -31,8 +31,8 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::{
     Appended, AtomicOutcome, BatchOp, BatchResult, ClientBuilder, Counter, Cursor, DeleteOptions,
-    DeleteOutcome, Error, HelloReply, KeyspaceInfo, PutOptions, PutOutcome, Result, ScanEntry,
-    Versioned, Written,
+    DeleteOutcome, Error, ExpireOutcome, Expiry, ExpiryCondition, FloatSum, HelloReply,
+    KeyspaceInfo, PutOptions, PutOutcome, Result, ScanEntry, Versioned, Written,
 };
 
 /// The runtime that a client and all its handles share; its thread ends with the last of them.
@@ -251,6 +251,43 @@ impl Keyspace {
     /// See [`crate::Keyspace::append`].
     pub fn append(&self, key: impl AsRef<[u8]>, suffix: impl AsRef<[u8]>) -> Result<Appended> {
         self.background.wait_for(self.keyspace.append(key, suffix))
+    }
+
+    /// See [`crate::Keyspace::expires_at`].
+    pub fn expires_at(&self, key: impl AsRef<[u8]>) -> Result<Option<Option<u64>>> {
+        self.background.wait_for(self.keyspace.expires_at(key))
+    }
+
+    /// See [`crate::Keyspace::expire`].
+    pub fn expire(
+        &self,
+        key: impl AsRef<[u8]>,
+        expiry: Expiry,
+        condition: ExpiryCondition,
+    ) -> Result<ExpireOutcome> {
+        self.background
+            .wait_for(self.keyspace.expire(key, expiry, condition))
+    }
+
+    /// See [`crate::Keyspace::overwrite`].
+    pub fn overwrite(
+        &self,
+        key: impl AsRef<[u8]>,
+        offset: u32,
+        bytes: impl AsRef<[u8]>,
+    ) -> Result<Appended> {
+        self.background
+            .wait_for(self.keyspace.overwrite(key, offset, bytes))
+    }
+
+    /// See [`crate::Keyspace::add_float`].
+    pub fn add_float(
+        &self,
+        key: impl AsRef<[u8]>,
+        increment: impl AsRef<[u8]>,
+    ) -> Result<FloatSum> {
+        self.background
+            .wait_for(self.keyspace.add_float(key, increment))
     }
 
     /// See [`crate::Keyspace::batch`].

@@ -50,8 +50,8 @@
 //! | the connection ended, or the time ran out, after the request was sent | **unknown** | an idempotent request, within its time |
 //! | the server itself does not know (its disk failed in the middle) | **unknown** | no |
 //!
-//! Idempotent are all reads, `persist`, the unconditional put, and batches of such puts followed by gets. Everything else (`add`, `append`, `delete`,
-//! `touch`, conditional writes, `flush`, keyspaces) is never sent a second time unless it is certain that the first was not done.
+//! Idempotent are all reads, `persist`, the unconditional put, and batches of such puts followed by gets. Everything else (`add`, `append`, `overwrite`, `delete`,
+//! `touch`, `expire`, conditional writes, `flush`, keyspaces) is never sent a second time unless it is certain that the first was not done.
 //! To be safe with an unknown outcome, read the key's version before, and look at it again afterwards:
 //!
 //! ```no_run
@@ -83,6 +83,7 @@ pub mod blocking;
 mod call;
 mod client;
 mod connection;
+mod edits;
 mod error;
 mod keyspace;
 mod limits;
@@ -101,6 +102,6 @@ pub use keyspace::Keyspace;
 pub use retry::RetryPolicy;
 pub use scan::{Cursor, CursorParseError, Scan, ScanEntry};
 pub use value::{
-    Appended, Condition, Counter, DeleteOptions, DeleteOutcome, PutOptions, PutOutcome, Versioned,
-    Written,
+    Appended, Condition, Counter, DeleteOptions, DeleteOutcome, ExpireOutcome, Expiry,
+    ExpiryCondition, FloatSum, PutOptions, PutOutcome, Versioned, Written,
 };

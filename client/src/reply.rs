@@ -7,7 +7,9 @@ use bytes::Bytes;
 use corduroy_proto_wire::{Body, KeyspaceInfo, Response, Status};
 
 use crate::call::Reply;
-use crate::value::{Appended, Counter, DeleteOutcome, PutOutcome, Versioned, Written};
+use crate::value::{
+    Appended, Counter, DeleteOutcome, ExpireOutcome, FloatSum, PutOutcome, Versioned, Written,
+};
 
 /// `get`.
 pub(crate) fn versioned(reply: &Reply<'_>) -> Option<Option<Versioned>> {
@@ -96,7 +98,37 @@ pub(crate) fn counter(reply: &Reply<'_>) -> Option<Counter> {
     }
 }
 
-/// `append`.
+/// `add_float`.
+pub(crate) fn float_sum(reply: &Reply<'_>) -> Option<FloatSum> {
+    versioned(reply)?.map(|sum| FloatSum {
+        value: sum.value,
+        version: sum.version,
+        timestamp_ms: sum.timestamp_ms,
+    })
+}
+
+/// `expires_at`.
+pub(crate) fn expires_at(reply: &Reply<'_>) -> Option<Option<Option<u64>>> {
+    match (&reply.response.status, &reply.response.body) {
+        (Status::Ok, Body::Ttl(at_ms)) => Some(Some(*at_ms)),
+        (Status::NotFound, _) => Some(None),
+        _ => None,
+    }
+}
+
+/// `expire`.
+pub(crate) fn expire_outcome(reply: &Reply<'_>) -> Option<ExpireOutcome> {
+    match reply.response.status {
+        Status::Ok => Some(ExpireOutcome::Done(written_by(&reply.response))),
+        Status::NotFound => Some(ExpireOutcome::NotFound),
+        Status::ConditionFailed => Some(ExpireOutcome::ConditionFailed {
+            current: current(&reply.response),
+        }),
+        _ => None,
+    }
+}
+
+/// `append`, `overwrite`.
 pub(crate) fn appended(reply: &Reply<'_>) -> Option<Appended> {
     let Written {
         version,

@@ -42,7 +42,7 @@ pub struct Counter {
     pub timestamp_ms: u64,
 }
 
-/// A value after something was appended.
+/// A value after something was appended to it or written over a part of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Appended {
     /// Its length, in bytes.
@@ -51,6 +51,80 @@ pub struct Appended {
     pub version: u64,
     /// When it was written, in milliseconds since 1970.
     pub timestamp_ms: u64,
+}
+
+/// A number with a fraction after an addition.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct FloatSum {
+    /// The sum as it is stored: decimal text without an exponent.
+    pub value: Bytes,
+    /// Only grows for a key.
+    pub version: u64,
+    /// When it was written, in milliseconds since 1970.
+    pub timestamp_ms: u64,
+}
+
+/// When a key is to expire from now on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Expiry {
+    /// Never.
+    Never,
+    /// After this long (at most a hundred years; parts of a millisecond count as a whole one).
+    After(Duration),
+    /// At this time, in milliseconds since 1970. If that has passed, the key is deleted.
+    AtMs(u64),
+}
+
+impl Expiry {
+    pub(crate) fn to_wire(self) -> wire::Expiry {
+        match self {
+            Expiry::Never => wire::Expiry::Never,
+            Expiry::After(ttl) => wire::Expiry::Millis(millis_up(ttl)),
+            Expiry::AtMs(at_ms) => wire::Expiry::At(at_ms),
+        }
+    }
+}
+
+/// Which expiry a key must have for it to get another one. Never counts as later than any time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum ExpiryCondition {
+    /// Any, or none.
+    #[default]
+    Always,
+    /// None.
+    IfNone,
+    /// Any.
+    IfSome,
+    /// The new one is later.
+    IfLater,
+    /// The new one is earlier.
+    IfEarlier,
+}
+
+impl ExpiryCondition {
+    pub(crate) fn to_wire(self) -> wire::ExpiryCondition {
+        match self {
+            ExpiryCondition::Always => wire::ExpiryCondition::Always,
+            ExpiryCondition::IfNone => wire::ExpiryCondition::IfNone,
+            ExpiryCondition::IfSome => wire::ExpiryCondition::IfSome,
+            ExpiryCondition::IfLater => wire::ExpiryCondition::IfLater,
+            ExpiryCondition::IfEarlier => wire::ExpiryCondition::IfEarlier,
+        }
+    }
+}
+
+/// What became of a new expiry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExpireOutcome {
+    /// The key has it, or is gone if it has passed.
+    Done(Written),
+    /// There was no such key; nothing was changed.
+    NotFound,
+    /// The condition did not hold; nothing was changed.
+    ConditionFailed {
+        /// The key's version.
+        current: Option<Written>,
+    },
 }
 
 /// When a write may happen.
@@ -103,6 +177,7 @@ enum Ttl {
     None,
     Keep,
     After(Duration),
+    AtMs(u64),
 }
 
 impl PutOptions {
@@ -117,6 +192,14 @@ impl PutOptions {
     #[must_use]
     pub fn ttl(mut self, ttl: Duration) -> Self {
         self.ttl = Ttl::After(ttl);
+        self
+    }
+
+    /// The key expires at this time, in milliseconds since 1970. If that has passed, the key is gone at once, as if it had been deleted; if there
+    /// was none, the outcome's version is 0.
+    #[must_use]
+    pub fn expires_at_ms(mut self, at_ms: u64) -> Self {
+        self.ttl = Ttl::AtMs(at_ms);
         self
     }
 
@@ -146,6 +229,7 @@ impl PutOptions {
             Ttl::None => wire::Ttl::None,
             Ttl::Keep => wire::Ttl::Keep,
             Ttl::After(ttl) => wire::Ttl::Millis(millis_up(ttl)),
+            Ttl::AtMs(at_ms) => wire::Ttl::At(at_ms),
         };
         wire::Put {
             key,

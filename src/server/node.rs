@@ -22,17 +22,19 @@ use std::process;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use flume::{Receiver, RecvTimeoutError, Sender};
 
 use super::config::{Config, Spin, SyncPolicy};
 use super::directory::{DataDirectory, random};
 use super::error::StartError;
+use crate::gateway::resp::cluster::ClusterData;
+use crate::gateway::resp::config::{ConfigData, Durability};
 use crate::gateway::resp::session::Settings;
 use crate::limits;
 use crate::ports::Clock;
-use crate::runtime::driver::DriverConfig;
+use crate::runtime::driver::{DriverConfig, NodeFacts};
 use crate::runtime::glommio::{
     Acceptor, Arrival, Executor, ExecutorError, MeshEnds, Order, Pulse, Seats, Segments, Serving,
     ShardState, SystemClock, check_kernel, mesh, raise_open_files, start_watchdog,
@@ -89,6 +91,11 @@ impl Node {
         let directory = DataDirectory::open(&config.data, shard_count, clock.now().wall)?;
         directory.make_shards()?;
         let mut acceptor = Acceptor::bind(config.listen)?;
+        // If the kernel chose the port, clients are told that one.
+        let config = &Config {
+            listen: acceptor.address(),
+            ..config.clone()
+        };
         let started = Instant::now();
         let mut starting = Starting::spawn(config, &directory, clock, connections_max)?;
         let keyspaces = starting.recovered()?;
@@ -223,7 +230,7 @@ impl Starting {
                 spin,
                 salvage: config.salvage,
                 config: shard_config(config, directory, shard),
-                driver: driver_config(config, shard, connections_max),
+                driver: driver_config(config, directory, shard, connections_max),
                 directory: directory.shard(shard),
                 clock,
                 mesh,
@@ -528,10 +535,17 @@ fn shard_config(config: &Config, directory: &DataDirectory, shard: ShardId) -> S
     }
 }
 
-fn driver_config(config: &Config, shard: ShardId, connections_max: usize) -> DriverConfig {
+fn driver_config(
+    config: &Config,
+    directory: &DataDirectory,
+    shard: ShardId,
+    connections_max: usize,
+) -> DriverConfig {
     DriverConfig {
+        node: node_facts(config, directory),
         resp: Settings {
             sync_always: matches!(config.sync, SyncPolicy::Always),
+            debug: config.debug_commands,
             ..Settings::default()
         },
         shard,
@@ -548,6 +562,47 @@ fn driver_config(config: &Config, shard: ShardId, connections_max: usize) -> Dri
         idle_timeout_ns: config.idle_timeout.map_or(0, nanos),
         stall_timeout_ns: nanos(config.stall_timeout),
         server_name: concat!("corduroy/", env!("CARGO_PKG_VERSION")).to_owned(),
+    }
+}
+
+/// What Redis clients may ask about this node.
+fn node_facts(config: &Config, directory: &DataDirectory) -> NodeFacts {
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    let process_id = process::id();
+    let executable = std::env::current_exe().unwrap_or_default();
+    let durability = match config.sync {
+        SyncPolicy::Always => Durability::Always,
+        SyncPolicy::Interval(interval) => Durability::Interval(interval.as_millis() as u64),
+        SyncPolicy::Never => Durability::Never,
+    };
+    let settings = Settings::default();
+    NodeFacts {
+        config: ConfigData {
+            host: config.listen.ip().to_string(),
+            port: config.listen.port(),
+            databases: settings.databases,
+            connections_max: config.connections_max,
+            idle_timeout_seconds: config.idle_timeout.map_or(0, |timeout| timeout.as_secs()),
+            memory_bytes: config.memory,
+            durability,
+            directory: config.data.display().to_string(),
+            slowlog_slower_than_us: limits::SLOWLOG_SLOWER_THAN_US,
+            slowlog_len_max: limits::SLOWLOG_LEN,
+            debug: config.debug_commands,
+        },
+        cluster: ClusterData {
+            node_id: format!("{:040x}", u128::from_be_bytes(directory.manifest().node)),
+            // Where clients have reached it already.
+            host: String::new(),
+            port: config.listen.port(),
+        },
+        process_id,
+        run_id: format!("{:040x}", u128::from_be_bytes(random())),
+        executable: executable.display().to_string(),
+        config_file: String::new(),
+        started_ms: now.as_millis() as u64,
     }
 }
 

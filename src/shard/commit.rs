@@ -98,7 +98,9 @@ impl Shard {
             }
             (RecordKind::Delete, _) => {}
             (RecordKind::Clear, _) => {
-                partition.clearing = false;
+                if partition.clearing == Some(effect.version) {
+                    partition.clearing = None;
+                }
                 let dropped = partition.drop_table();
                 keyspace.remove_keys(dropped.keys);
                 self.log.remove_live(dropped.live_bytes);

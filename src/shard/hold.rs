@@ -15,9 +15,9 @@
 //!   and such a transaction was not acknowledged.
 
 use bytes::Bytes;
-use corduroy_proto_wire::{Body, Precondition, Request, Response, Status};
+use corduroy_proto_wire::{Precondition, Status};
 
-use super::origin::{Origin, Replies, ShardReply, Target};
+use super::origin::{Origin, Replies, ShardReply};
 use super::waiting::{Task, WaiterId};
 use super::{Refusal, Shard, Stop};
 use crate::types::{KeyspaceId, Now, WallMillis};
@@ -130,8 +130,7 @@ impl Shard {
         Ok(())
     }
 
-    /// Carries out a part in the place of its hold. `frame` is a unit's, without its length field. Every request in it is answered by its
-    /// own id whatever comes of the unit.
+    /// Carries out a part in the place of its hold. `frame` is a unit's, without its length field, and answered as one.
     pub(super) fn run_held(
         &mut self,
         now: Now,
@@ -155,23 +154,4 @@ pub(super) fn refuse_hold(origin: Origin, refusal: &Refusal, out: &mut impl Repl
         origin,
         ShardReply::Failed(refusal.status, refusal.reason.clone()),
     );
-}
-
-/// Answers every request of a part that was refused as a whole, and the part itself.
-pub(super) fn refuse_part(origin: Origin, frame: &[u8], refusal: &Refusal, out: &mut impl Replies) {
-    let response = Response {
-        status: refusal.status,
-        version: 0,
-        timestamp_ms: 0,
-        body: Body::Error(&refusal.reason),
-    };
-    if let Ok((_, Request::Unit { frames, .. })) = Request::decode(frame) {
-        for frame in frames {
-            if let Ok(head) = corduroy_proto_wire::peek(frame) {
-                let target = Target::Client(head.id);
-                out.reply(Origin { target, ..origin }, &response);
-            }
-        }
-    }
-    out.reply(origin, &response);
 }

@@ -52,8 +52,8 @@ pub(super) struct Partition {
     entry_next: u64,
     /// Bytes of the records that the index points at.
     pub(super) live_bytes: u64,
-    /// A clear is staged and not committed: requests wait for it.
-    pub(super) clearing: bool,
+    /// The newest clear that is staged and not committed: requests wait for it. One of an earlier flush may commit before.
+    pub(super) clearing: Option<Version>,
 }
 
 impl Partition {
@@ -63,7 +63,7 @@ impl Partition {
             version_next,
             entry_next: 1,
             live_bytes: 0,
-            clearing: false,
+            clearing: None,
         }
     }
 
@@ -242,7 +242,7 @@ impl Keyspace {
 
     pub(super) fn forget_clearing(&mut self) {
         for partition in &mut self.local {
-            partition.clearing = false;
+            partition.clearing = None;
         }
     }
 }
@@ -391,8 +391,8 @@ impl Shard {
             if partition.version_next == Version(1) {
                 continue;
             }
-            partition.clearing = true;
             let version = partition.version_next;
+            partition.clearing = Some(version);
             partition.version_next = Version(version.0 + 1);
             let record = Record {
                 kind: RecordKind::Clear,

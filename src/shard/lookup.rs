@@ -252,6 +252,7 @@ impl Shard {
         if self.keyspaces[place.keyspace]
             .partition(place.local)
             .clearing
+            .is_some()
         {
             return Err(Stop::Commit);
         }
@@ -297,6 +298,7 @@ impl Shard {
         if self.keyspaces[place.keyspace]
             .partition(place.local)
             .clearing
+            .is_some()
         {
             return Err(Stop::Commit);
         }

@@ -16,7 +16,7 @@ use std::collections::{HashMap, VecDeque};
 use bytes::Bytes;
 use corduroy_proto_wire::{BatchItem, LENGTH_LEN, Request, key_of};
 
-use super::hold::{Hold, refuse_hold, refuse_part};
+use super::hold::{Hold, refuse_hold};
 use super::origin::{Origin, Replies};
 use super::scan::ScanStep;
 use super::staging::OverlayKey;
@@ -543,10 +543,9 @@ impl Shard {
         out: &mut impl Replies,
     ) {
         match task {
-            Task::Request(_) => self.refuse(origin, refusal, out),
+            Task::Request(_) | Task::Part(_) => self.refuse(origin, refusal, out),
             Task::Scan(_) => self.refuse_scan(origin, refusal, out),
             Task::Hold(_) | Task::Held => refuse_hold(origin, refusal, out),
-            Task::Part(frame) => refuse_part(origin, frame, refusal, out),
         }
     }
 }

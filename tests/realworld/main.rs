@@ -25,4 +25,5 @@ mod power;
 mod remount;
 mod start;
 mod stop;
+#[path = "../support/mod.rs"]
 mod support;

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use corduroy_client::{
     AtomicOutcome, BatchOp, BatchResult, Bytes, Client, Condition, Counter, Cursor, DeleteOptions,
-    DeleteOutcome, Error, FailedOperation, Keyspace, KeyspaceInfo, PutOptions, PutOutcome, Status,
-    Versioned, Written,
+    DeleteOutcome, Error, ExpireOutcome, Expiry, ExpiryCondition, FailedOperation, FloatSum,
+    Keyspace, KeyspaceInfo, PutOptions, PutOutcome, Status, Versioned, Written,
 };
 use corduroy_proto_wire as wire;
 use corduroy_proto_wire::{BatchItem, Body, Delete, ItemResult, Put, Request, ScanItem, Ttl};
@@ -77,6 +77,18 @@ async fn options_reach_the_wire() {
         .await
         .unwrap();
     keyspace.persist("key").await.unwrap();
+    put(PutOptions::new().expires_at_ms(77)).await.unwrap();
+    for (expiry, condition) in [
+        (Expiry::Never, ExpiryCondition::IfSome),
+        (
+            Expiry::After(Duration::from_micros(1500)),
+            ExpiryCondition::IfLater,
+        ),
+        (Expiry::AtMs(77), ExpiryCondition::Always),
+    ] {
+        let outcome = keyspace.expire("key", expiry, condition).await.unwrap();
+        assert_eq!(outcome, ExpireOutcome::Done(WRITTEN));
+    }
     keyspace.flush().await.unwrap();
 
     let delete = |condition, return_value| Request::Delete {
@@ -86,6 +98,13 @@ async fn options_reach_the_wire() {
             condition,
             return_value,
         },
+    };
+    let expire = |expiry, condition| Request::Expire {
+        keyspace: 1,
+        key: b"key",
+        expiry,
+        condition,
+        return_value: false,
     };
     use wire::Condition as C;
     let expected = [
@@ -107,6 +126,10 @@ async fn options_reach_the_wire() {
             keyspace: 1,
             key: b"key",
         },
+        put_request(Ttl::At(77), C::Always, false),
+        expire(wire::Expiry::Never, wire::ExpiryCondition::IfSome),
+        expire(wire::Expiry::Millis(2), wire::ExpiryCondition::IfLater),
+        expire(wire::Expiry::At(77), wire::ExpiryCondition::Always),
         Request::Flush { keyspace: 1 },
     ];
     let seen = server.seen();
@@ -153,6 +176,21 @@ async fn answers_about_keys_that_exist() {
         done
     );
 
+    let (server, _client, keyspace) = answering(Status::Ok, Body::Value(b"10.6")).await;
+    assert_eq!(
+        keyspace.add_float("key", "0.1").await.unwrap(),
+        FloatSum {
+            value: "10.6".into(),
+            version: 7,
+            timestamp_ms: 1000
+        }
+    );
+    let request = Request::AddFloat {
+        keyspace: 1,
+        key: b"key",
+        increment: b"0.1",
+    };
+    assert_eq!(server.seen()[0].request(), request);
     let (_server, _client, keyspace) = answering(Status::Ok, Body::Counter(-3)).await;
     assert_eq!(
         keyspace.add("key", -4).await.unwrap(),
@@ -162,14 +200,29 @@ async fn answers_about_keys_that_exist() {
             timestamp_ms: 1000
         }
     );
-    let (_server, _client, keyspace) = answering(Status::Ok, Body::Number(12)).await;
+    let (server, _client, keyspace) = answering(Status::Ok, Body::Number(12)).await;
     assert_eq!(keyspace.append("key", "suffix").await.unwrap().length, 12);
+    let overwritten = keyspace.overwrite("key", 6, "bytes").await.unwrap();
+    assert_eq!(overwritten.length, 12);
+    let request = Request::Overwrite {
+        keyspace: 1,
+        key: b"key",
+        offset: 6,
+        bytes: b"bytes",
+    };
+    assert_eq!(server.seen()[1].request(), request);
     assert_eq!(keyspace.count().await.unwrap(), 12);
-    let (_server, _client, keyspace) = answering(Status::Ok, Body::Ttl(Some(1500))).await;
+    let (server, _client, keyspace) = answering(Status::Ok, Body::Ttl(Some(1500))).await;
     assert_eq!(
         keyspace.ttl("key").await.unwrap(),
         Some(Some(Duration::from_millis(1500)))
     );
+    assert_eq!(keyspace.expires_at("key").await.unwrap(), Some(Some(1500)));
+    let request = Request::ExpiresAt {
+        keyspace: 1,
+        key: b"key",
+    };
+    assert_eq!(server.seen()[1].request(), request);
     let (_server, _client, keyspace) = answering(Status::Ok, Body::Ttl(None)).await;
     assert_eq!(keyspace.ttl("key").await.unwrap(), Some(None));
 }
@@ -194,6 +247,15 @@ async fn answers_about_keys_that_do_not_exist() {
         None
     );
     assert_eq!(keyspace.persist("key").await.unwrap(), None);
+    assert_eq!(keyspace.expires_at("key").await.unwrap(), None);
+    let always = ExpiryCondition::Always;
+    assert_eq!(
+        keyspace
+            .expire("key", Expiry::AtMs(1), always)
+            .await
+            .unwrap(),
+        ExpireOutcome::NotFound
+    );
     assert!(!client.drop_keyspace("orders").await.unwrap());
 }
 
@@ -221,6 +283,16 @@ async fn a_failed_condition_tells_what_is_there() {
         DeleteOutcome::ConditionFailed {
             current: Some(WRITTEN),
             value
+        }
+    );
+    let outcome = keyspace
+        .expire("key", Expiry::Never, ExpiryCondition::IfSome)
+        .await
+        .unwrap();
+    assert_eq!(
+        outcome,
+        ExpireOutcome::ConditionFailed {
+            current: Some(WRITTEN)
         }
     );
     // An unconditional put has no condition that could fail.

@@ -225,7 +225,7 @@ fn server(data: &InfoData, fields: &mut Fields) {
     fields.add("redis_git_sha1", "00000000");
     fields.add("redis_git_dirty", 0);
     fields.add("redis_mode", "standalone");
-    fields.add("os", std::env::consts::OS);
+    fields.add("os", "Linux");
     fields.add("arch_bits", usize::BITS);
     fields.add("multiplexing_api", "io_uring");
     fields.add("process_id", data.process_id);

@@ -1,71 +1,86 @@
 //! Inline commands: a line as a person types it, arguments with blanks between them.
 //!
-//! An argument may stand in quotes. In double ones `\n`, `\r`, `\t`, `\b`, `\a`, `\xHH` and any other character behind a backslash have their meaning;
-//! in single ones only `\'`. A quote ends its argument, so a blank or the end of the line must follow. These are the rules of Redis's
-//! `sdssplitargs`.
+//! ```text
+//! SET "my key" 'it''s'        no: a closing quote must be followed by a blank
+//! SET "my key" 'it\'s'        SET, my key, it's
+//! SET na"me"   "\x00\n"       SET, name, a zero byte and a line feed
+//! ```
+//!
+//! In double quotes `\n`, `\r`, `\t`, `\b`, `\a` and `\xHH` have C's meaning and any other character behind a backslash stands for itself; in single ones only
+//! `\'` is special, outside of quotes nothing is. A quote that closes ends its argument. These are the rules of Redis's `sdssplitargs`,
+//! but for a zero byte, which is like any other here.
 
-/// Splits a line. Appends the arguments' bytes to `out` and tells where each lies there. `None`: a quote is not closed, or something follows one.
+use std::ops::Range;
+
+/// Splits a line without its line break. Appends the arguments' bytes to `out` and tells where each lies there. `None`: a quote is not closed, or
+/// something follows its closing.
+///
+/// Takes no more memory than the line does.
 pub(super) fn split(
     line: &[u8],
     out: &mut Vec<u8>,
-    mut argument: impl FnMut(usize, usize),
+    mut argument: impl FnMut(Range<usize>),
 ) -> Option<()> {
-    let mut at = 0;
+    let mut rest = line;
     loop {
-        while line.get(at).is_some_and(|byte| is_blank(*byte)) {
-            at += 1;
-        }
-        if at == line.len() {
+        rest = skip_blanks(rest);
+        if rest.is_empty() {
             return Some(());
         }
         let begin = out.len();
-        at = take_argument(line, at, out)?;
-        argument(begin, out.len() - begin);
+        rest = take_argument(rest, out)?;
+        argument(begin..out.len());
     }
 }
 
+fn skip_blanks(line: &[u8]) -> &[u8] {
+    let blanks = line.iter().take_while(|byte| is_blank(**byte)).count();
+    &line[blanks..]
+}
+
+/// C's `isspace`, which knows a vertical tab.
 fn is_blank(byte: u8) -> bool {
     byte.is_ascii_whitespace() || byte == 0x0b
 }
 
-/// Takes one argument and answers where it ends.
-fn take_argument(line: &[u8], mut at: usize, out: &mut Vec<u8>) -> Option<usize> {
-    while let Some(&byte) = line.get(at) {
-        match byte {
-            _ if is_blank(byte) || byte == 0 => break,
-            b'"' | b'\'' => {
-                at = take_quoted(line, at + 1, byte, out)?;
-                let ends = line.get(at).is_none_or(|byte| is_blank(*byte));
-                return ends.then_some(at);
-            }
-            _ => out.push(byte),
-        }
-        at += 1;
-    }
-    if line.get(at) == Some(&0) {
-        // A line is a string of C in Redis: it ends there.
-        return Some(line.len());
-    }
-    Some(at)
+/// What ends an argument without quotes: not all that is skipped before it.
+fn ends_argument(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\n' | b'\r' | b'\t')
 }
 
-/// Takes what is before the closing quote and answers where that is passed.
-fn take_quoted(line: &[u8], mut at: usize, quote: u8, out: &mut Vec<u8>) -> Option<usize> {
+/// Takes one argument and answers what is behind it.
+fn take_argument<'a>(line: &'a [u8], out: &mut Vec<u8>) -> Option<&'a [u8]> {
+    let ends = |byte: &u8| ends_argument(*byte) || matches!(byte, b'"' | b'\'');
+    let end = line.iter().position(ends).unwrap_or(line.len());
+    out.extend_from_slice(&line[..end]);
+    match &line[end..] {
+        [quote @ (b'"' | b'\''), quoted @ ..] => {
+            let behind = take_quoted(quoted, *quote, out)?;
+            let is_alone = behind.first().is_none_or(|byte| is_blank(*byte));
+            is_alone.then_some(behind)
+        }
+        behind => Some(behind),
+    }
+}
+
+/// Takes what is before the closing quote and answers what is behind that.
+fn take_quoted<'a>(mut line: &'a [u8], quote: u8, out: &mut Vec<u8>) -> Option<&'a [u8]> {
+    let is_double = quote == b'"';
     loop {
-        let (byte, len) = match &line[at..] {
-            [b'\\', b'x', high, low, ..]
-                if quote == b'"' && high.is_ascii_hexdigit() && low.is_ascii_hexdigit() =>
+        let (byte, behind) = match line {
+            [b'\\', b'x', high, low, behind @ ..]
+                if is_double && high.is_ascii_hexdigit() && low.is_ascii_hexdigit() =>
             {
-                (hex(*high) * 16 + hex(*low), 4)
+                (hexadecimal(*high) << 4 | hexadecimal(*low), behind)
             }
-            [b'\\', escaped, ..] if quote == b'"' => (unescaped(*escaped), 2),
-            [b'\\', b'\'', ..] if quote == b'\'' => (b'\'', 2),
-            [byte, ..] if *byte == quote => return Some(at + 1),
-            [byte, ..] => (*byte, 1),
+            [b'\\', escaped, behind @ ..] if is_double => (unescaped(*escaped), behind),
+            [b'\\', b'\'', behind @ ..] if !is_double => (b'\'', behind),
+            [byte, behind @ ..] if *byte == quote => return Some(behind),
+            [byte, behind @ ..] => (*byte, behind),
             [] => return None,
         };
         out.push(byte);
-        at += len;
+        line = behind;
     }
 }
 
@@ -80,7 +95,7 @@ fn unescaped(byte: u8) -> u8 {
     }
 }
 
-fn hex(digit: u8) -> u8 {
+fn hexadecimal(digit: u8) -> u8 {
     match digit {
         b'0'..=b'9' => digit - b'0',
         b'a'..=b'f' => digit - b'a' + 10,

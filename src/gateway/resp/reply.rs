@@ -28,9 +28,10 @@ pub fn simple(out: &mut Vec<u8>, text: &str) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// `-CODE text`. Line breaks in it become spaces.
+/// `-CODE text`. Line breaks in it become spaces; those at its end are left out.
 pub fn error(out: &mut Vec<u8>, text: &str) {
     out.push(b'-');
+    let text = text.trim_end_matches(['\r', '\n']);
     out.extend(text.bytes().map(|byte| match byte {
         b'\r' | b'\n' => b' ',
         byte => byte,

@@ -8,7 +8,7 @@
 //! 2. [`commands::next`](super::commands::next), which queues the command in an open transaction or says what it asks for.
 //! 3. For a [`SessionOrder`](super::SessionOrder), the method that carries it out: [`Session::begin`] (MULTI), [`Session::discard`], [`Session::execute`] (EXEC),
 //!    [`Session::watch`] once the versions are known, [`Session::unwatch`], [`Session::select`], [`Session::set_protocol`],
-//!    [`Session::set_name`], [`Session::set_reply_mode`], [`Session::set_read_only`], [`Session::reset`].
+//!    [`Session::set_text`], [`Session::set_reply_mode`], [`Session::set_read_only`], [`Session::reset`].
 //!
 //! EXEC hands out a [`Transaction`]: the driver asks [`commands::order`](super::commands::order) for each of its commands in turn, with the session as it is by
 //! then (a SELECT among them counts for those after it), and what was watched becomes the preconditions.

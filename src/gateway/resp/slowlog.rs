@@ -1,6 +1,6 @@
 //! The slow log: the last commands that took longer than a bound.
 //!
-//! Bounded as Redis bounds it: by its number of entries, and in each by [`ARGUMENTS_MAX`] arguments of [`ARGUMENT_LEN_MAX`] bytes, with a remark in
+//! Bounded as Redis bounds it: by its number of entries, and in each by `ARGUMENTS_MAX` arguments of `ARGUMENT_LEN_MAX` bytes, with a remark in
 //! place of what is left out.
 
 use std::collections::VecDeque;

@@ -85,7 +85,8 @@ impl<P: Ports> Driver<P> {
             | Gathering::DropRemove
             | Gathering::DropRecord { .. }
             | Gathering::CreateRecord { .. }
-            | Gathering::Across(_) => Body::Empty,
+            | Gathering::Across(_)
+            | Gathering::Node(_) => Body::Empty,
             Gathering::Scan(scan) => Body::Scan {
                 cursor: scan.cursor(),
                 items: scan.wire_items(),

@@ -233,6 +233,8 @@ pub(super) struct Connection {
     pub(super) blocked: bool,
     /// It has output that was not offered to the socket yet.
     pub(super) dirty: bool,
+    /// When it came.
+    pub(super) opened_at: MonoNanos,
     /// Last time that something came in.
     pub(super) received_at: MonoNanos,
     /// Last time that the socket took something, or that there was nothing to take.
@@ -259,6 +261,7 @@ impl Connection {
             waits_for_room: false,
             blocked: false,
             dirty: false,
+            opened_at: now,
             received_at: now,
             sent_at: now,
             frame_since: None,

@@ -9,7 +9,7 @@ use corduroy_proto_wire::{
     Body, Cursor, ItemResult, KeyspaceInfo, RequestId, Response, ScanItem, Status,
 };
 
-use super::resp::Across;
+use super::resp::{Across, NodeTold};
 use crate::limits;
 use crate::ports::ConnectionId;
 use crate::shard::statistics::ShardStatus;
@@ -78,6 +78,8 @@ pub(super) enum Gathering {
     DropRemove,
     /// A Redis client's transaction over several shards.
     Across(Box<Across>),
+    /// What the drivers of all shards tell of themselves.
+    Node(NodeTold),
 }
 
 /// A request in parts.

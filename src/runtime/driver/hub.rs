@@ -12,6 +12,7 @@ use slab::Slab;
 use super::connection::Connection;
 use super::gather::{Gather, Gathering};
 use super::link::{Link, Route};
+use crate::gateway::resp::slowlog::Slowlog;
 use crate::limits;
 use crate::ports::ConnectionId;
 use crate::shard::{GatherId, Origin, Replies, ShardCommand, ShardReply, Target};
@@ -21,6 +22,11 @@ use crate::types::{MonoNanos, ShardId};
 #[derive(Debug)]
 pub(super) struct Hub {
     pub(super) me: ShardId,
+    /// Commands of this shard's Redis clients that took long.
+    pub(super) slowlog: Slowlog,
+    /// As CONFIG GET tells them.
+    pub(super) slowlog_slower_than_us: i64,
+    pub(super) slowlog_len_max: u64,
     /// How random numbers were drawn so far.
     pub(super) randoms: u64,
     /// When the turn began.
@@ -46,6 +52,9 @@ impl Hub {
     pub(super) fn new(me: ShardId, shard_count: u16, output_bytes_max: usize) -> Hub {
         Hub {
             me,
+            slowlog: Slowlog::new(limits::SLOWLOG_SLOWER_THAN_US, limits::SLOWLOG_LEN),
+            slowlog_slower_than_us: limits::SLOWLOG_SLOWER_THAN_US,
+            slowlog_len_max: limits::SLOWLOG_LEN,
             randoms: 0,
             clock: MonoNanos(0),
             connections: Slab::new(),
@@ -64,6 +73,11 @@ impl Hub {
     pub(super) fn generation(&mut self) -> u32 {
         self.generation_next = self.generation_next.wrapping_add(1);
         self.generation_next
+    }
+
+    /// Connections and gathers that there were so far.
+    pub(super) fn connections_received(&self) -> u64 {
+        u64::from(self.generation_next)
     }
 
     #[inline]
@@ -237,7 +251,7 @@ impl Hub {
         GatherId { slot, generation }
     }
 
-    fn gather_mut(&mut self, id: GatherId) -> &mut Gather {
+    pub(super) fn gather_mut(&mut self, id: GatherId) -> &mut Gather {
         let gather = self
             .gathers
             .get_mut(id.slot as usize)

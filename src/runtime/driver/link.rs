@@ -13,6 +13,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
+use super::resp::{NodeAsk, NodeTold};
 use crate::limits;
 use crate::ports::ConnectionId;
 use crate::shard::{GatherId, Origin, ShardCommand, ShardReply, Target};
@@ -119,6 +120,10 @@ pub struct MeshBatch {
     pub commands: Vec<(Origin, ShardCommand)>,
     /// Answers to the receiver's commands.
     pub internal: Vec<(Origin, ShardReply)>,
+    /// What the sending driver asks of the receiving one.
+    pub(super) asks: Vec<(GatherId, NodeAsk)>,
+    /// Answers to what the receiver asked.
+    pub(super) tells: Vec<(GatherId, NodeTold)>,
     /// Request bytes of the receiver that the sender has worked off, in all.
     pub requests_done: u64,
     /// Reply bytes of the receiver that the sender has worked off, in all.
@@ -131,6 +136,8 @@ impl MeshBatch {
             && self.replies.is_empty()
             && self.commands.is_empty()
             && self.internal.is_empty()
+            && self.asks.is_empty()
+            && self.tells.is_empty()
     }
 }
 

@@ -44,10 +44,11 @@ use corduroy_proto_wire::{Body, Response, split};
 
 pub use bounds::Buffered;
 pub use link::MeshBatch;
+pub use resp::NodeFacts;
 
 use crate::gateway::resp::session::Settings;
 use crate::limits;
-use crate::ports::{Clock, ConnectionId, Mesh, Net};
+use crate::ports::{Clock, ConnectionId, Mesh, Net, Surroundings};
 use crate::shard::Shard;
 use crate::storage::buffer::Memory;
 use crate::storage::disk::{Disk, DiskOperation, DiskOutcome, DiskTicket};
@@ -88,6 +89,8 @@ pub struct DriverConfig {
     pub server_name: String,
     /// What the settings mean for Redis clients.
     pub resp: Settings,
+    /// What they may ask about the node.
+    pub node: NodeFacts,
 }
 
 impl DriverConfig {
@@ -125,9 +128,9 @@ pub struct TurnEnd {
 }
 
 /// All that a driver needs of a world.
-pub trait Ports: Clock + Disk + Memory + Net + Mesh<MeshBatch> {}
+pub trait Ports: Clock + Disk + Memory + Net + Surroundings + Mesh<MeshBatch> {}
 
-impl<P: Clock + Disk + Memory + Net + Mesh<MeshBatch>> Ports for P {}
+impl<P: Clock + Disk + Memory + Net + Surroundings + Mesh<MeshBatch>> Ports for P {}
 
 /// One shard with its connections and links, over a world's ports.
 #[derive(Debug)]
@@ -316,6 +319,12 @@ impl<P: Ports> Driver<P> {
         }
         for (origin, command) in batch.commands {
             self.shard.command(now, origin, command, &mut self.hub);
+        }
+        for (gather, ask) in std::mem::take(&mut batch.asks) {
+            self.asked(now, from, gather, &ask);
+        }
+        for (gather, told) in std::mem::take(&mut batch.tells) {
+            self.hub.gather_told(gather, told);
         }
         self.work_off_inbox(now, from);
         self.complete_gathers(now);

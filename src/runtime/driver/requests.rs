@@ -34,12 +34,23 @@ impl<P: Ports> Driver<P> {
     /// each whether that is here and where.
     #[inline]
     pub(super) fn look_ahead<'a>(&self, frames: impl Iterator<Item = &'a [u8]>) -> LookAhead {
+        self.look_ahead_keys(frames.map(|frame| {
+            let key = key_of(frame)?;
+            let head = peek(frame).ok()?;
+            Some((KeyspaceId(head.keyspace), key))
+        }))
+    }
+
+    /// As [`Driver::look_ahead`], of keys.
+    #[inline]
+    pub(super) fn look_ahead_keys<'a>(
+        &self,
+        keys: impl Iterator<Item = Option<(KeyspaceId, &'a [u8])>>,
+    ) -> LookAhead {
         let mut ahead = LookAhead::default();
-        for (place, frame) in ahead.places.iter_mut().zip(frames) {
-            if let Some(key) = key_of(frame)
-                && let Ok(head) = peek(frame)
-            {
-                let whereabouts = self.shard.whereabouts(KeyspaceId(head.keyspace), key);
+        for (place, key) in ahead.places.iter_mut().zip(keys) {
+            if let Some((keyspace, key)) = key {
+                let whereabouts = self.shard.whereabouts(keyspace, key);
                 if let Whereabouts::Here(here) = &whereabouts {
                     prefetch(self.shard.entry_address(here));
                 }

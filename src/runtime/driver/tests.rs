@@ -2,15 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::net::SocketAddr;
 
 use bytes::Bytes;
 use corduroy_proto_wire::{
     BatchItem, Condition, Hello, PREAMBLE, Put, Request, Ttl, VERSION_MAX, VERSION_MIN,
 };
 
-use super::{Driver, DriverConfig, Flow, MeshBatch, TurnEnd};
+use super::{Driver, DriverConfig, Flow, MeshBatch, NodeFacts, TurnEnd};
 use crate::limits;
-use crate::ports::{Clock, ConnectionId, Mesh, Net};
+use crate::ports::{Clock, ConnectionId, Mesh, Net, ProcessFigures, Surroundings};
 use crate::shard::{Shard, ShardConfig, SyncMode};
 use crate::storage::buffer::{LargeBuffer, Memory};
 use crate::storage::disk::{Disk, DiskDone, DiskOperation, DiskTicket};
@@ -30,6 +31,16 @@ struct Plain {
     sent: BTreeMap<u32, usize>,
     resumed: Vec<ConnectionId>,
     closed: Vec<ConnectionId>,
+}
+
+impl Surroundings for Plain {
+    fn addresses(&self, _: ConnectionId) -> Option<(SocketAddr, SocketAddr)> {
+        None
+    }
+
+    fn process(&self) -> ProcessFigures {
+        ProcessFigures::default()
+    }
 }
 
 impl Clock for Plain {
@@ -99,6 +110,7 @@ impl World {
         });
         shard.install(KeyspaceId::DEFAULT, 64, "default");
         let config = DriverConfig {
+            node: NodeFacts::default(),
             shard: ShardId(0),
             shard_count: 1,
             value_len_max: 1 << 20,

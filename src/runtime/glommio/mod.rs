@@ -24,6 +24,7 @@ mod kernel;
 mod mesh;
 mod ports;
 mod preparer;
+mod process;
 mod readiness;
 mod seats;
 mod segments;

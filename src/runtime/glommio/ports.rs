@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
@@ -18,7 +19,7 @@ use super::readiness::Readiness;
 use super::turn::yield_once;
 use super::watchdog::Pulse;
 use super::writer::LogWriter;
-use crate::ports::{Clock, ConnectionId, Mesh, Net};
+use crate::ports::{Clock, ConnectionId, Mesh, Net, ProcessFigures, Surroundings};
 use crate::runtime::driver::MeshBatch;
 use crate::storage::buffer::{LargeBuffer, Memory, Reaper};
 use crate::storage::disk::{Disk, DiskOperation, DiskTicket};
@@ -85,6 +86,22 @@ impl GlommioPorts {
         self.core
             .upgrade()
             .expect("ports are called by the driver, which the core owns")
+    }
+}
+
+impl Surroundings for GlommioPorts {
+    fn addresses(&self, id: ConnectionId) -> Option<(SocketAddr, SocketAddr)> {
+        let socket = self.socket(id)?;
+        let peer = rustix::net::getpeername(&**socket).ok()??;
+        let local = rustix::net::getsockname(&**socket).ok()?;
+        Some((
+            SocketAddr::try_from(peer).ok()?,
+            SocketAddr::try_from(local).ok()?,
+        ))
+    }
+
+    fn process(&self) -> ProcessFigures {
+        super::process::figures()
     }
 }
 

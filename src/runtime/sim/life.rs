@@ -16,6 +16,7 @@ use super::world::{Phase, World};
 use crate::gateway::resp::session::Settings;
 use crate::limits;
 use crate::limits::SEGMENT_LEN_MIN;
+use crate::runtime::driver::NodeFacts;
 use crate::runtime::driver::{Driver, DriverConfig};
 use crate::shard::recover::{RecoverShardError, RecoveredShard, install_keyspaces, recover_shard};
 use crate::shard::{Shard, ShardConfig, SyncMode};
@@ -58,6 +59,7 @@ impl World {
 
     pub(super) fn driver_config(&self, shard: u16) -> DriverConfig {
         DriverConfig {
+            node: NodeFacts::default(),
             resp: Settings {
                 sync_always: self.habits.sync == SyncMode::Always,
                 ..Settings::default()

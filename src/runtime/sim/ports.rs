@@ -6,9 +6,10 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::net::SocketAddr;
 
 use super::random::Random;
-use crate::ports::{Clock, ConnectionId, Mesh, Net};
+use crate::ports::{Clock, ConnectionId, Mesh, Net, ProcessFigures, Surroundings};
 use crate::runtime::driver::MeshBatch;
 use crate::storage::buffer::LargeBuffer;
 use crate::storage::buffer::Memory;
@@ -58,6 +59,16 @@ impl SimPorts {
             refused: Vec::new(),
             random,
         }
+    }
+}
+
+impl Surroundings for SimPorts {
+    fn addresses(&self, _: ConnectionId) -> Option<(SocketAddr, SocketAddr)> {
+        None
+    }
+
+    fn process(&self) -> ProcessFigures {
+        ProcessFigures::default()
     }
 }
 

@@ -182,6 +182,25 @@ impl Kind for Format {
     }
 }
 
+/// Yes or no.
+pub(super) struct YesOrNo;
+
+impl Kind for YesOrNo {
+    type Value = bool;
+
+    fn parse(&self, text: &str) -> Result<bool, ValueError> {
+        match text {
+            "yes" => Ok(true),
+            "no" => Ok(false),
+            _ => Err(ValueError::choice(text, &["yes", "no"])),
+        }
+    }
+
+    fn allowed(&self) -> String {
+        "yes or no".into()
+    }
+}
+
 /// A list of CPU numbers that parses back to these, with runs drawn together. `cores` ascend.
 pub(super) fn cores_text(cores: &[usize]) -> String {
     let runs: Vec<String> = cores

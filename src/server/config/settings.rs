@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use super::Config;
-use super::choices::{Cores, Filter, Format, Spinning, Sync, cores_text};
+use super::choices::{Cores, Filter, Format, Spinning, Sync, YesOrNo, cores_text};
 use super::error::ConfigError;
 use super::kinds::{
     Address, Auto, Bytes, Count, Directory, Kind, PowerOfTwo, Time, TimeOrNone, bytes_text,
@@ -185,6 +185,11 @@ settings! {
     spin "WHETHER": Spinning = Spinning { time: Time { min: Duration::from_micros(1), max: Duration::from_millis(1) } },
         default "auto",
         shown |config| config.spin.to_string();
+
+    /// Whether Redis clients may use DEBUG.
+    /// DEBUG SLEEP keeps its own connection waiting and nobody else; it is for testing clients.
+    debug_commands "WHETHER": YesOrNo = YesOrNo, default "no",
+        shown |config| String::from(if config.debug_commands { "yes" } else { "no" });
 
     /// Which log lines are written.
     /// A level, or levels by target: info,corduroy::storage=debug.

@@ -269,3 +269,40 @@ fn a_write_behind_a_flush_starts_from_nothing() {
     world.settle();
     assert_eq!(world.get(b"counter").value.as_deref(), Some(&b"1"[..]));
 }
+
+/// The simulator's seed 3125: while flush after flush is on its way, the commit of one let requests through though the next one's clear was
+/// staged already. A sum went on from an acknowledged one, over a flush that was asked for after that.
+#[test]
+fn a_write_behind_several_flushes_waits_for_the_last_one() {
+    let add = |delta| Request::Add {
+        keyspace: KEYSPACE,
+        key: b"counter",
+        delta,
+    };
+    let flush = |world: &mut World| {
+        world.command(ShardCommand::Flush {
+            keyspace: KeyspaceId::DEFAULT,
+        });
+    };
+    let mut world = World::new();
+    world.ask(&add(100));
+    flush(&mut world);
+    world.end_turn();
+    let mut before_the_last = Vec::new();
+    for delta in [5, 1] {
+        // One clear is in flight and one staged when the first commits.
+        flush(&mut world);
+        world.step();
+        before_the_last.push((world.send(&add(delta)), delta));
+        world.end_turn();
+    }
+    let acknowledged = before_the_last
+        .into_iter()
+        .filter(|(number, _)| world.inbox.answers.contains_key(number));
+    let gone: i64 = acknowledged.map(|(_, delta)| delta).sum();
+    flush(&mut world);
+    world.step();
+    let last = world.send(&add(10));
+    world.settle();
+    assert_eq!(world.inbox.answers[&last].number, Some(16 - gone));
+}

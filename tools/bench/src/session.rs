@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    cli::{Exit, ServerArguments, WorkloadArguments},
+    cli::{Exit, PASSWORD, ServerArguments, WorkloadArguments},
     protocol::{
         Demand, Language, MeetError, Protocol,
         memcached::MemcachedLanguage,
@@ -103,9 +103,10 @@ impl Session {
     /// Why that failed.
     pub fn meet(arguments: &ServerArguments) -> Result<Session, Failure> {
         check(arguments)?;
-        let address = arguments.address().map_err(Failure::usage)?;
+        let target = &arguments.target;
+        let address = target.address().map_err(Failure::usage)?;
         let unreachable = |error: std::io::Error| {
-            let hint = match arguments.protocol {
+            let hint = match target.protocol {
                 Protocol::Native => "is it running? `corduroy serve` starts one",
                 Protocol::Resp | Protocol::MemcachedText => "is it running, and on this port?",
             };
@@ -119,11 +120,11 @@ impl Session {
         stream
             .set_read_timeout(Some(PATIENCE))
             .map_err(unreachable)?;
-        let met = match arguments.protocol {
+        let met = match target.protocol {
             Protocol::Native => Met::Native(NativeLanguage::meet(
                 &mut stream,
                 &NativeOptions {
-                    keyspace: arguments.keyspace.clone(),
+                    keyspace: target.keyspace.clone(),
                     create_keyspace: arguments.create_keyspace,
                     route: arguments.route,
                 },
@@ -131,9 +132,9 @@ impl Session {
             Protocol::Resp => Met::Resp(RespLanguage::meet(
                 &mut stream,
                 &RespOptions {
-                    user: arguments.user.clone(),
-                    password: arguments.password.clone(),
-                    database: arguments.database,
+                    user: target.user.clone(),
+                    password: target.password(),
+                    database: target.database,
                 },
             )?),
             Protocol::MemcachedText => Met::Memcached(MemcachedLanguage::meet(&mut stream)?),
@@ -210,28 +211,34 @@ impl Session {
 
 /// Settings that this protocol doesn't know would be ignored without a word.
 fn check(arguments: &ServerArguments) -> Result<(), Failure> {
-    let is = |protocol| arguments.protocol == protocol;
+    let target = &arguments.target;
+    let is = |protocol| target.protocol == protocol;
     let wrong = |flag: &str, of: Protocol| {
         Err(Failure::usage(format!(
             "{flag} is for --protocol {of}; this is {}",
-            arguments.protocol
+            target.protocol
         )))
     };
     if !is(Protocol::Native) {
         if arguments.route == Route::Direct {
             return wrong("--route direct", Protocol::Native);
         }
-        if arguments.keyspace != "default" || arguments.create_keyspace {
+        if target.keyspace != "default" || arguments.create_keyspace {
             return wrong("--keyspace", Protocol::Native);
         }
     }
     if !is(Protocol::Resp) {
-        if arguments.password.is_some() || arguments.user.is_some() {
+        if target.password.is_some() || target.user.is_some() {
             return wrong("--password", Protocol::Resp);
         }
-        if arguments.database.is_some() {
+        if target.database.is_some() {
             return wrong("--database", Protocol::Resp);
         }
+    }
+    if target.user.is_some() && target.password().is_none() {
+        return Err(Failure::usage(format!(
+            "--user needs --password too, or {PASSWORD} in the environment"
+        )));
     }
     Ok(())
 }

@@ -174,8 +174,14 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "let requests through while a flush commits",
         file: "src/shard/keyspaces.rs",
-        find: "            partition.clearing = true;",
-        replace: "            partition.clearing = false;",
+        find: "            partition.clearing = Some(version);",
+        replace: "            partition.clearing = None;",
+    },
+    Mutation {
+        name: "let requests through when the first of two flushes commits",
+        file: "src/shard/commit.rs",
+        find: "if partition.clearing == Some(effect.version) {",
+        replace: "if partition.clearing.is_some() {",
     },
     Mutation {
         name: "drop what a full channel gave back",

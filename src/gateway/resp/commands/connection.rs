@@ -54,14 +54,13 @@ pub(super) fn hello<'a>(ask: &Ask<'a, '_>) -> Answer<'a> {
                 _ => return Err(Fixed::NoProtocol.into()),
             },
         );
-        let mut user = USER;
         let mut rest = options;
         while let [option, behind @ ..] = rest {
             rest = match behind {
-                [given, _, behind @ ..] if is(option, "AUTH") => {
-                    user = given;
-                    behind
+                [user, _, ..] if is(option, "AUTH") && *user != USER => {
+                    return Err(Fixed::WrongPassword.into());
                 }
+                [_, _, behind @ ..] if is(option, "AUTH") => behind,
                 [given, behind @ ..] if is(option, "SETNAME") => {
                     check_text(ClientText::Name, given)?;
                     name = Some(*given);
@@ -69,9 +68,6 @@ pub(super) fn hello<'a>(ask: &Ask<'a, '_>) -> Answer<'a> {
                 }
                 _ => return Err(CommandError::HelloOption(repeated(option))),
             };
-        }
-        if user != USER {
-            return Err(Fixed::WrongPassword.into());
         }
     }
     Ok(Order::Session(SessionOrder::Hello { protocol, name }))

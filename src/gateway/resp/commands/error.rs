@@ -31,6 +31,8 @@ pub enum CommandError {
     },
     /// More or fewer arguments than the command takes; its name in lower case.
     Arity(&'static str),
+    /// EXEC with arguments, which ends the transaction.
+    ExecArity,
     /// A time to live or a time of expiry that can't be; the command's name in lower case.
     InvalidExpiry(&'static str),
     /// An option that EXPIRE and its kin don't know.
@@ -152,6 +154,8 @@ fixed! {
     TooManyWatched = "ERR a connection watches at most 1024 keys and 1 MiB of them",
     /// A key of no bytes, which Redis allows.
     EmptyKey = "ERR the empty key is not supported: a key has 1 to 65535 bytes",
+    /// A key that is longer than a key may be.
+    KeyTooLong = "ERR the key is too long: a key has 1 to 65535 bytes",
     /// DEBUG where it is not allowed.
     DebugNotAllowed = "ERR DEBUG command not allowed",
     /// A number that must be a float is none.
@@ -195,6 +199,9 @@ impl fmt::Display for CommandError {
             CommandError::Unsupported { name, reason } => {
                 write!(f, "ERR command '{name}' is not supported: {reason}")
             }
+            CommandError::ExecArity => f.write_str(
+                "EXECABORT Transaction discarded because of: wrong number of arguments for 'exec' command",
+            ),
             CommandError::Arity(name) => {
                 write!(f, "ERR wrong number of arguments for '{name}' command")
             }

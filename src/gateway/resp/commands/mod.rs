@@ -1,7 +1,7 @@
 //! From a command's arguments to what it asks for.
 //!
 //! [`order`] looks the command up in the [`table`], checks its number of arguments and calls the function that the table names for it. These
-//! functions stand by group: [`strings`], [`keys`], [`transactions`], [`connection`], [`client`], [`server`], [`describe`]. They check
+//! functions stand by group: `strings`, `keys`, `transactions`, `connection`, `client`, `server`, `describe`. They check
 //! all that can be checked without the store, in the order in which Redis checks it, since a client sees which error comes first, and borrow keys and
 //! values from the arguments. GET and SET are recognized before the table is looked at.
 //!
@@ -89,13 +89,14 @@ impl<'a> Ask<'a, '_> {
     }
 }
 
-/// A key that may be one here: Redis allows the empty one, this store doesn't. What is too long the shard says.
+/// A key that may be one here: Redis allows the empty one, and long ones.
 #[inline]
 fn key(bytes: &[u8]) -> Result<&[u8], CommandError> {
-    if bytes.len() < limits::KEY_LEN_MIN {
-        return Err(Fixed::EmptyKey.into());
+    match bytes.len() {
+        limits::KEY_LEN_MIN..=limits::KEY_LEN_MAX => Ok(bytes),
+        0 => Err(Fixed::EmptyKey.into()),
+        _ => Err(Fixed::KeyTooLong.into()),
     }
-    Ok(bytes)
 }
 
 /// Whether an argument is this word, which is in capitals, in whatever case the client wrote it.
@@ -122,7 +123,12 @@ pub fn next<'a>(arguments: &[&'a [u8]], session: &mut Session, now: Now) -> Next
     }
     match order(arguments, session, now) {
         Ok(order) => Next::Do(order),
-        Err(error) => Next::Refused(error),
+        Err(error) => {
+            if error == CommandError::ExecArity {
+                session.discard();
+            }
+            Next::Refused(error)
+        }
     }
 }
 
@@ -136,6 +142,10 @@ fn next_in_transaction<'a>(arguments: &[&'a [u8]], session: &mut Session, now: N
             };
         }
         Ok(Queueing::Queue) => session.enqueue(arguments),
+        Err(CommandError::ExecArity) => {
+            session.discard();
+            return Next::Refused(CommandError::ExecArity);
+        }
         Err(error) => Err(error),
     };
     match queued {
@@ -217,7 +227,10 @@ fn command_of(arguments: &[&[u8]]) -> Result<&'static Command, CommandError> {
             })?;
     }
     if !command.takes(arguments.len()) {
-        return Err(CommandError::Arity(command.name));
+        return Err(match command.name {
+            "exec" => CommandError::ExecArity,
+            name => CommandError::Arity(name),
+        });
     }
     Ok(command)
 }

@@ -106,15 +106,13 @@ impl Across {
 
     /// How it ends if nothing failed; `None` while shards are to be asked.
     fn outcome(&self) -> Option<Status> {
-        if self.refused {
-            return Some(Status::ConditionFailed);
-        }
-        if self.asked < self.parts.len() {
-            return None;
-        }
+        let is_complete = self.asked == self.parts.len();
         match &self.moving {
+            // That there is nothing to move counts first, and the shard that knows may be the last one.
+            Some(_) if !is_complete => None,
             Some(moving) if moving.read.is_none() => Some(Status::NotFound),
-            _ => Some(Status::Ok),
+            _ if self.refused => Some(Status::ConditionFailed),
+            _ => is_complete.then_some(Status::Ok),
         }
     }
 
@@ -178,6 +176,14 @@ impl<P: Ports> Driver<P> {
             })
             .collect();
         let requests: usize = parts.iter().map(|part| part.frames.len()).sum();
+        for part in &parts {
+            let heads = part
+                .frames
+                .iter()
+                .filter_map(|frame| wire::peek(frame).ok());
+            let slots = heads.map(|head| head.id).collect();
+            self.resp(id).queue.part_has(part.slot, slots);
+        }
         self.hub.connections[id.slot as usize].in_flight += 1 + requests + parts.len();
         let across = Across {
             parts,
@@ -235,6 +241,11 @@ impl<P: Ports> Driver<P> {
             }),
             ..Across::default()
         };
+        for part in &across.parts {
+            let writes = part.shard == shards.1 || !moving.keep_source;
+            let requests = if writes { vec![slot] } else { Vec::new() };
+            self.resp(id).queue.part_has(part.slot, requests);
+        }
         let writes = if moving.keep_source { 1 } else { 2 };
         self.hub.connections[id.slot as usize].in_flight += 1 + writes + slots.len();
         self.go_across(now, id, head, across);

@@ -129,7 +129,11 @@ impl<P: Ports> Driver<P> {
             front.large_put = Some(large_put(slot, *keyspace, put));
             return;
         }
-        self.send_request(now, id, slot, request);
+        let (keyspace, key) = request_key(request).expect("it is about one key");
+        let ahead = front.ahead.take(key);
+        // A SELECT may have come in between.
+        let ahead = ahead.filter(|_| keyspace == front.ahead.keyspace);
+        self.send_request_to(now, id, slot, request, ahead);
     }
 
     /// Sends a request on one key to the shard that has it.
@@ -141,6 +145,19 @@ impl<P: Ports> Driver<P> {
         slot: RequestId,
         request: &Request<'_>,
     ) {
+        self.send_request_to(now, id, slot, request, None);
+    }
+
+    /// As [`Driver::send_request`], of which it may be known where its key lives.
+    #[inline]
+    fn send_request_to(
+        &mut self,
+        now: Now,
+        id: ConnectionId,
+        slot: RequestId,
+        request: &Request<'_>,
+        whereabouts: Option<Whereabouts>,
+    ) {
         self.hub.connections[id.slot as usize].in_flight += 1;
         let (keyspace, key) = request_key(request).expect("it is about one key");
         let origin = Origin {
@@ -149,7 +166,9 @@ impl<P: Ports> Driver<P> {
             target: Target::Client(slot),
             get: matches!(request, Request::Get { .. }),
         };
-        match self.shard.whereabouts(KeyspaceId(keyspace), key) {
+        let whereabouts =
+            whereabouts.unwrap_or_else(|| self.shard.whereabouts(KeyspaceId(keyspace), key));
+        match whereabouts {
             Whereabouts::Here(place) => {
                 self.shard
                     .execute_at(now, origin, place, request, &mut self.hub);

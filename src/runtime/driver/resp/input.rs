@@ -6,11 +6,11 @@
 
 use super::super::connection::LargeInput;
 use super::super::{Driver, Flow, Ports};
-use super::Front;
-use crate::gateway::resp::parse::{Bounds, ParseError, Progress, Span};
+use super::{Ahead, Front};
+use crate::gateway::resp::parse::{Bounds, ParseError, Progress, Span, key_ahead};
 use crate::limits;
 use crate::ports::ConnectionId;
-use crate::types::Now;
+use crate::types::{KeyspaceId, Now};
 
 /// Line break behind an argument.
 const LINE_END: &[u8] = b"\r\n";
@@ -68,7 +68,7 @@ impl<P: Ports> Driver<P> {
 
     /// Goes on with what a RESP connection's input holds.
     pub(in super::super) fn resp_go_on(&mut self, now: Now, id: ConnectionId) -> Flow {
-        if let Err(flow) = self.keep_large(now, id) {
+        if let Err(flow) = self.keep_large(id) {
             return flow;
         }
         let connection = &mut self.hub.connections[id.slot as usize];
@@ -85,7 +85,7 @@ impl<P: Ports> Driver<P> {
     }
 
     /// A large argument that is whole goes to the command's others.
-    fn keep_large(&mut self, now: Now, id: ConnectionId) -> Result<(), Flow> {
+    fn keep_large(&mut self, id: ConnectionId) -> Result<(), Flow> {
         let connection = &mut self.hub.connections[id.slot as usize];
         let Some(large) = connection.large.take() else {
             return Ok(());
@@ -96,7 +96,9 @@ impl<P: Ports> Driver<P> {
             .and_then(|resp| resp.front.as_mut());
         let front = front.expect("it is there between commands");
         if !large.ends_with(LINE_END) {
-            return Err(self.resp_refuse(now, id, "ERR Protocol error: expected a line break"));
+            let len = large.argument().len();
+            self.refuse_bytes(id, &ParseError::NoLineBreak { len });
+            return Err(Flow::Continue);
         }
         front.larges.push(large);
         front.parser.large_taken();
@@ -124,6 +126,9 @@ impl<P: Ports> Driver<P> {
                 break Halt::NoRoom;
             }
             self.resp(id).waits_for_replies = false;
+            if front.ahead.is_used_up() {
+                front.ahead = self.look_ahead_commands(front.session.keyspace(), &bytes[at..]);
+            }
             let progress = match front.whole.take() {
                 Some(consumed) => Ok(Progress::Complete { consumed }),
                 None => front.parser.advance(&bytes[at..], &bounds),
@@ -158,10 +163,38 @@ impl<P: Ports> Driver<P> {
                 }
             }
         };
+        front.ahead = Ahead::default();
         if let Some(resp) = self.resp_mut(id) {
             resp.front = Some(front);
         }
         (at, halt)
+    }
+
+    /// Finds out where the keys of the next commands live, and has the memory loaded that looking them up will need.
+    fn look_ahead_commands(&self, keyspace: KeyspaceId, bytes: &[u8]) -> Ahead {
+        let mut keys = [0; limits::LOOK_AHEAD_FRAMES];
+        let mut found = 0;
+        let mut at = 0;
+        let places = self.look_ahead_keys(std::iter::from_fn(|| {
+            let (key, len) = key_ahead(&bytes[at..])?;
+            at += len;
+            *keys.get_mut(found)? = key.as_ptr().addr();
+            found += 1;
+            Some((!key.is_empty()).then_some((keyspace, key)))
+        }));
+        // One command alone is not worth a look ahead; the next one is looked for when it has come.
+        Ahead {
+            keys,
+            places: places.places,
+            keyspace: keyspace.0,
+            found,
+            used: 0,
+            pause: if found > 0 {
+                0
+            } else {
+                limits::LOOK_AHEAD_FRAMES
+            },
+        }
     }
 
     /// Keeps what is left of a connection's input for the reason for which its work ended.
@@ -279,8 +312,7 @@ impl<P: Ports> Driver<P> {
 
     /// Ends a connection whose bytes can't be followed.
     fn refuse_bytes(&mut self, id: ConnectionId, error: &ParseError) {
-        let text = format!("ERR {error}");
-        self.close_resp(id, &text);
+        self.close_resp_after(id, &error.reply());
     }
 
     fn resp_refuse(&mut self, _now: Now, id: ConnectionId, text: &str) -> Flow {

@@ -11,7 +11,8 @@
 //! | `unit` | EXEC, MSET, RENAME: what takes effect together |
 //! | `across` | the same over several shards |
 //! | `rounds` | SCAN, KEYS, RANDOMKEY, FLUSHALL, INFO, SELECT, WATCH: what takes several rounds |
-//! | `session` | what concerns the connection: HELLO, MULTI, CLIENT, CLUSTER |
+//! | `session` | what concerns the connection: HELLO, MULTI |
+//! | `admin` | what concerns the node: CLIENT LIST, SLOWLOG, INFO, CONFIG, CLUSTER |
 //!
 //! # Order
 //!
@@ -20,6 +21,7 @@
 //! carried out when every earlier command has its reply, and those that go through several rounds keep later ones waiting too.
 
 mod across;
+mod admin;
 mod dispatch;
 mod input;
 mod queue;
@@ -31,6 +33,8 @@ use bytes::Bytes;
 use corduroy_proto_wire::Status;
 
 pub(super) use across::Across;
+pub use admin::NodeFacts;
+pub(super) use admin::{NodeAsk, NodeTold};
 pub(super) use queue::{ReplyQueue, Tag};
 
 use super::connection::LargeInput;
@@ -38,6 +42,8 @@ use super::gather::Gathering;
 use crate::gateway::resp::Protocol;
 use crate::gateway::resp::parse::Parser;
 use crate::gateway::resp::session::{Session, Settings};
+use crate::limits;
+use crate::shard::Whereabouts;
 use crate::types::{KeyspaceId, MonoNanos};
 
 /// What a RESP connection has beside what every connection has.
@@ -51,6 +57,8 @@ pub(super) struct Resp {
     pub(super) waits_for_replies: bool,
     /// What a gather of the command in hand has brought, or why it failed.
     pub(super) collected: Option<Result<Gathering, (Status, String)>>,
+    /// CLIENT KILL of itself: it is closed when the reply is sent.
+    ends: bool,
     /// The next command waits until then.
     pub(super) sleeps_until: Option<MonoNanos>,
     /// How far the command at the front of the input is understood. Away while commands are carried out.
@@ -76,6 +84,7 @@ pub(super) struct Front {
     has_large: bool,
     /// RANDOMKEY's place.
     random: u64,
+    ahead: Ahead,
     /// A command of many parts, as far as it is carried out.
     parts: Option<Parts>,
 }
@@ -92,6 +101,8 @@ enum Step {
     Keys(Found),
     /// FLUSHALL: the keyspaces that are left.
     Flush(Vec<KeyspaceId>),
+    /// INFO: what the drivers have told; the shards are asked.
+    Info(NodeTold),
     /// RANDOMKEY: partitions that were tried.
     Random(u32),
 }
@@ -102,6 +113,46 @@ struct Found {
     /// Their replies, one after the other.
     bytes: Vec<u8>,
     count: usize,
+}
+
+/// Where the keys of the next commands live, as far as they could be told by looking ahead.
+#[derive(Debug, Default)]
+struct Ahead {
+    /// Each key's place in the input: its address.
+    keys: [usize; limits::LOOK_AHEAD_FRAMES],
+    places: [Option<Whereabouts>; limits::LOOK_AHEAD_FRAMES],
+    /// In which they were looked for.
+    keyspace: u32,
+    found: usize,
+    used: usize,
+    /// Commands for which looking ahead again is not worth it, because the last look found nothing.
+    pause: usize,
+}
+
+impl Ahead {
+    /// Whether it is time to look ahead again; called once for each command.
+    #[inline]
+    fn is_used_up(&mut self) -> bool {
+        self.pause = self.pause.saturating_sub(1);
+        self.used >= self.found && self.pause == 0
+    }
+
+    /// Where this key lives, if it was looked for.
+    #[inline]
+    fn take(&mut self, key: &[u8]) -> Option<Whereabouts> {
+        let address = key.as_ptr().addr();
+        while self.used < self.found {
+            let at = self.used;
+            if self.keys[at] > address {
+                return None;
+            }
+            self.used += 1;
+            if self.keys[at] == address {
+                return self.places[at].take();
+            }
+        }
+        None
+    }
 }
 
 /// A put whose value is one of the command's large arguments.
@@ -148,6 +199,7 @@ impl Resp {
             large_put: None,
             has_large: false,
             random: 0,
+            ahead: Ahead::default(),
             parts: None,
         };
         Resp {

@@ -62,6 +62,8 @@ enum Content {
     },
     /// A key's version, for WATCH. Nothing is written.
     Version,
+    /// A shard's part of a transaction, and the slots of the requests in it: if the part fails as a whole, they are answered with that.
+    Part(Vec<RequestId>),
     /// The end of a gather of which the command makes its reply itself. Nothing is written.
     Silent,
     /// Written when its turn comes.
@@ -149,6 +151,19 @@ impl ReplyQueue {
     /// A slot that waits for a gather and writes nothing.
     pub(in super::super) fn silent(&mut self, tag: Tag) -> RequestId {
         self.push(tag, Content::Silent)
+    }
+
+    /// A slot for the answer of a shard's part of a transaction. It writes nothing.
+    pub(in super::super) fn part(&mut self, tag: Tag) -> RequestId {
+        self.push(tag, Content::Part(Vec::new()))
+    }
+
+    /// Tells a part's slot those of the requests in it, one for each.
+    pub(in super::super) fn part_has(&mut self, slot: RequestId, requests: Vec<RequestId>) {
+        let at = slot.wrapping_sub(self.first) as usize;
+        if let Some(Content::Part(place)) = self.slots.get_mut(at).map(|slot| &mut slot.content) {
+            *place = requests;
+        }
     }
 
     /// The versions that were asked for, in the order in which they were; or the error to answer instead.
@@ -323,6 +338,18 @@ impl ReplyQueue {
                 slot.content = Content::Done(bytes, None);
             }
             Content::Silent => slot.content = Content::Done(bytes, None),
+            Content::Part(requests) => {
+                let requests = std::mem::take(requests);
+                slot.content = Content::Done(bytes, None);
+                if response.status.is_error() {
+                    for request in requests {
+                        answered += self.answer(request, response, None, protocol, out).0;
+                    }
+                }
+                // What was before it may have taken it away with itself.
+                self.drain(protocol, out);
+                return (answered, Some(finished));
+            }
             Content::One(_) | Content::Done(..) => {
                 unreachable!("a request is answered once")
             }
@@ -354,7 +381,11 @@ impl ReplyQueue {
         for slot in self.slots.range_mut(head + 1..=head + followers) {
             self.held_bytes -= slot.held_bytes();
             dropped += match &slot.content {
-                Content::One(_) | Content::Head { .. } | Content::Version | Content::Silent => 1,
+                Content::One(_)
+                | Content::Head { .. }
+                | Content::Version
+                | Content::Part(_)
+                | Content::Silent => 1,
                 Content::Sum { remaining, .. }
                 | Content::All { remaining, .. }
                 | Content::Quiet { remaining, .. } => *remaining as usize,

@@ -11,11 +11,10 @@ use corduroy_proto_wire::Cursor;
 use super::super::gather::{Gathering, ScanProgress};
 use super::super::{Driver, Ports};
 use super::input::Done;
-use super::session::failed;
 use super::{Found, Front, Step, Tag};
 use crate::gateway::resp::glob;
 use crate::gateway::resp::order::ScanOrder;
-use crate::gateway::resp::{Order, Protocol, Shape, reply};
+use crate::gateway::resp::{Order, reply};
 use crate::limits;
 use crate::ports::ConnectionId;
 use crate::shard::{OwnedScanItem, ShardCommand};
@@ -45,22 +44,24 @@ impl<P: Ports> Driver<P> {
         order: Order<'_>,
     ) -> Done {
         let step = std::mem::take(&mut front.step);
-        let collected = self.resp(id).collected.take();
-        if let Some(Err((status, reason))) = collected {
-            let mut bytes = Vec::new();
-            Shape::Ok.write(&failed(status, &reason), Protocol::Resp2, &mut bytes);
+        if let Some(bytes) = self.take_failure(id) {
             return self.end_rounds(id, tag, Round::Reply(bytes), front);
         }
-        let collected = collected.and_then(Result::ok);
+        let collected = self.resp(id).collected.take().and_then(Result::ok);
         let keyspace = front.session.keyspace();
         let round = match order {
-            Order::DbSize => self.count_round(now, id, tag, keyspace, collected),
+            Order::DbSize => self.count_round(now, id, tag, keyspace, collected.as_ref()),
             Order::Flush { all } => self.flush_round(now, id, tag, keyspace, all, step),
             Order::Scan(scan) => self.scan_round(now, id, tag, keyspace, &scan, collected),
             Order::Keys { pattern } => {
                 self.keys_round(now, id, tag, keyspace, pattern, step, collected)
             }
-            Order::RandomKey => self.random_round(now, id, tag, front, keyspace, step, collected),
+            Order::RandomKey => {
+                self.random_round(now, id, tag, front, keyspace, &step, collected.as_ref())
+            }
+            Order::Info(sections) => {
+                self.info_round(now, id, front, tag, &sections, step, collected)
+            }
             Order::Sleep { nanos } => self.sleep_round(now, id, nanos, &step),
             other => unreachable!("{other:?} takes one round"),
         };
@@ -77,6 +78,10 @@ impl<P: Ports> Driver<P> {
         match round {
             Round::Reply(bytes) => {
                 self.reply_known(id, tag, &bytes);
+                if self.resp(id).ends {
+                    self.hub.connections[id.slot as usize].read_nothing_more();
+                    return Done::Closed;
+                }
                 Done::Yes
             }
             Round::Asked(step) => {
@@ -98,11 +103,11 @@ impl<P: Ports> Driver<P> {
         id: ConnectionId,
         tag: Tag,
         keyspace: KeyspaceId,
-        collected: Option<Gathering>,
+        collected: Option<&Gathering>,
     ) -> Round {
         if let Some(Gathering::Count { keys }) = collected {
             let mut bytes = Vec::new();
-            reply::integer(&mut bytes, keys as i64);
+            reply::integer(&mut bytes, *keys as i64);
             return Round::Reply(bytes);
         }
         let slot = self.collect(id, tag);
@@ -218,13 +223,13 @@ impl<P: Ports> Driver<P> {
         tag: Tag,
         front: &mut Front,
         keyspace: KeyspaceId,
-        step: Step,
-        collected: Option<Gathering>,
+        step: &Step,
+        collected: Option<&Gathering>,
     ) -> Round {
         let protocol = self.resp(id).protocol;
         let partitions = self.partitions_of(keyspace);
         let tried = match step {
-            Step::Random(tried) => tried,
+            Step::Random(tried) => *tried,
             _ => 0,
         };
         if let Some(Gathering::Scan(page)) = collected {
@@ -309,19 +314,11 @@ impl<P: Ports> Driver<P> {
         id: ConnectionId,
         tag: Tag,
         number: u32,
-        step: &Step,
     ) -> Result<KeyspaceId, Round> {
         if let Some(keyspace) = self.keyspace_of_database(number) {
             return Ok(keyspace);
         }
-        if matches!(step, Step::Asked) {
-            let mut bytes = Vec::new();
-            reply::error(
-                &mut bytes,
-                "ERR the keyspace of that database was dropped just now",
-            );
-            return Err(Round::Reply(bytes));
-        }
+        // If it was asked for already, another connection was quicker, and its keyspace is on its way to this shard; or it was dropped since.
         let slot = self.collect(id, tag);
         self.create_keyspace(now, id, slot, &number.to_string(), 0);
         Err(Round::Asked(Step::Asked))

@@ -8,6 +8,7 @@ use super::super::{Driver, Ports};
 use super::input::Done;
 use super::rounds::Round;
 use super::{Front, Resp, Step, Tag};
+use crate::gateway::resp::clients;
 use crate::gateway::resp::order::SessionOrder;
 use crate::gateway::resp::session::ClientText;
 use crate::gateway::resp::{Protocol, Shape, reply};
@@ -76,17 +77,14 @@ impl<P: Ports> Driver<P> {
         order: SessionOrder<'_>,
     ) -> Done {
         let step = std::mem::take(&mut front.step);
-        let failure = match self.resp(id).collected.take() {
-            Some(Err((status, reason))) if status != Status::AlreadyExists => {
-                let mut bytes = Vec::new();
-                Shape::Ok.write(&failed(status, &reason), Protocol::Resp2, &mut bytes);
-                Some(bytes)
-            }
+        let failure = self.take_failure(id);
+        let told = match self.resp(id).collected.take() {
+            Some(Ok(Gathering::Node(told))) => Some(told),
             _ => None,
         };
         let round = match order {
             _ if let Some(bytes) = failure => Round::Reply(bytes),
-            SessionOrder::Select(number) => match self.open_database(now, id, tag, number, &step) {
+            SessionOrder::Select(number) => match self.open_database(now, id, tag, number) {
                 Ok(keyspace) => {
                     front.session.select(number, keyspace);
                     Round::Reply(OK.to_vec())
@@ -102,7 +100,9 @@ impl<P: Ports> Driver<P> {
                 if let Some(name) = name {
                     front.session.set_text(ClientText::Name, name);
                 }
-                Round::Reply(self.hello_reply(id))
+                let mut bytes = Vec::new();
+                clients::write_hello(&mut bytes, &front.session, self.client_number(id));
+                Round::Reply(bytes)
             }
             SessionOrder::GetName => {
                 let mut bytes = Vec::new();
@@ -117,13 +117,18 @@ impl<P: Ports> Driver<P> {
                 reply::integer(&mut bytes, self.client_number(id) as i64);
                 Round::Reply(bytes)
             }
-            other => {
-                let mut bytes = Vec::new();
-                reply::error(&mut bytes, &format!("ERR not yet: {other:?}"));
-                Round::Reply(bytes)
-            }
+            other => self.admin_round(now, id, front, tag, other, told),
         };
         self.end_rounds(id, tag, round, front)
+    }
+
+    /// The reply of a command whose gather failed; nothing if it did not, or if another connection was quicker to make a keyspace.
+    pub(super) fn take_failure(&mut self, id: ConnectionId) -> Option<Vec<u8>> {
+        let failed_with = self.resp(id).collected.take_if(|it| it.is_err())?;
+        let (status, reason) = failed_with.err()?;
+        let mut bytes = Vec::new();
+        Shape::Ok.write(&failed(status, &reason), Protocol::Resp2, &mut bytes);
+        (status != Status::AlreadyExists).then_some(bytes)
     }
 
     /// WATCH: asks for the keys' versions, and then keeps them.
@@ -172,33 +177,6 @@ impl<P: Ports> Driver<P> {
             + 1
     }
 
-    fn hello_reply(&mut self, id: ConnectionId) -> Vec<u8> {
-        let protocol = self.resp(id).protocol;
-        let mut bytes = Vec::new();
-        let text = |bytes: &mut Vec<u8>, name: &str, value: &str| {
-            reply::bulk(bytes, name.as_bytes());
-            reply::bulk(bytes, value.as_bytes());
-        };
-        let number = |bytes: &mut Vec<u8>, name: &str, value: i64| {
-            reply::bulk(bytes, name.as_bytes());
-            reply::integer(bytes, value);
-        };
-        reply::map(&mut bytes, protocol, 7);
-        text(&mut bytes, "server", "redis");
-        text(&mut bytes, "version", "7.0.15");
-        number(
-            &mut bytes,
-            "proto",
-            if protocol == Protocol::Resp3 { 3 } else { 2 },
-        );
-        number(&mut bytes, "id", self.client_number(id) as i64);
-        text(&mut bytes, "mode", "standalone");
-        text(&mut bytes, "role", "master");
-        reply::bulk(&mut bytes, b"modules");
-        reply::array(&mut bytes, 0);
-        bytes
-    }
-
     /// A connection turns out to be a Redis client's.
     pub(in super::super) fn open_resp(&mut self, id: ConnectionId) {
         let settings = self.config.resp;
@@ -209,11 +187,18 @@ impl<P: Ports> Driver<P> {
 
     /// Says why, and closes the connection once that and every reply before it is sent.
     pub(in super::super) fn close_resp(&mut self, id: ConnectionId, text: &str) {
+        let mut last = Vec::new();
+        reply::error(&mut last, text);
+        self.close_resp_after(id, &last);
+    }
+
+    /// The same, with a last reply as it is sent.
+    pub(super) fn close_resp_after(&mut self, id: ConnectionId, last: &[u8]) {
         let tag = Tag {
             since: self.hub.clock,
             muted: false,
         };
-        self.reply_error(id, tag, text);
+        self.reply_known(id, tag, last);
         let connection = &mut self.hub.connections[id.slot as usize];
         connection.read_nothing_more();
         connection.frame_since = None;

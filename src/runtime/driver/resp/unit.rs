@@ -17,6 +17,7 @@ use crate::gateway::resp::commands;
 use crate::gateway::resp::order::SessionOrder;
 use crate::gateway::resp::session::Transaction;
 use crate::gateway::resp::{Moving, Order, Precondition, Shape, reply};
+use crate::limits;
 use crate::ports::ConnectionId;
 use crate::shard::{Origin, Target, request_key};
 use crate::types::{KeyspaceId, Now, ShardId};
@@ -24,6 +25,10 @@ use crate::types::{KeyspaceId, Now, ShardId};
 /// The refusal of a move inside a transaction that is one over several shards by itself.
 const CROSSSLOT: &str = "CROSSSLOT Keys in request don't hash to the same slot: RENAME and COPY in a transaction take keys of one core; \
                          give them the same {tag}";
+
+/// What takes effect together is one block of one shard's log at most.
+const TOO_LARGE: &str = "ERR what takes effect together has at most 1024 keys and 1 MiB";
+const _: () = assert!(limits::ATOMIC_LEN_MAX == 1024 && limits::BATCH_BYTES_MAX == 1 << 20);
 
 /// One command of a transaction, understood.
 enum Step<'a> {
@@ -46,17 +51,21 @@ impl<P: Ports> Driver<P> {
         requests: &[Request<'_>],
         shape: Shape,
     ) -> Done {
+        if !fits_a_unit(preconditions, requests) {
+            self.reply_error(id, tag, TOO_LARGE);
+            return Done::Yes;
+        }
         let Some(owner) = self.owner_of_all(preconditions, requests) else {
             return self.together_across(now, id, tag, preconditions, requests, shape);
         };
         let queue = &mut self.resp(id).queue;
         let head = queue.head(tag, Then::Whole(shape), 1);
         let quiet = queue.quiet(tag, requests.len() as u32);
-        let frames = requests
+        let frames: Vec<Vec<u8>> = requests
             .iter()
             .map(|request| frame_of(quiet, request))
             .collect();
-        self.send_unit(now, id, owner, head, preconditions, frames);
+        self.send_unit(now, id, owner, head, preconditions, &frames);
         Done::Yes
     }
 
@@ -73,8 +82,12 @@ impl<P: Ports> Driver<P> {
         let mut moving = *moving;
         if let Some(number) = moving.database {
             // A keyspace that has to be made is one that nothing is in: it takes a round of its own.
-            let step = std::mem::take(&mut front.step);
-            match self.open_database(now, id, tag, number, &step) {
+            front.step = super::Step::Begin;
+            if let Some(bytes) = self.take_failure(id) {
+                self.reply_known(id, tag, &bytes);
+                return Done::Yes;
+            }
+            match self.open_database(now, id, tag, number) {
                 Ok(keyspace) => moving.destination.0 = keyspace,
                 Err(round) => return self.end_rounds(id, tag, round, front),
             }
@@ -91,7 +104,7 @@ impl<P: Ports> Driver<P> {
             let head = queue.head(tag, Then::Whole(shape), 3);
             let writes = if moving.keep_source { 1 } else { 2 };
             let quiet = queue.quiet(tag, writes);
-            let slots = [queue.silent(tag), queue.silent(tag)];
+            let slots = [queue.part(tag), queue.part(tag)];
             self.begin_move_across(now, id, head, moving, (owner, destination), quiet, &slots);
             self.resp(id).waits_for_replies = true;
             return Done::Yes;
@@ -120,7 +133,7 @@ impl<P: Ports> Driver<P> {
         let queue = &mut self.resp(id).queue;
         let head = queue.head(tag, Then::Whole(shape), 1 + parts);
         let quiet = queue.quiet(tag, requests.len() as u32);
-        let slots: Vec<RequestId> = (0..parts).map(|_| queue.silent(tag)).collect();
+        let slots: Vec<RequestId> = (0..parts).map(|_| queue.part(tag)).collect();
         for request in requests {
             shares.frame(self.owner_of(request), frame_of(quiet, request));
         }
@@ -179,7 +192,7 @@ impl<P: Ports> Driver<P> {
             }
         };
         match self.steps(now, front, &transaction) {
-            Ok(steps) => self.send_transaction(now, id, tag, &transaction, steps),
+            Ok(steps) => self.send_transaction(now, id, tag, &transaction, &steps),
             Err(text) => self.reply_error(id, tag, &text),
         }
         Done::Yes
@@ -242,13 +255,21 @@ impl<P: Ports> Driver<P> {
         id: ConnectionId,
         tag: Tag,
         transaction: &Transaction,
-        steps: Vec<Step<'_>>,
+        steps: &[Step<'_>],
     ) {
         let preconditions: Vec<Precondition<'_>> = transaction.preconditions().collect();
         let requests = steps.iter().flat_map(Step::requests);
         let owner = self.owner_of_all(&preconditions, requests);
         if owner.is_none() && !steps.iter().all(|step| self.is_on_one_shard(step)) {
             self.reply_error(id, tag, CROSSSLOT);
+            return;
+        }
+        if !fits_a_unit(&preconditions, steps.iter().flat_map(Step::requests)) {
+            self.reply_error(
+                id,
+                tag,
+                &format!("EXECABORT Transaction discarded because of: {TOO_LARGE}"),
+            );
             return;
         }
         let slots: usize = steps.iter().map(Step::slots).sum();
@@ -260,10 +281,10 @@ impl<P: Ports> Driver<P> {
             let queue = &mut self.resp(id).queue;
             let head = queue.head(tag, then, (slots + parts) as u32);
             let mut frames = Vec::new();
-            for step in &steps {
+            for step in steps {
                 step.take_slots(queue, tag, &mut frames);
             }
-            let slots: Vec<RequestId> = (0..parts).map(|_| queue.silent(tag)).collect();
+            let slots: Vec<RequestId> = (0..parts).map(|_| queue.part(tag)).collect();
             let requests = steps.iter().flat_map(Step::requests);
             for (request, frame) in requests.zip(frames) {
                 shares.frame(self.owner_of(request), frame);
@@ -275,10 +296,10 @@ impl<P: Ports> Driver<P> {
         let queue = &mut self.resp(id).queue;
         let head = queue.head(tag, then, slots as u32);
         let mut frames = Vec::new();
-        for step in &steps {
+        for step in steps {
             step.take_slots(queue, tag, &mut frames);
         }
-        self.send_unit(now, id, owner, head, &preconditions, frames);
+        self.send_unit(now, id, owner, head, &preconditions, &frames);
     }
 
     /// Whether each request of a step has all its keys on one shard.
@@ -326,7 +347,7 @@ impl<P: Ports> Driver<P> {
         owner: ShardId,
         head: RequestId,
         preconditions: &[Precondition<'_>],
-        frames: Vec<Vec<u8>>,
+        frames: &[Vec<u8>],
     ) {
         self.hub.connections[id.slot as usize].in_flight += 1 + frames.len();
         let unit = Request::Unit {
@@ -407,6 +428,30 @@ impl<'a> Step<'a> {
         }
     }
 }
+
+/// Whether a unit may hold all this. That some of it goes to other shards is not counted: nobody could foresee what is refused.
+fn fits_a_unit<'a>(
+    preconditions: &[Precondition<'_>],
+    requests: impl IntoIterator<Item = &'a Request<'a>>,
+) -> bool {
+    let mut count = 0;
+    let mut bytes = 0;
+    for request in requests {
+        count += 1;
+        bytes += request.encoded_len();
+    }
+    let conditions_bytes: usize = preconditions
+        .iter()
+        .map(|condition| condition.key.len() + PRECONDITION_SLACK)
+        .sum();
+    count <= limits::ATOMIC_LEN_MAX
+        && preconditions.len() <= limits::ATOMIC_LEN_MAX
+        && bytes <= limits::BATCH_BYTES_MAX
+        && conditions_bytes <= limits::BATCH_BYTES_MAX
+}
+
+/// At least what a precondition takes in a unit beside its key, in bytes.
+const PRECONDITION_SLACK: usize = 32;
 
 fn move_request<'a>(moving: &Moving<'a>) -> Request<'a> {
     Request::Move {

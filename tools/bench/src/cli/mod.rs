@@ -19,7 +19,7 @@ use crate::report::condition::Slo;
 pub use exit::Exit;
 pub use output::{OutputArguments, OutputFormat, When};
 pub use pace::{ConnectionArguments, PaceArguments, RepeatArguments};
-pub use server::ServerArguments;
+pub use server::{PASSWORD, ServerArguments, TargetArguments};
 pub use workload::{Check, WorkloadArguments};
 
 /// Headings of `--help` for what only one subcommand has.
@@ -145,6 +145,9 @@ pub struct RunArguments {
     /// Fill the keyspace first (as `load` does)
     #[arg(long, help_heading = BEFORE)]
     pub load: bool,
+    /// The server's process, if it runs on this machine and its port doesn't tell which it is: the CPU time that it uses is told too
+    #[arg(long, value_name = "PID", help_heading = BEFORE)]
+    pub server_pid: Option<u32>,
     /// Note for each key what was acknowledged, in this file, for `verify`. Each key is then written by one connection only
     #[arg(long, value_name = "FILE", help_heading = BEFORE)]
     pub record: Option<PathBuf>,
@@ -159,7 +162,8 @@ pub struct RunArguments {
 Example:
   corduroy-bench sweep --keys 1M --connections 50 --slo 'p99<2ms' --html sweep.html
 
-It runs at --from, multiplies the rate by --factor until the goal breaks or the rate isn't reached, and then halves the gap --refine times.")]
+It runs at --from, multiplies the rate by --factor until the goal breaks or the rate isn't reached, and then halves the gap --refine times. A rate at which \
+the generator itself was late is measured again, up to three times in all.")]
 pub struct SweepArguments {
     /// Whom to ask.
     #[command(flatten)]
@@ -198,8 +202,11 @@ pub struct SweepArguments {
     #[arg(long, help_heading = RATES)]
     pub poisson: bool,
     /// Fill the keyspace first (as `load` does)
-    #[arg(long, help_heading = RATES)]
+    #[arg(long, help_heading = BEFORE)]
     pub load: bool,
+    /// The server's process, if it runs on this machine and its port doesn't tell which it is: the CPU time that it uses is told too
+    #[arg(long, value_name = "PID", help_heading = BEFORE)]
+    pub server_pid: Option<u32>,
 }
 
 /// `compare`.
@@ -281,7 +288,7 @@ pub struct VerifyArguments {
     pub journal: PathBuf,
     /// Whom to ask.
     #[command(flatten)]
-    pub server: ServerArguments,
+    pub target: TargetArguments,
     /// Keys that are asked for at once
     #[arg(long, value_name = "N", default_value = "64", value_parser = clap::value_parser!(u32).range(1..=65_536), help_heading = CHECKING)]
     pub pipeline: u32,

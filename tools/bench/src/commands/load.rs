@@ -22,16 +22,11 @@ const PIPELINE_MIN: u32 = 16;
 pub(super) fn load(arguments: &LoadArguments) -> Result<Exit, Failure> {
     let mut session = Session::meet(&arguments.server)?;
     let stop = interruption()?;
-    let bench = Bench::new(&mut session, &arguments.workload, true, stop)?;
+    let bench = Bench::new(&session, &arguments.workload, true, stop)?;
     if arguments.fresh {
         session.reset()?;
     }
-    let run = fill(
-        &bench,
-        &arguments.connections,
-        arguments.server.server_pid,
-        arguments.live,
-    )?;
+    let run = fill(&bench, &arguments.connections, arguments.live)?;
     say(&format!(
         "{} keys written in {}: {} a second\n",
         thousands(run.operations),
@@ -45,7 +40,6 @@ pub(super) fn load(arguments: &LoadArguments) -> Result<Exit, Failure> {
 pub(super) fn fill(
     bench: &Bench,
     connections: &ConnectionArguments,
-    server_pid: Option<u32>,
     live: When,
 ) -> Result<Run, Failure> {
     let keys = bench.workload.spec().keys;
@@ -64,8 +58,8 @@ pub(super) fn fill(
         job: Job::Fill,
         round: 0,
         journal: false,
+        keep_slices: false,
         stop_on_error: false,
-        server_pid,
         live,
     };
     Ok(bench.carry_out(&plan)?.run)
@@ -96,14 +90,17 @@ pub(super) fn prepare(
     connections: &ConnectionArguments,
     live: When,
     fills: bool,
+    server_pid: Option<u32>,
 ) -> Result<(Bench, Server), Failure> {
     let mut session = Session::meet(server)?;
     let stop = interruption()?;
-    let mut bench = Bench::new(&mut session, workload, false, stop)?;
-    let described = session.describe()?;
+    let mut bench = Bench::new(&session, workload, false, stop)?;
+    let mut described = session.describe()?;
+    described.process = bench.watch_process(server_pid);
     if fills {
-        fill_first(&mut session, workload, connections, live, &mut bench)?;
+        fill_first(&mut session, workload, connections, live, &bench)?;
     }
+    bench.learn(&mut session)?;
     Ok((bench, described))
 }
 
@@ -113,10 +110,10 @@ pub(super) fn fill_first(
     arguments: &WorkloadArguments,
     connections: &ConnectionArguments,
     live: When,
-    bench: &mut Bench,
+    bench: &Bench,
 ) -> Result<(), Failure> {
     let filling = Bench::new(session, arguments, true, Arc::clone(&bench.stop))?;
-    let run = fill(&filling, connections, None, live)?;
+    let run = fill(&filling, connections, live)?;
     match outcome(&filling, &run)? {
         Exit::Done => {
             note(&format!(
@@ -124,7 +121,7 @@ pub(super) fn fill_first(
                 thousands(run.operations),
                 seconds(run.seconds)
             ));
-            bench.learn(session)
+            Ok(())
         }
         exit => Err(Failure::new(exit, "ended before all keys were written")),
     }

@@ -11,6 +11,7 @@ use crate::{
     cli::{ConnectionArguments, Exit, When, WorkloadArguments},
     engine::{self, Config, EngineError, Finished, Length, Pace},
     in_language,
+    measure::process,
     scenario::{Content, Job, Scenario},
     session::{Failure, Met, Session},
     workload::{Operation, Workload, arrivals::Schedule},
@@ -24,6 +25,8 @@ pub(super) struct Bench {
     address: SocketAddr,
     met: Met,
     began: Instant,
+    /// The server's process, whose CPU time is counted.
+    server_pid: Option<u32>,
 }
 
 /// How one run differs from the others.
@@ -40,15 +43,16 @@ pub(super) struct Plan<'a> {
     /// Its number among the runs: other draws and other stamps than those before.
     pub(super) round: u32,
     pub(super) journal: bool,
+    /// Keep histograms of each slice.
+    pub(super) keep_slices: bool,
     pub(super) stop_on_error: bool,
-    pub(super) server_pid: Option<u32>,
     pub(super) live: When,
 }
 
 impl Bench {
     /// Against a server that was met. Refuses what it can't be asked.
     pub(super) fn new(
-        session: &mut Session,
+        session: &Session,
         arguments: &WorkloadArguments,
         job_writes: bool,
         stop: Arc<AtomicBool>,
@@ -63,9 +67,6 @@ impl Bench {
             operations = vec![Operation::Put];
         }
         session.accept(arguments, &workload, &operations)?;
-        if operations.contains(&Operation::Scan) {
-            session.learn_scans()?;
-        }
         let content = Content {
             names: arguments.names().map_err(Failure::usage)?,
             values: arguments.values(),
@@ -78,10 +79,21 @@ impl Bench {
             address: session.address,
             met: session.met.clone(),
             began: Instant::now(),
+            server_pid: None,
         })
     }
 
-    /// Where scans may begin is known anew: keys have come since.
+    /// Has the CPU time of the server's process counted: of this one, or of the one that listens on the port, if that is one of this machine. Answers which.
+    pub(super) fn watch_process(&mut self, named: Option<u32>) -> Option<String> {
+        self.server_pid = named.or_else(|| process::listener_of(self.address));
+        let pid = self.server_pid?;
+        Some(match process::name(pid) {
+            Some(name) => format!("{name} ({pid})"),
+            None => pid.to_string(),
+        })
+    }
+
+    /// Finds out where scans may begin, once all keys are there.
     pub(super) fn learn(&mut self, session: &mut Session) -> Result<(), Failure> {
         if self.workload.spec().mix.asks(Operation::Scan) {
             session.learn_scans()?;
@@ -148,8 +160,9 @@ impl Bench {
             drain: arguments.timeout,
             away_max: arguments.timeout,
             stop_on_error: plan.stop_on_error,
-            server_pid: plan.server_pid,
+            server_pid: self.server_pid,
             journal: plan.journal,
+            keep_slices: plan.keep_slices,
             ..Config::new(self.address)
         }
     }

@@ -33,8 +33,9 @@ pub(super) fn quick(arguments: &QuickArguments) -> Result<Exit, Failure> {
     let defaults = defaults();
     let mut session = Session::meet(&arguments.server)?;
     let stop = interruption()?;
-    let mut bench = Bench::new(&mut session, &defaults.workload, false, stop)?;
-    let server = session.describe()?;
+    let mut bench = Bench::new(&session, &defaults.workload, false, stop)?;
+    let mut server = session.describe()?;
+    server.process = bench.watch_process(None);
     say(&format!(
         "A tour of {} at {}. Keys named key:… are written to it.\n\n1. Fill it with 100,000 keys of 64 bytes.\n",
         server.version, server.address
@@ -44,7 +45,7 @@ pub(super) fn quick(arguments: &QuickArguments) -> Result<Exit, Failure> {
         &defaults.workload,
         &defaults.connections,
         defaults.output.live,
-        &mut bench,
+        &bench,
     )?;
     say(
         "\n2. Ask as fast as it answers, with 50 connections: 9 reads to 1 write, and 95 % of it on 5 % of the keys.\n",
@@ -62,8 +63,8 @@ pub(super) fn quick(arguments: &QuickArguments) -> Result<Exit, Failure> {
         job: Job::RUN,
         round,
         journal: false,
+        keep_slices: false,
         stop_on_error: false,
-        server_pid: arguments.server.server_pid,
         live: defaults.output.live,
     };
     let fast = bench

@@ -1,6 +1,6 @@
 //! What becomes of a report: files, tables, conditions.
 
-use std::{collections::BTreeMap, fs, path::Path, time::SystemTime};
+use std::{collections::BTreeMap, fs, io, path::Path, time::SystemTime};
 
 use super::{local, note, say};
 use crate::{
@@ -57,9 +57,9 @@ pub(super) fn settings(
     set("connections", connections.connections.to_string());
     set("pipeline", connections.pipeline.to_string());
     set("threads", connections.threads(u32::MAX).to_string());
-    if server.protocol == crate::protocol::Protocol::Native {
+    if server.target.protocol == crate::protocol::Protocol::Native {
         set("route", server.route.to_string());
-        set("keyspace", server.keyspace.clone());
+        set("keyspace", server.target.keyspace.clone());
     }
     settings
 }
@@ -195,6 +195,16 @@ pub(super) fn draw(report: &Report, directory: &Path, slo: Option<&Slo>) -> Resu
     fs::create_dir_all(directory).map_err(local(directory))?;
     let plots = plot::plots(report, slo)
         .map_err(|error| Failure::new(Exit::Local, format!("cannot draw: {error}")))?;
+    // What an earlier result has left there would be taken for this one's.
+    for name in plot::NAMES {
+        let path = directory.join(format!("{name}.svg"));
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(local(&path)(error));
+            }
+            _ => {}
+        }
+    }
     for plot in plots {
         let path = directory.join(format!("{}.svg", plot.name));
         fs::write(&path, plot.file()).map_err(local(&path))?;
@@ -211,7 +221,7 @@ pub(super) fn page(report: &Report, path: &Path, slo: Option<&Slo>) -> Result<()
 
 /// The terminal's width.
 pub(super) fn columns() -> u16 {
-    rustix::termios::tcgetwinsize(std::io::stdout())
+    rustix::termios::tcgetwinsize(io::stdout())
         .ok()
         .map(|size| size.ws_col)
         .filter(|columns| *columns >= 40)

@@ -26,6 +26,7 @@ pub(super) fn run(arguments: &RunArguments) -> Result<Exit, Failure> {
         &arguments.connections,
         arguments.output.live,
         arguments.load,
+        arguments.server_pid,
     )?;
     let started = SystemTime::now();
     let runs = measure(arguments, &bench)?;
@@ -124,14 +125,14 @@ fn measure(arguments: &RunArguments, bench: &Bench) -> Result<Vec<Run>, Failure>
             },
             round: round as u32,
             journal: arguments.record.is_some(),
+            keep_slices: arguments.output.hlog.is_some(),
             stop_on_error: arguments.stop_on_error,
-            server_pid: arguments.server.server_pid,
             live: arguments.output.live,
         })?;
         runs.push(finished.run);
         if let (Some(path), Some(mut journal)) = (&arguments.record, finished.journal) {
             journal.settings =
-                super::verify::journal_settings(&arguments.server, &arguments.workload);
+                super::verify::journal_settings(&arguments.server.target, &arguments.workload);
             journal
                 .write_to(path)
                 .map_err(|error| Failure::new(Exit::Local, error.to_string()))?;

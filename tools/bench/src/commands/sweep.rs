@@ -10,7 +10,7 @@ use super::{
 use crate::{
     cli::{Exit, SweepArguments},
     engine::Length,
-    report::units::round_count,
+    report::{condition::why_untrusted, units::round_count},
     results::{Pacing, Run},
     scenario::Job,
     session::Failure,
@@ -19,6 +19,8 @@ use crate::{
 
 /// Rates that differ by less than this share are the same.
 const RESOLUTION: f64 = 0.02;
+/// How often a rate is measured until the generator itself is on time.
+const TRIES: u32 = 3;
 
 pub(super) fn sweep(arguments: &SweepArguments) -> Result<Exit, Failure> {
     if arguments.from > arguments.to {
@@ -35,6 +37,7 @@ pub(super) fn sweep(arguments: &SweepArguments) -> Result<Exit, Failure> {
         &arguments.connections,
         arguments.output.live,
         arguments.load,
+        arguments.server_pid,
     )?;
     let started = SystemTime::now();
     let mut runs = climb(arguments, &bench)?;
@@ -68,9 +71,9 @@ fn climb(arguments: &SweepArguments, bench: &Bench) -> Result<Vec<Run>, Failure>
     let mut runs = Vec::new();
     let (mut good, mut broken) = (None, None);
     let mut rate = arguments.from;
-    let mut refined = 0;
+    let (mut refined, mut round) = (0, 0);
     loop {
-        let run = at_rate(arguments, bench, rate, runs.len() as u32)?;
+        let run = on_time(arguments, bench, rate, &mut round)?;
         let why = arguments.slo.broken_by(&run);
         runs.push(run);
         match why {
@@ -101,6 +104,28 @@ fn climb(arguments: &SweepArguments, bench: &Bench) -> Result<Vec<Run>, Failure>
     Ok(runs)
 }
 
+/// Measures a rate. If the generator itself was late, that says nothing about the server: then once more.
+fn on_time(
+    arguments: &SweepArguments,
+    bench: &Bench,
+    rate: f64,
+    round: &mut u32,
+) -> Result<Run, Failure> {
+    for left in (0..TRIES).rev() {
+        let run = at_rate(arguments, bench, rate, *round)?;
+        *round += 1;
+        if !run.generator.was_late || left == 0 || bench.is_interrupted() {
+            return Ok(run);
+        }
+        note(&format!(
+            "{}/s is measured again: {}",
+            round_count(rate),
+            why_untrusted(&run)
+        ));
+    }
+    unreachable!("the last try is answered whatever it is")
+}
+
 fn at_rate(
     arguments: &SweepArguments,
     bench: &Bench,
@@ -122,8 +147,8 @@ fn at_rate(
         job: Job::RUN,
         round,
         journal: false,
+        keep_slices: arguments.output.hlog.is_some(),
         stop_on_error: false,
-        server_pid: arguments.server.server_pid,
         live: arguments.output.live,
     };
     Ok(bench.carry_out(&plan)?.run)

@@ -14,7 +14,7 @@ use clap::Parser as _;
 
 use super::{note, say};
 use crate::{
-    cli::{Cli, Command, Exit, ServerArguments, VerifyArguments, WorkloadArguments},
+    cli::{Cli, Command, Exit, TargetArguments, VerifyArguments, WorkloadArguments},
     in_language,
     measure::{Entry, Journal, Seen, Verdict, verdict::is_from_before, verify as judge},
     protocol::{Asked, Dialect, Language, Outcome, Step},
@@ -35,12 +35,12 @@ const SLICE_LEN: usize = 256 << 10;
 
 /// What a check must know of a run: how keys and values were made.
 pub(super) fn journal_settings(
-    server: &ServerArguments,
+    target: &TargetArguments,
     workload: &WorkloadArguments,
 ) -> BTreeMap<String, String> {
     [
-        ("protocol", server.protocol.to_string()),
-        ("keyspace", server.keyspace.clone()),
+        ("protocol", target.protocol.to_string()),
+        ("keyspace", target.keyspace.clone()),
         ("keys", workload.keys.to_string()),
         ("key-prefix", workload.key_prefix.clone()),
         ("key-size", workload.key_size.to_string()),
@@ -55,8 +55,8 @@ pub(super) fn verify(arguments: &VerifyArguments) -> Result<Exit, Failure> {
         .map_err(|error| Failure::new(Exit::Local, error.to_string()))?;
     let of_run = |name: &str| journal.settings.get(name).cloned();
     for (flag, given) in [
-        ("protocol", arguments.server.protocol.to_string()),
-        ("keyspace", arguments.server.keyspace.clone()),
+        ("protocol", arguments.target.protocol.to_string()),
+        ("keyspace", arguments.target.keyspace.clone()),
     ] {
         if let Some(told) = of_run(flag).filter(|told| *told != given) {
             return Err(Failure::usage(format!(
@@ -71,7 +71,7 @@ pub(super) fn verify(arguments: &VerifyArguments) -> Result<Exit, Failure> {
         values: workload.values(),
         checked: true,
     });
-    let session = Session::meet(&arguments.server)?;
+    let session = Session::meet(&arguments.target.clone().into())?;
     let mut stream = TcpStream::connect_timeout(&session.address, PATIENCE)
         .and_then(|stream| {
             stream.set_nodelay(true)?;

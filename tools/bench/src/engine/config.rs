@@ -76,6 +76,8 @@ pub struct Config {
     pub spin: Duration,
     /// Length of a slice of [`crate::results::Timeline`].
     pub slice: Duration,
+    /// Keep the histograms of each slice, by operation.
+    pub keep_slices: bool,
     /// How often [`crate::measure::Live`] is told.
     pub live: Duration,
     /// The server's process, if its CPU time is to be counted.
@@ -107,6 +109,7 @@ impl Config {
             stop_on_error: false,
             spin: Duration::from_micros(50),
             slice: Duration::from_secs(1),
+            keep_slices: false,
             live: Duration::from_millis(200),
             server_pid: None,
             journal: false,

@@ -89,13 +89,21 @@ impl<L: Load> Worker<'_, L> {
     /// Builds the next arrival's request, if this connection takes it.
     fn start_arrival(&mut self, index: usize, now: Nanos) -> bool {
         let intended = self.next_arrival;
-        let lag = now.saturating_sub(intended.max(self.free_since));
+        let lag = self.lag(intended, now, self.free_since);
         if !self.start(index, intended, now) {
             return false;
         }
         self.tally.started(intended, now, lag);
         self.advance();
         true
+    }
+
+    /// How late an operation is sent through the generator's own fault, with room for it since `free_since`.
+    #[inline]
+    pub(super) fn lag(&self, intended: Nanos, sent: Nanos, free_since: Nanos) -> Nanos {
+        let with_room = sent.saturating_sub(intended.max(free_since));
+        let wait = sent.saturating_sub(intended);
+        with_room.max(self.attention.share_of(wait))
     }
 
     /// Slots whose time to think is over.

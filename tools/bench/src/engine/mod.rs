@@ -9,19 +9,21 @@
 //! iterator yet, so a backlog of any length costs no memory.
 //!
 //! **Lag** is how late an operation was sent though there was room for it: from its intended start, or from when a slot could first have been seen to be free, to
-//! the moment before it is handed to the socket. It is the generator's own fault and is reported as that.
+//! the moment before it is handed to the socket. If the thread was away while the queue built up, waiting for room counts too, as far as that pause explains it
+//! (`attention`). It is the generator's own fault and is reported as that.
 //!
 //! **Time is read** before the socket is read (an answer is there when the kernel says so) and after that (what is sent in this turn is sent then).
 //! Reading, checking and building are thereby in nobody's latency twice, and waiting for the thread's attention is in it.
 //!
 //! - [`load`]: what is carried out. [`config`]: how.
-//! - `worker`: a thread's loop. `turn`: answers. `dispatch`: starts. `links`: opening, losing, timing out. `upkeep`: the rest.
+//! - `worker`: a thread's loop. `attention`: when it was away. `turn`: answers. `dispatch`: starts. `links`: opening, losing, timing out. `upkeep`: the rest.
 //! - `connection`, `slots`: a socket and what is in flight on it.
 //! - `run`: starts the threads, collects, ends.
 
 use std::{io, net::SocketAddr};
 
 pub(crate) mod affinity;
+mod attention;
 pub(crate) mod clock;
 pub mod config;
 pub(crate) mod connection;

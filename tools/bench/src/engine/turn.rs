@@ -154,9 +154,9 @@ impl<L: Load> Worker<'_, L> {
             let free_since = if self.has_room() {
                 self.free_since
             } else {
-                self.attentive_since
+                self.attention.since()
             };
-            let lag = sending.saturating_sub(intended.max(free_since));
+            let lag = self.lag(intended, sending, free_since);
             self.tally.started(intended, sending, lag);
             self.advance();
         } else {
@@ -168,7 +168,7 @@ impl<L: Load> Worker<'_, L> {
     fn free(&mut self, index: usize, slot: u32) {
         self.connections[index].slots.release(slot);
         self.in_flight -= 1;
-        let since = self.attentive_since;
+        let since = self.attention.since();
         self.offer(index, since);
     }
 

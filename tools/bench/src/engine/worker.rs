@@ -30,6 +30,7 @@ use rustix::{
 
 use super::{
     Config, EngineError, Length, Load, Pace,
+    attention::Attention,
     clock::{Clock, Nanos, nanos},
     connection::{Connection, State},
     slots::Slots,
@@ -45,10 +46,8 @@ use crate::{
 
 /// What one read asks for, in bytes, unless a reply is longer.
 const READ_LEN: usize = 256 << 10;
-/// Sockets that one call to epoll reports at most.
-const EVENTS_MAX: usize = 1024;
-/// A wait that took longer than this did sleep.
-const SLEPT_NANOS: Nanos = 2_000;
+/// Sockets that one call to epoll reports at most: so few that the work of a round stays under a millisecond, and a longer one says that the thread was away.
+const EVENTS_MAX: usize = 128;
 
 /// What a thread needs of the one that starts it.
 pub(super) struct Wiring<'a> {
@@ -114,9 +113,7 @@ pub(super) struct Worker<'a, L: Load> {
     pub(super) thinking: VecDeque<Thought>,
     /// How many arrivals in a row one connection takes.
     pub(super) chunk: u32,
-    /// No answer that is seen now can have been there before.
-    pub(super) attentive_since: Nanos,
-    last_returned: Nanos,
+    pub(super) attention: Attention,
     pub(super) reopen: BinaryHeap<Reverse<(Nanos, usize)>>,
     pub(super) random: fastrand::Rng,
     pub(super) next_tick: Nanos,
@@ -164,6 +161,7 @@ impl<'a, L: Load> Worker<'a, L> {
                 thread,
                 is_open_loop,
                 interval_nanos,
+                config.keep_slices,
                 wiring.intervals,
                 wiring.empty,
             ),
@@ -185,8 +183,7 @@ impl<'a, L: Load> Worker<'a, L> {
             free_since: 0,
             thinking: VecDeque::new(),
             chunk: 1,
-            attentive_since: 0,
-            last_returned: 0,
+            attention: Attention::new(0),
             reopen: BinaryHeap::new(),
             random: fastrand::Rng::new(),
             next_tick: 0,
@@ -209,6 +206,7 @@ impl<'a, L: Load> Worker<'a, L> {
         self.closes = closes.unwrap_or(Nanos::MAX);
         self.tally.begin(begins, opens, closes);
         self.connected_at = begins;
+        self.attention = Attention::new(begins);
         self.advance();
         for index in 0..self.connections.len() {
             self.offer(index, begins);
@@ -228,12 +226,10 @@ impl<'a, L: Load> Worker<'a, L> {
             let entered = now;
             self.wait(timeout)?;
             let returned = self.clock.now();
-            self.attentive_since = if returned - entered > SLEPT_NANOS && timeout > 0 {
-                returned
-            } else {
-                self.last_returned
-            };
-            self.last_returned = returned;
+            let is_behind = self.next_arrival < entered;
+            if let Some(pause) = self.attention.round(entered, timeout, returned, is_behind) {
+                self.tally.paused(pause.begun, pause.ended);
+            }
             let mut is_idle = self.events.is_empty() && timeout == 0;
             for at in 0..self.events.len() {
                 let epoll::Event { flags, data } = self.events[at];

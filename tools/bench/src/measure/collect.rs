@@ -5,10 +5,10 @@ use std::{collections::BTreeMap, time::Duration};
 use hdrhistogram::Histogram;
 
 use super::{
-    distribution::{histogram, merge},
+    distribution::{histogram, merge, percentile_us},
     errors::Errors,
     tally::Tally,
-    trust::{self, Evidence},
+    trust::{self, Evidence, Objection},
 };
 use crate::{
     engine::{Config, Length, Pace, clock::Nanos},
@@ -60,10 +60,11 @@ pub(crate) fn run(parts: Parts<'_>) -> Run {
         }
     };
     let mut errors = Errors::default();
-    let mut lag = histogram();
+    let (mut lag, mut pauses) = (histogram(), histogram());
     for tally in &mut tallies {
         errors.merge(std::mem::take(&mut tally.errors));
         merge(&mut lag, &tally.lag);
+        merge(&mut pauses, &tally.pauses);
     }
     let all = by_series(&tallies);
     let share = |nanos: Nanos, tally: &Tally| nanos as f64 / tally.measured_nanos.max(1) as f64;
@@ -87,15 +88,21 @@ pub(crate) fn run(parts: Parts<'_>) -> Run {
         .is_open()
         .then(|| (per_second(intended), per_second(sent)));
     let nothing = histogram();
-    let mut warnings = trust::objections(&Evidence {
+    let evidence = Evidence {
         rates,
         lag_nanos: &lag,
+        pause_nanos: &pauses,
+        watched_nanos: tallies.iter().map(|tally| tally.measured_nanos).sum(),
         response_nanos: all
             .get(&(None, None, None))
             .map_or(&nothing, |both| &both.response),
         busiest,
-    });
-    let trusted = warnings.is_empty();
+    };
+    let objections = trust::objections(&evidence);
+    let mut warnings: Vec<String> = objections.iter().map(ToString::to_string).collect();
+    if objections.is_empty() {
+        warnings.extend(trust::pause_to_beware_of(&evidence));
+    }
     warnings.extend(cautions(config, &tallies, &errors, gave_up));
     Run {
         label: String::new(),
@@ -118,7 +125,9 @@ pub(crate) fn run(parts: Parts<'_>) -> Run {
                 .map(|tally| share(tally.cpu_nanos, tally))
                 .collect(),
             lag: Distribution::of(&lag),
-            trusted,
+            longest_pause: percentile_us(&pauses, 100.0),
+            trusted: objections.is_empty(),
+            was_late: objections.iter().any(Objection::is_lateness),
             warnings,
         },
         server_cpu_seconds: server_cpu.map(|time| time.as_secs_f64()),

@@ -3,12 +3,18 @@
 //! A thread fills one histogram for an interval of a fraction of a second and gives it away; it gets back an empty one that was used
 //! before. So the thread neither looks for percentiles nor clears memory, and no lock is between it and the collector.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    time::Duration,
+};
 
 use hdrhistogram::Histogram;
 
 use super::distribution::{histogram, merge, percentile_us};
-use crate::results::{Slice, Timeline};
+use crate::{
+    results::{Distribution, Slice, Timeline},
+    workload::Operation,
+};
 
 /// Where a run is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +37,8 @@ pub(crate) struct Interval {
     pub(crate) numbers: Numbers,
     /// Response times.
     pub(crate) response_nanos: Histogram<u64>,
+    /// The same by operation, where that is kept; of those alone that were seen.
+    pub(crate) by_operation: BTreeMap<Operation, Histogram<u64>>,
 }
 
 /// The counts of an interval.
@@ -94,6 +102,7 @@ pub(crate) struct Collector {
 struct Unfinished {
     slice: Slice,
     response_nanos: Histogram<u64>,
+    by_operation: BTreeMap<Operation, Histogram<u64>>,
 }
 
 impl Collector {
@@ -122,6 +131,7 @@ impl Collector {
             index,
             numbers,
             mut response_nanos,
+            by_operation,
         } = interval;
         self.phase = phase;
         self.latest[thread as usize] = numbers;
@@ -134,10 +144,19 @@ impl Collector {
             let unfinished = self.unfinished.entry(number).or_insert_with(|| Unfinished {
                 slice: Slice::default(),
                 response_nanos: histogram(),
+                by_operation: BTreeMap::new(),
             });
             unfinished.slice.operations += numbers.operations;
             unfinished.slice.errors += numbers.errors;
             merge(&mut unfinished.response_nanos, &response_nanos);
+            for (operation, of_interval) in by_operation {
+                match unfinished.by_operation.entry(operation) {
+                    Entry::Vacant(place) => {
+                        place.insert(of_interval);
+                    }
+                    Entry::Occupied(mut place) => merge(place.get_mut(), &of_interval),
+                }
+            }
             self.reached[thread as usize] = number;
             self.finish_before(self.reached.iter().copied().min().unwrap_or(0));
         }
@@ -189,7 +208,12 @@ impl Collector {
             let Unfinished {
                 mut slice,
                 response_nanos,
+                by_operation,
             } = entry.remove();
+            slice.histograms = by_operation
+                .into_iter()
+                .map(|(operation, histogram)| (operation, Distribution::of(&histogram).histogram))
+                .collect();
             slice.p50 = percentile_us(&response_nanos, 50.0);
             slice.p99 = percentile_us(&response_nanos, 99.0);
             slice.max = percentile_us(&response_nanos, 100.0);
@@ -225,6 +249,7 @@ mod tests {
                 ..Numbers::default()
             },
             response_nanos,
+            by_operation: BTreeMap::new(),
         }
     }
 

@@ -7,7 +7,7 @@
 //! one array a key, in the order of the keys:
 //!
 //! ```text
-//! {"format":"corduroy-bench-journal/1","settings":{"keys":"1000"},"loaded_stamp":0}
+//! {"format":"corduroy-bench-journal/1","settings":{"keys":"1000"}}
 //! [17,{"acknowledged":{"stamp":4},"highest":5,"unknown":[{"stamp":5,"is_delete":true}]}]
 //! {"entries":1,"crc32":"90a3f1b2"}
 //! ```
@@ -97,8 +97,6 @@ pub struct Journal {
     entries: HashMap<u64, Entry>,
     /// What a check needs to know of the run: how keys and values are made.
     pub settings: BTreeMap<String, String>,
-    /// The stamp of what was in every key before the run, if they were filled.
-    pub loaded_stamp: Option<u64>,
 }
 
 /// Why a journal can't be written or read.
@@ -128,7 +126,6 @@ pub enum JournalError {
 struct Header {
     format: String,
     settings: BTreeMap<String, String>,
-    loaded_stamp: Option<u64>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -195,20 +192,10 @@ impl Journal {
         self.entries.extend(other.entries);
     }
 
-    /// What is known of a key; of one that was never written to, what was loaded.
+    /// What is known of a key.
     #[must_use]
     pub fn get(&self, key: u64) -> Entry {
-        let mut entry = self.entries.get(&key).cloned().unwrap_or_default();
-        if entry.acknowledged.is_none()
-            && let Some(stamp) = self.loaded_stamp
-        {
-            entry.acknowledged = Some(Write {
-                stamp,
-                is_delete: false,
-                may_expire: false,
-            });
-        }
-        entry
+        self.entries.get(&key).cloned().unwrap_or_default()
     }
 
     /// The keys that were written to, ascending.
@@ -266,7 +253,6 @@ impl Journal {
         put(&serde_json::to_string(&Header {
             format: FORMAT.to_owned(),
             settings: self.settings.clone(),
-            loaded_stamp: self.loaded_stamp,
         })?)?;
         for key in self.keys() {
             put(&serde_json::to_string(&(key, &self.entries[&key]))?)?;
@@ -305,7 +291,6 @@ impl Journal {
         let mut journal = Journal {
             entries: HashMap::with_capacity(trailer.entries),
             settings: header.settings,
-            loaded_stamp: header.loaded_stamp,
         };
         for (index, line) in lines.enumerate() {
             let (key, entry) =
@@ -388,15 +373,6 @@ mod tests {
                 base: 6,
             }
         );
-    }
-
-    #[test]
-    fn keys_that_were_never_written_to_hold_what_was_loaded() {
-        let mut journal = sample();
-        assert_eq!(journal.get(9), Entry::default());
-        journal.loaded_stamp = Some(0);
-        assert_eq!(journal.get(9).acknowledged.unwrap().stamp, 0);
-        assert_eq!(journal.get(1).acknowledged.unwrap().stamp, 2);
     }
 
     // A check against half a journal would find everything in order.

@@ -28,7 +28,8 @@ pub fn cpu_time(pid: u32) -> io::Result<Duration> {
     ))
 }
 
-/// The process that listens on this address, if it is one on this machine that may be looked at.
+/// The process that listens on this address, if it is one on this machine that may be looked at. Of several the one with the lowest number: a child
+/// that was forked to write a snapshot has its parent's sockets.
 ///
 /// `/proc/net/tcp` names a listening socket's inode; whose it is, the descriptors of all processes tell. An address that every interface
 /// listens on counts too.
@@ -47,7 +48,7 @@ pub fn listener_of(address: SocketAddr) -> Option<u32> {
         .iter()
         .map(|inode| format!("socket:[{inode}]"))
         .collect();
-    fs::read_dir("/proc").ok()?.flatten().find_map(|process| {
+    let listening = |process: fs::DirEntry| {
         let pid: u32 = process.file_name().to_str()?.parse().ok()?;
         let descriptors = fs::read_dir(process.path().join("fd")).ok()?;
         descriptors
@@ -59,7 +60,19 @@ pub fn listener_of(address: SocketAddr) -> Option<u32> {
                     .any(|wanted| target.as_os_str() == wanted.as_str())
             })
             .then_some(pid)
-    })
+    };
+    fs::read_dir("/proc")
+        .ok()?
+        .flatten()
+        .filter_map(listening)
+        .min()
+}
+
+/// What a process is called.
+#[must_use]
+pub fn name(pid: u32) -> Option<String> {
+    let name = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
+    Some(name.trim_end().to_owned())
 }
 
 /// Whether a socket can be bound to the address: it is one of this machine's.

@@ -1,6 +1,9 @@
 //! What one thread notes down. Recording an operation is a few additions in memory that is there already.
 
-use std::sync::mpsc::{Receiver, Sender};
+use std::{
+    collections::BTreeMap,
+    sync::mpsc::{Receiver, Sender},
+};
 
 use hdrhistogram::Histogram;
 
@@ -37,6 +40,8 @@ pub(crate) struct Tally {
     /// By core, operation and heat; made when first used, in the warm-up where there is one.
     series: Vec<Option<Box<Series>>>,
     pub(crate) lag: Histogram<u64>,
+    /// How long the thread was away at a time, while the window was open or its operations in flight.
+    pub(crate) pauses: Histogram<u64>,
     /// Ended in the window.
     pub(crate) operations: u64,
     /// When the last one ended.
@@ -74,6 +79,8 @@ struct Handover {
     ends: Nanos,
     numbers: Numbers,
     filling: Histogram<u64>,
+    /// By operation, if that is kept.
+    by_operation: Option<BTreeMap<Operation, Histogram<u64>>>,
     operations: u64,
     errors: u64,
     /// Until the end.
@@ -99,6 +106,7 @@ impl Tally {
         thread: u32,
         is_open_loop: bool,
         interval_nanos: Nanos,
+        keeps_operations: bool,
         to: Sender<Interval>,
         empty: Receiver<Histogram<u64>>,
     ) -> Tally {
@@ -109,6 +117,7 @@ impl Tally {
             closes: Nanos::MAX,
             series: Vec::new(),
             lag: histogram(),
+            pauses: histogram(),
             operations: 0,
             last_end: 0,
             conflicts: 0,
@@ -130,6 +139,7 @@ impl Tally {
                 ends: Nanos::MAX,
                 numbers: Numbers::default(),
                 filling: histogram(),
+                by_operation: keeps_operations.then(BTreeMap::new),
                 operations: 0,
                 errors: 0,
                 to: Some(to),
@@ -164,6 +174,15 @@ impl Tally {
         }
     }
 
+    /// The thread was away from … to.
+    #[cold]
+    pub(crate) fn paused(&mut self, from: Nanos, to: Nanos) {
+        let pause = to.saturating_sub(from.max(self.opens));
+        if pause > 0 {
+            self.pauses.saturating_record(pause);
+        }
+    }
+
     /// An operation ended well.
     #[inline]
     pub(crate) fn ended(
@@ -181,6 +200,12 @@ impl Tally {
         }
         self.handover.operations += 1;
         self.handover.filling.saturating_record(response);
+        if let Some(by_operation) = &mut self.handover.by_operation {
+            let of_operation = by_operation.entry(ask.operation);
+            of_operation
+                .or_insert_with(histogram)
+                .saturating_record(response);
+        }
         let is_in_window = self.belongs(intended);
         if (self.is_timed && self.belongs(now)) || (!self.is_timed && is_in_window) {
             self.operations += 1;
@@ -262,6 +287,8 @@ impl Tally {
             errors: std::mem::take(&mut handover.errors),
             ..handover.numbers
         };
+        let by_operation = handover.by_operation.as_mut().map(std::mem::take);
+        let by_operation = by_operation.unwrap_or_default();
         if let Some(to) = &handover.to {
             // If nobody listens any more, the run is over.
             let _ = to.send(Interval {
@@ -270,6 +297,7 @@ impl Tally {
                 index,
                 numbers,
                 response_nanos: full,
+                by_operation,
             });
         }
         self.next_interval(now);

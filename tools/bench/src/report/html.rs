@@ -13,7 +13,7 @@ use super::{
     plot::{self, Plot, PlotError},
     rows::{self, LatencyRow},
     steps::steps,
-    units::{micros, percent, thousands},
+    units::{cpus, thousands},
 };
 use crate::results::{BadHistogram, Pacing, Report, Run};
 
@@ -161,46 +161,23 @@ fn server(report: &Report) -> Vec<(&'static str, String)> {
                 .shards
                 .map_or_else(|| "not known".to_owned(), |shards| shards.to_string()),
         ),
+        (
+            "process",
+            told(server.process.as_deref().unwrap_or_default()),
+        ),
     ]
 }
 
 fn machine(report: &Report) -> Vec<(&'static str, String)> {
     let machine = &report.machine;
-    let cpus: Vec<String> = machine
-        .client_cpus
-        .iter()
-        .map(ToString::to_string)
-        .collect();
     let mut rows = vec![
         ("CPU", format!("{}, {} online", machine.cpu, machine.cpus)),
         ("kernel", machine.kernel.clone()),
-        (
-            "generator's CPUs",
-            if cpus.is_empty() {
-                "not pinned".to_owned()
-            } else {
-                cpus.join(", ")
-            },
-        ),
+        ("generator on", cpus(&machine.client_cpus)),
     ];
     for run in &report.runs {
-        let shares: Vec<String> = run
-            .generator
-            .cpu_share
-            .iter()
-            .map(|share| percent(*share))
-            .collect();
-        let lag = &run.generator.lag;
-        let mut said = format!("{}: CPU of its threads {}", run.label, shares.join(", "));
-        if run.pacing != Pacing::ClosedLoop {
-            said = format!(
-                "{said}; late by p50 {}, p99 {}, at most {}",
-                micros(lag.p50),
-                micros(lag.p99),
-                micros(lag.max)
-            );
-        }
-        rows.push(("generator", said));
+        let said = rows::generator(run);
+        rows.push(("generator", format!("{}: {said}", run.label)));
     }
     rows
 }

@@ -106,6 +106,34 @@ pub(super) fn server_cpu(run: &Run) -> Option<String> {
     ))
 }
 
+/// What the generator used, and how late it was.
+pub(super) fn generator(run: &Run) -> String {
+    let generator = &run.generator;
+    let shares: Vec<String> = generator
+        .cpu_share
+        .iter()
+        .map(|share| percent(*share))
+        .collect();
+    let mut said = format!("CPU of its threads {}", shares.join(", "));
+    // Nothing is late where nothing has a time at which it was meant to start.
+    if run.pacing != Pacing::ClosedLoop {
+        let lag = &generator.lag;
+        said = format!(
+            "{said}; late by p50 {}, p99 {}, at most {}",
+            micros(lag.p50),
+            micros(lag.p99),
+            micros(lag.max)
+        );
+    }
+    if generator.longest_pause > 0.0 {
+        said = format!(
+            "{said}; away for {} at most",
+            micros(generator.longest_pause)
+        );
+    }
+    said
+}
+
 /// Operations, throughput, conflicts and misses in a sentence.
 pub(super) fn summary(run: &Run) -> String {
     format!(

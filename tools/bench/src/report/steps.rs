@@ -178,7 +178,13 @@ impl Step<'_> {
         Ok(Generator {
             cpu_share: (0..threads).map(share).collect(),
             lag: Distribution::merged(self.runs.iter().map(|run| &run.generator.lag))?,
+            longest_pause: self
+                .runs
+                .iter()
+                .map(|run| run.generator.longest_pause)
+                .fold(0.0, f64::max),
             trusted: self.runs.iter().all(|run| run.generator.trusted),
+            was_late: self.runs.iter().any(|run| run.generator.was_late),
             warnings: warnings.into_iter().collect(),
         })
     }

@@ -74,12 +74,7 @@ impl Distribution {
         let histogram = if self.histogram.is_empty() {
             empty()
         } else {
-            let bytes = BASE64_STANDARD
-                .decode(&self.histogram)
-                .map_err(|error| BadHistogram::Base64(error.to_string()))?;
-            Deserializer::new()
-                .deserialize(&mut bytes.as_slice())
-                .map_err(|error| BadHistogram::Bytes(error.to_string()))?
+            decode(&self.histogram)?
         };
         if histogram.len() == self.count {
             Ok(histogram)
@@ -132,6 +127,16 @@ impl Distribution {
     pub fn above(&self, percent: f64) -> f64 {
         self.count as f64 * (100.0 - percent) / 100.0
     }
+}
+
+/// The histogram that a text of a report holds.
+pub(crate) fn decode(text: &str) -> Result<Histogram<u64>, BadHistogram> {
+    let bytes = BASE64_STANDARD
+        .decode(text)
+        .map_err(|error| BadHistogram::Base64(error.to_string()))?;
+    Deserializer::new()
+        .deserialize(&mut bytes.as_slice())
+        .map_err(|error| BadHistogram::Bytes(error.to_string()))
 }
 
 /// A histogram that grows as it needs to.

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{BadHistogram, Distribution, Report, SCHEMA};
+use super::{BadHistogram, Distribution, Report, SCHEMA, decode};
 
 /// A report can't be read. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
@@ -149,6 +149,18 @@ fn bad_histogram(report: &Report) -> Option<(String, BadHistogram)> {
                     .or_else(|| check(place("service"), &latency.service))
             })
             .or_else(lag)
+            .or_else(|| {
+                let slices = run.timeline.slices.iter().enumerate();
+                slices
+                    .flat_map(|(at, slice)| slice.histograms.iter().map(move |of| (at, of)))
+                    .find_map(|(at, (operation, text))| {
+                        let error = decode(text).err()?;
+                        let name = operation.name();
+                        let place =
+                            format!("runs[{index}].timeline.slices[{at}].histograms.{name}");
+                        Some((place, error))
+                    })
+            })
     })
 }
 

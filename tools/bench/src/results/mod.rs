@@ -12,6 +12,7 @@ mod file;
 mod schema;
 
 pub use distribution::BadHistogram;
+pub(crate) use distribution::decode;
 pub use file::{ReadError, read, write};
 pub use schema::JSON_SCHEMA;
 
@@ -76,6 +77,9 @@ pub struct Server {
     pub consistency: String,
     /// Shards or threads, where it tells.
     pub shards: Option<u32>,
+    /// The process whose CPU time was counted: its name and number.
+    #[serde(default)]
+    pub process: Option<String>,
 }
 
 /// One measured stretch of time.
@@ -188,7 +192,7 @@ pub struct Timeline {
 }
 
 /// One slice of the window. Latencies are response times.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Slice {
     /// Operations that ended in it.
@@ -201,6 +205,9 @@ pub struct Slice {
     pub p99: f64,
     /// Greatest.
     pub max: f64,
+    /// Response times of each operation, as [`Distribution::histogram`] has them; kept for `--hlog` alone.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub histograms: BTreeMap<Operation, String>,
 }
 
 /// What the generator used, and whether its figures can be believed.
@@ -211,8 +218,14 @@ pub struct Generator {
     pub cpu_share: Vec<f64>,
     /// How late requests were sent through the generator's own fault (not for want of room in the pipeline).
     pub lag: Distribution,
+    /// The longest time for which one of its threads was away, stopped or without a core, while the window was open; 0 if that was under 2 ms.
+    #[serde(default)]
+    pub longest_pause: f64,
     /// Whether latencies may be claimed.
     pub trusted: bool,
+    /// Whether they can't because of its own lag or pauses: then it may be on time when the same is measured again.
+    #[serde(default)]
+    pub was_late: bool,
     /// Why not, or what to beware of, in sentences.
     pub warnings: Vec<String>,
 }

@@ -2,13 +2,46 @@
 
 use std::fs;
 
-use corduroy_bench::results::JSON_SCHEMA;
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use corduroy_bench::results::{JSON_SCHEMA, Report};
+use hdrhistogram::{
+    Histogram,
+    serialization::{
+        Deserializer,
+        interval_log::{IntervalLogIterator, LogEntry},
+    },
+};
 use serde_json::Value;
 
 use crate::{
     process::corduroy,
     support::{bench, word},
 };
+
+// What a plotter of HdrHistogram's makes of the log must be what the run has counted.
+fn intervals_are_those_of_the_timeline(json: &str, log: &str) {
+    let report: Report = serde_json::from_str(json).unwrap();
+    let run = &report.runs[0];
+    let mut counted = vec![0; run.timeline.slices.len()];
+    for entry in IntervalLogIterator::new(log.as_bytes()) {
+        if let LogEntry::Interval(interval) = entry.unwrap()
+            && ["get", "put"].contains(&interval.tag().unwrap().as_str())
+        {
+            let since = interval.start_timestamp().as_secs_f64() - run.begins_seconds;
+            let slice = (since / run.timeline.slice_seconds).round();
+            if (0.0..counted.len() as f64).contains(&slice) {
+                let bytes = BASE64_STANDARD.decode(interval.encoded_histogram());
+                let histogram: Histogram<u64> = Deserializer::new()
+                    .deserialize(&mut bytes.unwrap().as_slice())
+                    .unwrap();
+                counted[slice as usize] += histogram.len();
+            }
+        }
+    }
+    let slices: Vec<u64> = run.timeline.slices.iter().map(|of| of.operations).collect();
+    assert_eq!(counted, slices);
+    assert!(slices.iter().sum::<u64>() > 0);
+}
 
 #[test]
 fn all_that_can_be_written_and_made_of_it() {
@@ -27,11 +60,7 @@ fn all_that_can_be_written_and_made_of_it() {
     let text = fs::read_to_string(place("a.json")).unwrap();
     is_valid(&text);
     assert!(fs::read_to_string(place("a.csv")).unwrap().lines().count() > 1);
-    assert!(
-        fs::read_to_string(place("a.hlog"))
-            .unwrap()
-            .starts_with('#')
-    );
+    intervals_are_those_of_the_timeline(&text, &fs::read_to_string(place("a.hlog")).unwrap());
     assert!(
         fs::read_to_string(place("a.html"))
             .unwrap()
@@ -39,6 +68,9 @@ fn all_that_can_be_written_and_made_of_it() {
     );
     let plots = fs::read_dir(place("svg")).unwrap();
     assert!(plots.count() >= 2);
+    // A plot of another result that was drawn there before would be taken for one of this.
+    fs::write(place("svg").join("latency-by-rate.svg"), "old").unwrap();
+    fs::write(place("svg").join("mine.svg"), "kept").unwrap();
 
     bench(&format!("show {} --plots", path("a.json")))
         .with(0)
@@ -54,6 +86,9 @@ fn all_that_can_be_written_and_made_of_it() {
     ))
     .with(0);
     assert!(place("again.html").exists());
+    bench(&format!("plot {} --svg {}", path("a.json"), path("svg"))).with(0);
+    assert!(!place("svg").join("latency-by-rate.svg").exists());
+    assert!(place("svg").join("mine.svg").exists());
     let same = bench(&format!("compare {} {}", path("a.json"), path("a.json"))).with(0);
     same.says("throughput");
     let same = bench(&format!(

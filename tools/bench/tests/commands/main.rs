@@ -16,6 +16,8 @@ mod mistakes;
 mod process;
 mod running;
 mod support;
+mod swapping;
 mod sweeping;
+mod trust;
 mod verifying;
 mod view;

@@ -100,6 +100,35 @@ fn no_server_and_another_one() {
     }
 }
 
+// One variable for all that a shell starts: what is meant for a server of another protocol is no mistake of this command line.
+#[test]
+fn a_password_in_the_environment_is_for_those_who_ask_for_one() {
+    let mut servers = vec![(corduroy(), "native")];
+    servers.extend(memcached(&[]).map(|server| (server, "memcached-text")));
+    for (server, protocol) in servers {
+        let words = format!("load --protocol {protocol} --keys 10");
+        let mut command = server.command(&words);
+        command.env("CORDUROY_PASSWORD", "swordfish");
+        say(command).with(0);
+        let said = server.bench(&format!("{words} --password swordfish"));
+        said.with(2).says("--protocol resp");
+    }
+}
+
+// A flag that a command does nothing with would be taken for one that it obeys.
+#[test]
+fn flags_that_mean_nothing_are_none() {
+    for words in [
+        "verify journal --route direct",
+        "verify journal --create-keyspace",
+        "verify journal --server-pid 1",
+        "load --server-pid 1",
+        "quick --server-pid 1",
+    ] {
+        bench(words).with(2).says("unexpected argument");
+    }
+}
+
 // Reports are passed around.
 #[test]
 fn the_password_is_in_no_report() {
@@ -120,6 +149,8 @@ fn the_password_is_in_no_report() {
     by_environment.env("CORDUROY_PASSWORD", "swordfish");
     let said = say(by_environment).with(0);
     assert!(!format!("{said:?}").contains("swordfish"), "{said:?}");
+    let said = server.bench(&format!("{run} --user default"));
+    said.with(2).says("CORDUROY_PASSWORD");
     server
         .bench(&format!("{run} --password haddock"))
         .with(2)

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Everything that a language knows, in a closed loop and in an open one.
-fn everything(server: &Process, protocol: &str, unknown: &[Operation]) {
+pub(crate) fn everything(server: &Process, protocol: &str, unknown: &[Operation]) {
     let language = format!("--protocol {protocol} --keys 500");
     let loaded = server.bench(&format!("load {language}")).with(0);
     loaded.says("500 keys written");
@@ -199,6 +199,22 @@ fn schedules() {
             "{rate}: {target_rate}"
         );
     }
+}
+
+// CPU time is what tells two servers apart where the generator is the limit, and nobody looks up a process's number first.
+#[test]
+fn the_server_s_process_is_found_by_its_port() {
+    let server = corduroy();
+    let report = server.report("run --keys 1000 --load --duration 1s --warm-up 0");
+    let process = format!("corduroy ({})", server.child.id());
+    assert_eq!(report.server.process, Some(process));
+    assert!(report.runs[0].server_cpu_seconds > Some(0.0));
+    let other = std::process::id();
+    let report = server.report(&format!(
+        "run --keys 1000 -n 100 --warm-up 0 --server-pid {other}"
+    ));
+    let process = report.server.process.unwrap();
+    assert!(process.ends_with(&format!(" ({other})")), "{process}");
 }
 
 // As many connections as a service has on a busy day.

@@ -4,6 +4,8 @@ use std::{
     io::{BufRead as _, BufReader, Read as _},
     path::Path,
     process::{Child, ChildStderr, Command, Stdio},
+    thread,
+    time::Duration,
 };
 
 use corduroy_bench::{
@@ -152,6 +154,14 @@ impl Running {
     /// Presses Ctrl-C.
     pub(crate) fn interrupt(&self) {
         kill_process(Pid::from_child(&self.child), Signal::INT).unwrap();
+    }
+
+    /// Stops the whole process for this time, as a debugger or a machine that is short of cores does.
+    pub(crate) fn suspend(&self, time: Duration) {
+        let pid = Pid::from_child(&self.child);
+        kill_process(pid, Signal::STOP).unwrap();
+        thread::sleep(time);
+        kill_process(pid, Signal::CONT).unwrap();
     }
 
     /// Waits for its end.

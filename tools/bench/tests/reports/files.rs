@@ -3,6 +3,7 @@
 use corduroy_bench::{
     report::{csv::csv, hlog::hlog},
     results::{read, write},
+    workload::Operation,
 };
 use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
 
@@ -67,11 +68,22 @@ fn csv_has_a_row_a_slice() {
 
 #[test]
 fn the_log_is_read_by_its_own_reader() {
-    let report = fixture::single();
+    let mut report = fixture::single();
+    // As `--hlog` has it kept: whatever a slice has seen of gets.
+    let seen = report.runs[0].latencies[1].response.histogram.clone();
+    for slice in &mut report.runs[0].timeline.slices {
+        slice.histograms = [(Operation::Get, seen.clone())].into();
+    }
     let text = hlog(&report).unwrap();
-    let mut tags = Vec::new();
+    let (mut tags, mut starts) = (Vec::new(), Vec::new());
     for entry in IntervalLogIterator::new(text.as_bytes()) {
         if let LogEntry::Interval(interval) = entry.unwrap() {
+            if interval.tag().unwrap().as_str() == "get" {
+                assert_eq!(interval.encoded_histogram(), seen);
+                assert_eq!(interval.duration().as_secs(), 2);
+                starts.push(interval.start_timestamp().as_secs());
+                continue;
+            }
             assert_eq!(interval.start_timestamp().as_secs(), 5);
             assert_eq!(interval.duration().as_secs(), 60);
             if interval.tag().unwrap().as_str() == "get.response" {
@@ -85,6 +97,8 @@ fn the_log_is_read_by_its_own_reader() {
             tags.push(interval.tag().unwrap().as_str().to_owned());
         }
     }
+    let every_slice: Vec<u64> = (0..30).map(|slice| 5 + 2 * slice).collect();
+    assert_eq!(starts, every_slice);
     assert_eq!(tags.len(), report.runs[0].latencies.len() * 2 + 1);
     assert!(tags.contains(&"get.hot.service".to_owned()));
     assert!(tags.contains(&"core3.response".to_owned()));

@@ -93,6 +93,7 @@ pub(crate) fn run(label: &str, rate: f64, median_us: f64, seed: u64) -> Run {
                 p50: median * (2.0 - wobble),
                 p99: median * 2.6 * (2.0 - wobble) / stall.powi(4),
                 max: median * 9.0 * (1.0 + random.uniform()) / stall.powi(6),
+                histograms: BTreeMap::new(),
             }
         })
         .collect();
@@ -148,7 +149,9 @@ pub(crate) fn run(label: &str, rate: f64, median_us: f64, seed: u64) -> Run {
         generator: Generator {
             cpu_share: vec![0.41, 0.38],
             lag: distribution((0..5_000).map(|_| 3.0 * (0.5 * random.normal()).exp())),
+            longest_pause: 0.0,
             trusted: true,
+            was_late: false,
             warnings: Vec::new(),
         },
         server_cpu_seconds: Some(41.5),
@@ -183,6 +186,7 @@ pub(crate) fn report(runs: Vec<Run>) -> Report {
             version: "corduroy 0.1.0".to_owned(),
             durability: "sync always".to_owned(),
             consistency: "one node".to_owned(),
+            process: Some("corduroy (1234)".to_owned()),
             shards: Some(4),
         },
         settings: settings

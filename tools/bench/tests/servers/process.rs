@@ -15,11 +15,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Where a program is, if it is installed. Says so if not; under `CORDUROY_TESTS=all` it must be.
 pub(crate) fn installed(program: &str) -> Option<PathBuf> {
-    let found = env::var_os("PATH").and_then(|path| {
-        env::split_paths(&path)
-            .map(|directory| directory.join(program))
-            .find(|file| file.is_file())
-    });
+    let found = on_path(program);
     let all = env::var_os("CORDUROY_TESTS").is_some_and(|tests| tests == "all");
     assert!(
         found.is_some() || !all,
@@ -29,6 +25,12 @@ pub(crate) fn installed(program: &str) -> Option<PathBuf> {
         eprintln!("skipped: {program} is missing");
     }
     found
+}
+
+fn on_path(program: &str) -> Option<PathBuf> {
+    env::split_paths(&env::var_os("PATH")?)
+        .map(|directory| directory.join(program))
+        .find(|file| file.is_file())
 }
 
 /// How a server is started.
@@ -146,8 +148,20 @@ impl Drop for Process {
 
 /// `redis-server` in memory alone, unless `more` says otherwise.
 pub(crate) fn redis(more: &[&str]) -> Option<Process> {
-    let program = installed("redis-server")?;
-    Some(Process::start(&program, |port, data: &Path| {
+    Some(redis_like(&installed("redis-server")?, more))
+}
+
+/// `valkey-server` in memory alone. No package of Debian 12 has it, so it may always be missing.
+pub(crate) fn valkey() -> Option<Process> {
+    let program = on_path("valkey-server");
+    if program.is_none() {
+        eprintln!("skipped: valkey-server is missing");
+    }
+    Some(redis_like(&program?, &[]))
+}
+
+fn redis_like(program: &Path, more: &[&str]) -> Process {
+    Process::start(program, |port, data: &Path| {
         let data = data.display().to_string();
         let port = port.to_string();
         let words = [
@@ -161,7 +175,7 @@ pub(crate) fn redis(more: &[&str]) -> Option<Process> {
             "",
         ];
         words.iter().chain(more).map(ToString::to_string).collect()
-    }))
+    })
 }
 
 /// `memcached` on two threads.

@@ -1,4 +1,4 @@
-//! RESP against `redis-server`.
+//! RESP against `redis-server` and `valkey-server`.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use corduroy_bench::{
 };
 
 use crate::{
-    process::redis as start,
+    process::{redis as start, valkey},
     story::{self, demand, greeted},
     support::{Ended, ask},
 };
@@ -35,6 +35,20 @@ fn the_story_is_true_of_redis() {
     );
     assert_eq!(told.consistency, "one node");
     assert_eq!(told.shards, Some(1));
+}
+
+// What Debian's server is too old for: compare-and-set.
+#[test]
+fn the_story_is_true_of_valkey() {
+    let Some(server) = valkey() else { return };
+    let mut met = server.connect();
+    let mut language = RespLanguage::meet(&mut met, &RespOptions::default()).unwrap();
+    story::tell(&mut language, &server, &mut met);
+
+    let told = language.describe(&mut met).unwrap();
+    assert!(told.version.starts_with("valkey "), "{told:?}");
+    let swap = demand(Operation::CompareAndSet);
+    assert_eq!(language.accepts(&swap), Ok(()));
 }
 
 // A run that asks an old server for what only new ones know must not count a million syntax errors as a fast server.

@@ -96,6 +96,7 @@ pub(super) fn describe(stream: &mut TcpStream, version: &str) -> Result<Server, 
         version: format!("memcached {version}"),
         durability: durability(&settings),
         consistency: "one node".to_owned(),
+        process: None,
         shards: settings
             .get("num_threads")
             .and_then(|threads| threads.parse().ok()),

@@ -150,6 +150,7 @@ pub(super) fn describe(stream: &mut TcpStream, hello: &HelloReply) -> Result<Ser
         version: told("server").unwrap_or_else(|| hello.server_name.clone()),
         durability: told("sync").map_or_else(not_told, |sync| format!("sync {sync}")),
         consistency: told("consistency").unwrap_or_else(not_told),
+        process: None,
         shards: shards
             .and_then(|shards| u32::try_from(shards).ok())
             .or(Some(u32::from(hello.shard_count))),

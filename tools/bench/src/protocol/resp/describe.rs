@@ -38,6 +38,7 @@ pub(super) fn describe(stream: &mut TcpStream) -> Result<Server, MeetError> {
         version: version(&server),
         durability,
         consistency: consistency(&server, &replication),
+        process: None,
         shards: threads.and_then(|threads| threads.parse().ok()),
     })
 }

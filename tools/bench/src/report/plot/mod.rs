@@ -21,6 +21,15 @@ use crate::results::{BadHistogram, Pacing, Report, Run};
 use palette::Role;
 use panel::{Area, SCALE, drawing};
 
+/// The names of all plots that there are.
+pub const NAMES: [&str; 5] = [
+    "latency-by-rate",
+    "latency-percentiles",
+    "latency-by-kind",
+    "latency-by-heat-and-core",
+    "timeline",
+];
+
 /// A plot can't be drawn.
 #[derive(Debug, thiserror::Error)]
 pub enum PlotError {
@@ -122,6 +131,7 @@ fn draw(
         .and_then(|(_, rest)| rest.rsplit_once("</svg>"))
         .map(|(body, _)| body.trim_start().to_owned())
         .ok_or_else(|| PlotError::Drawing("no svg element came out".to_owned()))?;
+    assert!(NAMES.contains(&name), "{name} would be left behind");
     Ok(Plot {
         name,
         caption,

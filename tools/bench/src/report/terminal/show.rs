@@ -12,7 +12,7 @@ use crate::{
         headline::headline,
         knee, rows,
         steps::steps,
-        units::{self, micros, percent, thousands},
+        units::{self, thousands},
     },
     results::{BadHistogram, Pacing, Report, Run},
 };
@@ -113,24 +113,7 @@ fn step_text(text: &mut String, run: &Run) -> Result<(), BadHistogram> {
     for (kind, count) in &run.errors {
         let _ = writeln!(text, "error   {} × {kind}", thousands(*count));
     }
-    let shares: Vec<String> = run
-        .generator
-        .cpu_share
-        .iter()
-        .map(|share| percent(*share))
-        .collect();
-    let _ = write!(text, "generator: CPU of its threads {}", shares.join(", "));
-    let lag = &run.generator.lag;
-    if run.pacing != Pacing::ClosedLoop {
-        let _ = write!(
-            text,
-            "; late by p50 {}, p99 {}, at most {}",
-            micros(lag.p50),
-            micros(lag.p99),
-            micros(lag.max)
-        );
-    }
-    text.push('\n');
+    let _ = writeln!(text, "generator: {}", rows::generator(run));
     if let Some(cpu) = rows::server_cpu(run) {
         let _ = writeln!(text, "{cpu}");
     }
@@ -174,6 +157,9 @@ fn surroundings(text: &mut String, report: &Report) {
         "\nserver   {} at {} ({}){shards}\n         durability: {}; consistency: {}",
         server.version, server.address, server.protocol, server.durability, server.consistency
     );
+    if let Some(process) = &server.process {
+        let _ = writeln!(text, "         process: {process}");
+    }
     let _ = writeln!(
         text,
         "machine  {}, {} CPUs, {}; generator on {}\nby       {}, started {}",
