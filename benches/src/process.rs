@@ -241,6 +241,20 @@ mod tests {
         );
     }
 
+    // Bursts last milliseconds: a reading in ticks would show none of the work, or ten times as much.
+    #[test]
+    fn a_millisecond_of_work_shows() {
+        let pid = std::process::id();
+        let before = ThreadsTime::of(pid).unwrap();
+        let mut x = 1_u64;
+        while ThreadsTime::of(pid).unwrap().since(&before) < Duration::from_millis(1) {
+            for _ in 0..10_000 {
+                x = std::hint::black_box(x.wrapping_mul(3));
+            }
+        }
+        assert_eq!(before.since(&before), Duration::ZERO);
+    }
+
     #[test]
     fn resident_memory_is_the_sum_of_its_kinds() {
         let memory = Memory::of(std::process::id()).unwrap();

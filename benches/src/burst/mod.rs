@@ -327,3 +327,31 @@ fn client_time() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // A shape that was misread would be measured under another's name; one of nothing would be infinitely fast.
+    #[test]
+    fn a_shape_reads_as_it_is_displayed() {
+        let shape = Shape {
+            connections: 250,
+            depth: 1_000,
+        };
+        assert_eq!(shape.to_string().parse(), Ok(shape));
+        assert_eq!(shape.requests(), 250_000);
+        for bad in [
+            "", "250", "x", "0x16", "50x0", "50x16x2", "-1x2", "50x65537",
+        ] {
+            assert!(bad.parse::<Shape>().is_err(), "{bad}");
+        }
+    }
+
+    // The client takes a connection for answered when so many bytes have come: if the length were too small, it would stop the clock early.
+    #[test]
+    fn an_answer_is_as_long_as_the_codec_makes_it() {
+        // docs/performance.md: a get of a 64-byte value is answered by 92 bytes.
+        assert_eq!(answer_len(64), 92);
+    }
+}

@@ -148,8 +148,6 @@ pub struct Driver<P> {
     operations: Vec<(DiskTicket, DiskOperation)>,
     /// Memory of large frames that are coming in.
     claims: Claims,
-    /// Bytes of other shards' requests that this turn may still work off.
-    mesh_budget: usize,
     /// The shard whose requests the next turn's end goes on with first.
     peer_first: u16,
     draining: bool,
@@ -173,7 +171,6 @@ impl<P: Ports> Driver<P> {
             waiting: VecDeque::new(),
             waiting_large: VecDeque::new(),
             operations: Vec::new(),
-            mesh_budget: limits::TURN_MESH_BYTES,
             peer_first: 0,
             draining: false,
             sealing: false,
@@ -287,7 +284,7 @@ impl<P: Ports> Driver<P> {
         }
     }
 
-    /// Another shard has sent a batch.
+    /// Another shard has sent a batch. Its requests are worked off when the turn ends, for all shards together.
     pub fn mesh_received(&mut self, from: ShardId, mut batch: MeshBatch) {
         let now = self.now();
         let link = &mut self.hub.links[from.index()];
@@ -326,7 +323,6 @@ impl<P: Ports> Driver<P> {
         for (gather, told) in std::mem::take(&mut batch.tells) {
             self.hub.gather_told(gather, told);
         }
-        self.work_off_inbox(now, from);
         self.complete_gathers(now);
     }
 
@@ -346,10 +342,10 @@ impl<P: Ports> Driver<P> {
     /// Ends a turn.
     pub fn end_turn(&mut self) -> TurnEnd {
         let began = self.now();
+        let mut budget = limits::TURN_MESH_BYTES;
         for peer in self.peers_in_turn() {
-            self.work_off_inbox(began, peer);
+            self.work_off_inbox(began, peer, &mut budget);
         }
-        self.mesh_budget = limits::TURN_MESH_BYTES;
         self.go_on_with_waiting(began);
         self.complete_gathers(began);
         let now = self.ports.now();
@@ -438,8 +434,8 @@ impl<P: Ports> Driver<P> {
     }
 
     /// Evaluates another shard's requests as far as there is room, as long as it reads their answers, and within the budget.
-    fn work_off_inbox(&mut self, now: Now, peer: ShardId) {
-        while self.mesh_budget > 0 && self.may_work_off(peer) {
+    fn work_off_inbox(&mut self, now: Now, peer: ShardId, budget: &mut usize) {
+        while *budget > 0 && self.may_work_off(peer) {
             let link = &mut self.hub.links[peer.index()];
             let inbox = link.inbox.front_mut().expect("there is work in the inbox");
             let mut batch = std::mem::take(inbox);
@@ -451,10 +447,10 @@ impl<P: Ports> Driver<P> {
                         break;
                     };
                     done += taken;
-                    self.mesh_budget = self.mesh_budget.saturating_sub(taken);
+                    *budget = budget.saturating_sub(taken);
                     self.forwarded_request(now, peer, route, frame, large.as_ref(), place);
                     let link = &self.hub.links[peer.index()];
-                    if self.mesh_budget == 0 || !self.shard.has_room() || !link.reader_keeps_up() {
+                    if *budget == 0 || !self.shard.has_room() || !link.reader_keeps_up() {
                         break 'room;
                     }
                 }

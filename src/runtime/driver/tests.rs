@@ -9,10 +9,11 @@ use corduroy_proto_wire::{
     BatchItem, Condition, Hello, PREAMBLE, Put, Request, Ttl, VERSION_MAX, VERSION_MIN,
 };
 
+use super::link::Route;
 use super::{Driver, DriverConfig, Flow, MeshBatch, NodeFacts, TurnEnd};
 use crate::limits;
 use crate::ports::{Clock, ConnectionId, Mesh, Net, ProcessFigures, Surroundings};
-use crate::shard::{Shard, ShardConfig, SyncMode};
+use crate::shard::{Shard, ShardConfig, SyncMode, Whereabouts};
 use crate::storage::buffer::{LargeBuffer, Memory};
 use crate::storage::disk::{Disk, DiskDone, DiskOperation, DiskTicket};
 use crate::storage::format::{LogTag, SEGMENT_HEADER_LEN};
@@ -31,6 +32,7 @@ struct Plain {
     sent: BTreeMap<u32, usize>,
     resumed: Vec<ConnectionId>,
     closed: Vec<ConnectionId>,
+    batches: Vec<(ShardId, MeshBatch)>,
 }
 
 impl Surroundings for Plain {
@@ -81,8 +83,9 @@ impl Net for Plain {
 }
 
 impl Mesh<MeshBatch> for Plain {
-    fn send(&mut self, _: ShardId, _: MeshBatch) -> Result<(), MeshBatch> {
-        unreachable!("there is one shard")
+    fn send(&mut self, to: ShardId, batch: MeshBatch) -> Result<(), MeshBatch> {
+        self.batches.push((to, batch));
+        Ok(())
     }
 }
 
@@ -94,11 +97,16 @@ struct World {
 
 impl World {
     fn new() -> World {
+        World::of(1)
+    }
+
+    /// The first of so many shards.
+    fn of(shard_count: u16) -> World {
         let mut shard = Shard::new(ShardConfig {
             identity: Identity {
                 node: 7,
                 shard: ShardId(0),
-                shard_count: 1,
+                shard_count,
             },
             log_tag: LogTag(0x1234_5678),
             sync: SyncMode::Always,
@@ -112,7 +120,7 @@ impl World {
         let config = DriverConfig {
             node: NodeFacts::default(),
             shard: ShardId(0),
-            shard_count: 1,
+            shard_count,
             value_len_max: 1 << 20,
             large_len: 50_000,
             large_input_bytes_max: 300_000,
@@ -135,6 +143,7 @@ impl World {
             sent: BTreeMap::new(),
             resumed: Vec::new(),
             closed: Vec::new(),
+            batches: Vec::new(),
         };
         let mut world = World {
             driver: Driver::new(config, shard, ports),
@@ -343,4 +352,73 @@ fn a_batch_stops_where_the_shard_has_no_room() {
     assert_eq!(world.driver.shard().count(KeyspaceId::DEFAULT), 20);
     let most = limits::BATCH_ARENA_MAX + 50_000 + SEGMENT_HEADER_LEN;
     assert!(world.block_len_max <= most, "{}", world.block_len_max);
+}
+
+/// A key that lives on the shard of the world.
+fn own_key(world: &World) -> [u8; 4] {
+    (0_u32..)
+        .map(u32::to_le_bytes)
+        .find(|key| {
+            let whereabouts = world.driver.shard.whereabouts(KeyspaceId::DEFAULT, key);
+            matches!(whereabouts, Whereabouts::Here(_))
+        })
+        .unwrap()
+}
+
+/// What another shard sends that has so many gets of a key.
+fn gets_of(key: &[u8], count: usize) -> MeshBatch {
+    let mut batch = MeshBatch::default();
+    let route = Route {
+        client: ConnectionId {
+            slot: 0,
+            generation: 0,
+        },
+        gather: None,
+        get: true,
+    };
+    let frame = encoded(&Request::Get {
+        keyspace: KEYSPACE,
+        key,
+    });
+    for _ in 0..count {
+        batch
+            .requests
+            .push(route, |out| out.extend_from_slice(&frame));
+    }
+    batch
+}
+
+/// Each batch that came had a budget of its own: a turn that found several answered so many that the other shard's window was full at once, and
+/// the two went on by turns, one asleep while the other worked.
+#[test]
+fn a_turn_takes_a_slice_of_other_shards_requests_however_many_batches_come() {
+    let mut world = World::of(3);
+    let key = own_key(&world);
+    let one_len = gets_of(&key, 1).requests.len();
+    let in_turn_max = limits::TURN_MESH_BYTES.div_ceil(one_len);
+    for _ in 0..4 {
+        world
+            .driver
+            .mesh_received(ShardId(1), gets_of(&key, in_turn_max));
+    }
+    world.driver.mesh_received(ShardId(2), gets_of(&key, 1));
+    let answered = |world: &World, peer: u16| {
+        let batches = world.driver.ports.batches.iter();
+        batches
+            .filter(|(to, _)| *to == ShardId(peer))
+            .map(|(_, batch)| batch.replies.unread().count())
+            .sum::<usize>()
+    };
+    let mut before = 0;
+    for _ in 0..3 {
+        assert!(world.end_turn().again);
+        let all = answered(&world, 1) + answered(&world, 2);
+        assert!(
+            all > before && all <= before + in_turn_max,
+            "{all} after {before}"
+        );
+        before = all;
+    }
+    // Shard 2 need not wait until shard 1 has nothing left to ask.
+    assert_eq!(answered(&world, 2), 1);
 }
