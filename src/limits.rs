@@ -184,8 +184,9 @@ pub const TURN_INPUT_BYTES: usize = 128 << 10;
 pub const TURN_RECEIVE_BYTES: usize = 64 << 10;
 /// Operations of a batch that one turn works off before it lets others run.
 pub const BATCH_SLICE_LEN: usize = 256;
-/// Bytes of other shards' requests that one turn works off before it lets others run.
-pub const TURN_MESH_BYTES: usize = 128 << 10;
+/// Bytes of other shards' requests that one turn works off before it lets others run. It is a small part of [`MESH_WINDOW_BYTES`], because
+/// answers are longer than requests, and a shard whose turn fills the window waits for the other's next turn, which then does the same.
+pub const TURN_MESH_BYTES: usize = 64 << 10;
 /// How long answers to a connection wait for those to its gets that other shards have in hand, in nanoseconds, so that they leave together.
 pub const HOLD_NS: u64 = 1_000_000;
 /// Answers that wait for others take at most this many bytes.

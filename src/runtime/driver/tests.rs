@@ -10,10 +10,11 @@ use corduroy_proto_wire::{
     VERSION_MAX, VERSION_MIN, split,
 };
 
+use super::link::Route;
 use super::{Driver, DriverConfig, Flow, MeshBatch, NodeFacts, TurnEnd};
 use crate::limits;
 use crate::ports::{Clock, ConnectionId, Mesh, Net, ProcessFigures, Surroundings};
-use crate::shard::{Shard, ShardConfig, SyncMode};
+use crate::shard::{Shard, ShardConfig, SyncMode, Whereabouts};
 use crate::storage::buffer::{LargeBuffer, Memory};
 use crate::storage::disk::{Disk, DiskDone, DiskOperation, DiskTicket};
 use crate::storage::format::{LogTag, SEGMENT_HEADER_LEN};
@@ -35,6 +36,7 @@ struct Plain {
     last_sent: Vec<u8>,
     resumed: Vec<ConnectionId>,
     closed: Vec<ConnectionId>,
+    batches: Vec<(ShardId, MeshBatch)>,
 }
 
 impl Surroundings for Plain {
@@ -87,8 +89,9 @@ impl Net for Plain {
 }
 
 impl Mesh<MeshBatch> for Plain {
-    fn send(&mut self, _: ShardId, _: MeshBatch) -> Result<(), MeshBatch> {
-        unreachable!("there is one shard")
+    fn send(&mut self, to: ShardId, batch: MeshBatch) -> Result<(), MeshBatch> {
+        self.batches.push((to, batch));
+        Ok(())
     }
 }
 
@@ -100,11 +103,16 @@ struct World {
 
 impl World {
     fn new() -> World {
+        World::of(1)
+    }
+
+    /// The first of so many shards.
+    fn of(shard_count: u16) -> World {
         let mut shard = Shard::new(ShardConfig {
             identity: Identity {
                 node: 7,
                 shard: ShardId(0),
-                shard_count: 1,
+                shard_count,
             },
             log_tag: LogTag(0x1234_5678),
             sync: SyncMode::Always,
@@ -119,7 +127,7 @@ impl World {
         let config = DriverConfig {
             node: NodeFacts::default(),
             shard: ShardId(0),
-            shard_count: 1,
+            shard_count,
             value_len_max: 1 << 20,
             large_len: 50_000,
             large_input_bytes_max: 300_000,
@@ -144,6 +152,7 @@ impl World {
             heard: Vec::new(),
             resumed: Vec::new(),
             closed: Vec::new(),
+            batches: Vec::new(),
         };
         let mut world = World {
             driver: Driver::new(config, shard, ports),
@@ -442,10 +451,7 @@ fn every_request_is_counted_by_its_kind_and_every_refusal_as_an_error() {
         ("keyspace_list", Request::KeyspaceList),
         ("keyspace_drop", Request::KeyspaceDrop { name: "more" }),
         ("keyspace_drop", Request::KeyspaceDrop { name: "none" }),
-        (
-            "batch",
-            batch(vec![put_one.clone(), BatchItem::Get { key: b"k" }]),
-        ),
+        ("batch", batch(vec![put_one, BatchItem::Get { key: b"k" }])),
         (
             "atomic",
             Request::AtomicBatch {
@@ -533,4 +539,73 @@ fn every_request_is_counted_by_its_kind_and_every_refusal_as_an_error() {
         world.driver.shard().status().errors,
         refused.len() as u64 + 1
     );
+}
+
+/// A key that lives on the shard of the world.
+fn own_key(world: &World) -> [u8; 4] {
+    (0_u32..)
+        .map(u32::to_le_bytes)
+        .find(|key| {
+            let whereabouts = world.driver.shard.whereabouts(KeyspaceId::DEFAULT, key);
+            matches!(whereabouts, Whereabouts::Here(_))
+        })
+        .unwrap()
+}
+
+/// What another shard sends that has so many gets of a key.
+fn gets_of(key: &[u8], count: usize) -> MeshBatch {
+    let mut batch = MeshBatch::default();
+    let route = Route {
+        client: ConnectionId {
+            slot: 0,
+            generation: 0,
+        },
+        gather: None,
+        get: true,
+    };
+    let frame = encoded(&Request::Get {
+        keyspace: KEYSPACE,
+        key,
+    });
+    for _ in 0..count {
+        batch
+            .requests
+            .push(route, |out| out.extend_from_slice(&frame));
+    }
+    batch
+}
+
+/// Each batch that came had a budget of its own: a turn that found several answered so many that the other shard's window was full at once, and
+/// the two went on by turns, one asleep while the other worked.
+#[test]
+fn a_turn_takes_a_slice_of_other_shards_requests_however_many_batches_come() {
+    let mut world = World::of(3);
+    let key = own_key(&world);
+    let one_len = gets_of(&key, 1).requests.len();
+    let in_turn_max = limits::TURN_MESH_BYTES.div_ceil(one_len);
+    for _ in 0..4 {
+        world
+            .driver
+            .mesh_received(ShardId(1), gets_of(&key, in_turn_max));
+    }
+    world.driver.mesh_received(ShardId(2), gets_of(&key, 1));
+    let answered = |world: &World, peer: u16| {
+        let batches = world.driver.ports.batches.iter();
+        batches
+            .filter(|(to, _)| *to == ShardId(peer))
+            .map(|(_, batch)| batch.replies.unread().count())
+            .sum::<usize>()
+    };
+    let mut before = 0;
+    for _ in 0..3 {
+        assert!(world.end_turn().again);
+        let all = answered(&world, 1) + answered(&world, 2);
+        assert!(
+            all > before && all <= before + in_turn_max,
+            "{all} after {before}"
+        );
+        before = all;
+    }
+    // Shard 2 need not wait until shard 1 has nothing left to ask.
+    assert_eq!(answered(&world, 2), 1);
 }

@@ -175,7 +175,7 @@ fn an_emptied_segment_was_as_long_as_the_others() {
     let mut image = writer.kill();
     for segment in [1, 3] {
         image = with_header(&image, segment, |header| {
-            header.segment_len = 2 * SEGMENT_LEN_MIN
+            header.segment_len = 2 * SEGMENT_LEN_MIN;
         });
         image.get_mut(&segment).expect("there").resize(2 * LEN, 0);
     }
