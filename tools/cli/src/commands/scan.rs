@@ -20,7 +20,8 @@ pub(super) async fn scan(
     let prefix = bytes("PREFIX", &arguments.prefix, context)?;
     let keyspace = session.keyspace(context).await?;
     let (mut interrupt, _listening) = Interrupt::listen();
-    let mut cursor = arguments.cursor.unwrap_or(Cursor::START);
+    let begin = arguments.cursor.unwrap_or(Cursor::START);
+    let mut cursor = begin;
     let mut left = arguments.limit;
     let mut first = true;
     loop {
@@ -33,8 +34,8 @@ pub(super) async fn scan(
             page = page(&keyspace, &prefix, arguments.values, page_size(arguments.values, left), cursor) => page,
         };
         let (entries, next) = page.inspect_err(|_| {
-            // Before the first page there is nothing to go on after.
-            if cursor != Cursor::START {
+            // Before the first page there is nothing to go on after, and a cursor that was given may be what is wrong.
+            if cursor != begin {
                 say_cursor(cursor);
             }
         })?;

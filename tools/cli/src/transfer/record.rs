@@ -60,7 +60,7 @@ pub(crate) struct Record {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RecordError {
     /// Not JSON, or not of the right shape.
-    #[error("{0}")]
+    #[error("{}", in_line(.0))]
     Json(serde_json::Error),
     /// A line without a tab.
     #[error("no tab between key and value")]
@@ -138,6 +138,16 @@ struct JsonRecord {
     value: JsonBuf,
     #[serde(default)]
     ttl_ms: Option<u64>,
+}
+
+/// What is wrong, and where in the line: its number is told beside, and to the parser each line is the first.
+fn in_line(error: &serde_json::Error) -> String {
+    let said = error.to_string();
+    let place = format!(" at line {} column {}", error.line(), error.column());
+    match said.strip_suffix(&place) {
+        Some(reason) => format!("{reason}, at column {}", error.column()),
+        None => said,
+    }
 }
 
 fn parse_jsonl(line: &[u8]) -> Result<Record, RecordError> {
@@ -223,7 +233,7 @@ mod tests {
             (
                 Jsonl,
                 "{\"key\":\"a\",\"value\":\"\",\"ttl\":5}",
-                "unknown field `ttl`",
+                "unknown field `ttl`, expected one of `key`, `value`, `ttl_ms`, at column 27",
             ),
             (
                 Jsonl,
