@@ -39,6 +39,8 @@ pub const EXPIRY_BUCKET_LEN_MAX: usize = 256;
 pub const EXPIRY_PASS_LEN_MIN: usize = 1 << 16;
 /// How many entries of the expiry queue a shard has checked for each one that it inserts, while a pass is under way.
 pub const EXPIRY_CHECKS_PER_INSERT: usize = 4;
+/// Most missing segments that `--salvage` makes up for: each takes a file of a segment's length.
+pub const SALVAGE_MISSING_MAX: usize = 1024;
 /// What a segment holds beside one of the longest values, in bytes: a block takes what a batch had staged
 /// ([`BATCH_ARENA_MAX`]) and one more request, the largest put or the largest batch, and it must fit into an empty segment with its headers.
 pub const SEGMENT_SLACK_LEN: u64 = 3 << 20;

@@ -55,6 +55,7 @@ fn the_seeds_reach_what_they_are_for() {
     assert!(sum(|report| report.tally.stops_cut_short) > 10);
     assert!(sum(|report| report.tally.deaths_in_repair) > 10);
     assert!(sum(|report| report.tally.lost_sectors) > 3);
+    assert!(sum(|report| report.tally.gone_files) > 0);
     assert!(sum(|report| report.tally.rogues) > 100);
     assert!(sum(|report| report.tally.repairs) > 300);
     assert!(sum(|report| report.tally.records_recovered) > 10_000);

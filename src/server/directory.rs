@@ -8,8 +8,9 @@
 //!     0000000000000001.seg        one file a segment
 //! ```
 //!
-//! The manifest is written once, when the first node on the directory has all else that it needs, and before anything else in it; whole or not at all: to another
-//! name, synced, renamed, the directory synced. It carries a checksum, because the node's secret decides where every key's hash
+//! The manifest is written when the first node on the directory has all else that it needs, and before anything else in it, and once more when each shard has
+//! its first segment and clients are about to be let in. Until then nothing can have been stored, and the next start may be with another number of cores; from then on a shard without one file is a
+//! shard whose data was lost. Each time it is written whole or not at all: to another name, synced, renamed, the directory synced. It carries a checksum, because the node's secret decides where every key's hash
 //! lies: one flipped bit would make scans skip keys without a word.
 
 use std::fs::{self, File, OpenOptions};
@@ -159,6 +160,17 @@ pub struct Manifest {
     pub shard_count: u16,
     /// When the directory was first used.
     pub created_ms: u64,
+    /// No node has let clients in yet.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub is_new: bool,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes what it skips by reference"
+)]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// The file's content.
@@ -179,14 +191,14 @@ impl Manifest {
             hash_secret: random(),
             shard_count,
             created_ms: now.0,
+            is_new: true,
         }
     }
 }
 
 impl DataDirectory {
     /// Locks a directory and reads its manifest. A directory without one gets one from [`DataDirectory::establish`], which is to follow when nothing
-    /// else can keep the node from starting: a manifest settles the number of cores for good, and a first start that only found its port taken
-    /// must not have done that.
+    /// else is known to keep the node from starting: a first start that only found its port taken leaves nothing.
     ///
     /// # Errors
     /// [`DirectoryError`]. If the directory was empty it may hold a lock file then, and nothing else.
@@ -200,10 +212,17 @@ impl DataDirectory {
         fs::create_dir_all(path).map_err(failed("make the directory", path))?;
         let lock = lock(path)?;
         let found = read_manifest(path)?;
+        // Nothing was ever stored, so nothing ties the directory to the number of cores of the start that failed.
+        let is_left_over =
+            |manifest: &Manifest| manifest.is_new && manifest.shard_count != shard_count;
+        let (left_over, found) = match found {
+            Some(manifest) if is_left_over(&manifest) => (true, None),
+            found => (false, found),
+        };
         let is_established = found.is_some();
         let manifest = match found {
             Some(manifest) => manifest,
-            None if has_shards(path)? => {
+            None if !left_over && !shards(path)?.is_empty() => {
                 return Err(DirectoryError::ManifestMissing {
                     path: path.to_owned(),
                 });
@@ -243,12 +262,15 @@ impl DataDirectory {
         self.path.join(format!("{SHARD_PREFIX}{:03}", shard.0))
     }
 
-    /// Writes the manifest if there was none, and makes the directories of all shards.
+    /// Writes the manifest if there was none, and makes the directories of all shards. What a start left that never let clients in goes first.
     ///
     /// # Errors
     /// [`DirectoryError`].
     pub fn establish(&mut self) -> Result<(), DirectoryError> {
         if !self.is_established {
+            for path in shards(&self.path)? {
+                fs::remove_dir_all(&path).map_err(failed("delete", &path))?;
+            }
             write_manifest(&self.path, &self.manifest)?;
             self.is_established = true;
         }
@@ -257,6 +279,18 @@ impl DataDirectory {
             fs::create_dir_all(&path).map_err(failed("make the directory", &path))?;
         }
         sync_directory(&self.path)
+    }
+
+    /// Notes that every shard has its first segment, before clients are let in for the first time.
+    ///
+    /// # Errors
+    /// [`DirectoryError`].
+    pub fn settle(&mut self) -> Result<(), DirectoryError> {
+        if self.manifest.is_new {
+            self.manifest.is_new = false;
+            write_manifest(&self.path, &self.manifest)?;
+        }
+        Ok(())
     }
 }
 
@@ -341,18 +375,18 @@ fn checksum(manifest: &Manifest) -> u32 {
     crc32fast::hash(&text)
 }
 
-fn has_shards(directory: &Path) -> Result<bool, DirectoryError> {
-    let list = || -> io::Result<bool> {
+/// The directories of shards that there are.
+fn shards(directory: &Path) -> Result<Vec<PathBuf>, DirectoryError> {
+    let list = || -> io::Result<Vec<PathBuf>> {
+        let mut shards = Vec::new();
         for entry in fs::read_dir(directory)? {
-            if entry?
-                .file_name()
-                .as_encoded_bytes()
-                .starts_with(SHARD_PREFIX.as_bytes())
-            {
-                return Ok(true);
+            let entry = entry?;
+            let name = entry.file_name();
+            if name.as_encoded_bytes().starts_with(SHARD_PREFIX.as_bytes()) {
+                shards.push(entry.path());
             }
         }
-        Ok(false)
+        Ok(shards)
     };
     list().map_err(failed("list the directory", directory))
 }

@@ -10,6 +10,14 @@ use crate::runtime::glommio::{ExecutorError, KernelError, ListenError, SegmentsE
 use crate::shard::recover::RecoverShardError;
 use crate::types::ShardId;
 
+/// What goes with a shard beside its keys.
+fn keyspaces(shard: ShardId) -> &'static str {
+    match shard.0 {
+        0 => ". It also records the keyspaces: with it goes every keyspace but default",
+        _ => "",
+    }
+}
+
 /// Why a node did not start.
 #[derive(Debug, Error)]
 pub enum StartError {
@@ -35,6 +43,18 @@ pub enum StartError {
         shard: ShardId,
         /// Why.
         source: Box<RecoverShardError>,
+    },
+    /// A shard has no segment files though it had.
+    #[error(
+        "shard {shard} has lost all its files: there is no segment in {}. Put them back or restore the directory from a backup, or start with \
+         --salvage, which goes on with the other shards' data and nothing in this one{}",
+        .directory.display(), keyspaces(*.shard)
+    )]
+    ShardLost {
+        /// The shard.
+        shard: ShardId,
+        /// Its directory.
+        directory: PathBuf,
     },
     /// A new shard's first segment can't be made.
     #[error(

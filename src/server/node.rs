@@ -101,6 +101,7 @@ impl Node {
         tracing::debug!(elapsed = ?started.elapsed(), "all shards are recovered");
         start_watchdog(&starting.pulses, clock).map_err(StartError::Thread)?;
         starting.run(&keyspaces, config, &directory)?;
+        directory.settle()?;
         let seats = Seats::new(shard_count, connections_max);
         acceptor.start(seats, starting.arrivals, starting.pulses)?;
         Ok(Node {
@@ -228,6 +229,7 @@ impl Starting {
                 core: config.cores[shard.index()],
                 spin,
                 salvage: config.salvage,
+                may_be_empty: directory.manifest().is_new,
                 config: shard_config(config, directory, shard),
                 driver: driver_config(config, directory, shard, connections_max),
                 directory: directory.shard(shard),
@@ -322,6 +324,8 @@ struct ShardThread {
     core: usize,
     spin: Option<Duration>,
     salvage: bool,
+    /// No client was ever let in, so a shard need not have files.
+    may_be_empty: bool,
     config: ShardConfig,
     driver: DriverConfig,
     directory: PathBuf,
@@ -423,6 +427,16 @@ impl ShardThread {
 
     fn recover(&self) -> Result<(crate::shard::Shard, Vec<StoredKeyspace>), StartError> {
         let segments = Segments::open(&self.directory)?;
+        if segments.files().is_empty() && !self.may_be_empty {
+            let lost = StartError::ShardLost {
+                shard: self.shard,
+                directory: self.directory.clone(),
+            };
+            if !self.salvage {
+                return Err(lost);
+            }
+            tracing::warn!(shard = %self.shard, "salvage gave up a whole shard, and begins it anew: {lost}");
+        }
         self.progress
             .total
             .fetch_add(segments.len_bytes(), Ordering::Relaxed);
@@ -441,7 +455,7 @@ impl ShardThread {
             source: Box::new(source),
         })?;
         for damage in &recovered.damage {
-            tracing::warn!(shard = %self.shard, "given up for good: {damage}");
+            tracing::warn!(shard = %self.shard, bytes = damage.len, "salvage gave up {} bytes of the log: {damage}", damage.len);
         }
         segments.repair(&recovered.repairs)?;
         tracing::info!(

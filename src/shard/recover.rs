@@ -106,13 +106,11 @@ pub fn recover_shard(
         if number > 0 && shard.log_mut().tail_bytes() + segment.len > budget {
             break;
         }
-        let file = earlier
-            .files
-            .iter()
-            .find(|file| file.id == segment.id)
-            .expect("recovery names files it was given");
+        let file = earlier.files.iter().find(|file| file.id == segment.id);
         let len = (segment.end.0 - segment.base.0) as usize;
-        let there = file.bytes.get(SEGMENT_HEADER_LEN..).unwrap_or_default();
+        // Salvage makes up for a file that is missing.
+        let bytes = file.map_or(&[][..], |file| file.bytes);
+        let there = bytes.get(SEGMENT_HEADER_LEN..).unwrap_or_default();
         let content = match there.get(..len) {
             Some(content) => Cow::Borrowed(content),
             // The file was cut off. What is missing was given up, and the repairs fill it with zeros.

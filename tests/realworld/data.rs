@@ -1,9 +1,11 @@
 //! What a start makes of data that was lost, changed or is old.
 
 use std::fs;
+use std::path::PathBuf;
 
 use corduroy_proto_wire::Status;
 
+use crate::support::needs::{cores, skip};
 use crate::support::node::{Place, serve};
 
 /// A directory whose manifest was lost or changed must not be taken for an empty one, nor be read with another secret.
@@ -63,7 +65,7 @@ fn damage_stops_the_start_until_salvage_is_asked_for() {
         assert!(failed.messages.contains(part), "{failed:?}");
     }
     let node = place.start(&["--cores", "1", "--salvage"]);
-    node.says("given up for good");
+    node.says("salvage gave up");
     let mut wire = node.connect();
     for number in 0..10 {
         assert_eq!(
@@ -75,6 +77,107 @@ fn damage_stops_the_start_until_salvage_is_asked_for() {
     drop(wire);
     node.stop();
     // What was given up is known to be: the next start is an ordinary one.
+    place.start(&flags).stop();
+}
+
+/// Somebody deleted a segment's file, the first or the newest with data. A start that took what is left for the whole log would lose acknowledged writes in
+/// silence; one that stops with `--salvage` too would leave the operator without all the rest.
+#[test]
+fn a_missing_segment_stops_the_start_until_salvage_is_asked_for() {
+    let place = Place::new();
+    let flags = [
+        "--cores",
+        "1",
+        "--value-len-max",
+        "256KiB",
+        "--segment-len",
+        "4MiB",
+    ];
+    let node = place.start(&flags);
+    let mut wire = node.connect();
+    // Each is a sixteenth of a segment.
+    let key = |number: u32| format!("key {number}").into_bytes();
+    for number in 0..40 {
+        wire.put(&key(number), &vec![b'v'; 250_000]);
+    }
+    drop(wire);
+    node.stop();
+    let shard = place.data().join("shard-000");
+    let mut sizes: Vec<PathBuf> = fs::read_dir(&shard)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    sizes.sort();
+    let begun = sizes.len() - 1;
+    assert!(begun >= 3, "{sizes:?}");
+    for lost in [begun - 1, 1] {
+        fs::remove_file(&sizes[lost]).unwrap();
+        let name = sizes[lost].file_stem().unwrap().to_str().unwrap();
+        let Err(failed) = place.try_start(serve(&place.data(), &flags)) else {
+            panic!("the node started without {name}");
+        };
+        assert_eq!(failed.status.code(), Some(1), "{failed:?}");
+        for part in [name, "missing", "--salvage"] {
+            assert!(failed.messages.contains(part), "{failed:?}");
+        }
+        let node = place.start(&[&flags[..], &["--salvage"]].concat());
+        node.says(name);
+        node.says("the file is missing");
+        let mut wire = node.connect();
+        // The first segment is whole, and the shard takes writes.
+        assert!(wire.get(&key(0)).is_some());
+        assert!(wire.get(&key(if lost == 1 { 20 } else { 39 })).is_none());
+        wire.put(b"after", b"salvage");
+        drop(wire);
+        node.stop();
+        let node = place.start(&flags);
+        let mut wire = node.connect();
+        assert_eq!(wire.get(b"after").as_deref(), Some(&b"salvage"[..]));
+        drop(wire);
+        node.stop();
+    }
+}
+
+/// A shard's directory is gone, or was never restored from the backup. To begin that shard anew would be to lose half of all keys in silence. A shard that never held
+/// anything is another matter: it must start after whatever kind of death.
+#[test]
+fn a_shard_without_files_stops_the_start_until_salvage_is_asked_for() {
+    if cores() < 2 {
+        return skip("a second core");
+    }
+    let place = Place::new();
+    let flags = ["--cores", "2"];
+    for _ in 0..2 {
+        place.start(&flags).kill();
+    }
+    let node = place.start(&flags);
+    let key = |number: u32| format!("key {number}").into_bytes();
+    let mut wire = node.connect();
+    for number in 0..100 {
+        wire.put(&key(number), b"v");
+    }
+    drop(wire);
+    node.stop();
+    let shard = place.data().join("shard-001");
+    fs::remove_dir_all(&shard).unwrap();
+    for _ in 0..2 {
+        let Err(failed) = place.try_start(serve(&place.data(), &flags)) else {
+            panic!("the node started with half of its data");
+        };
+        assert_eq!(failed.status.code(), Some(1), "{failed:?}");
+        for part in ["shard 1", "lost all its files", "shard-001", "--salvage"] {
+            assert!(failed.messages.contains(part), "{failed:?}");
+        }
+    }
+    let node = place.start(&["--cores", "2", "--salvage"]);
+    node.says("salvage gave up a whole shard");
+    let mut wire = node.connect();
+    let left = (0..100).filter(|number| wire.get(&key(*number)).is_some());
+    let left = left.count();
+    assert!((20..80).contains(&left), "{left} of 100 keys are left");
+    wire.put(b"after", b"salvage");
+    drop(wire);
+    node.stop();
     place.start(&flags).stop();
 }
 

@@ -150,6 +150,10 @@ pub(crate) fn continues(mut image: Image, outcome: &Outcome) {
 
 fn carry_out(image: &mut Image, repair: &Repair) {
     let (segment, offset, bytes) = match repair {
+        Repair::Create { segment } => {
+            image.entry(segment.0).or_default();
+            return;
+        }
         Repair::Delete { segment } => {
             image.remove(&segment.0).expect("was there");
             return;

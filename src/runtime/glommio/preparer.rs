@@ -14,7 +14,7 @@
 //! between two slices.
 
 use std::collections::VecDeque;
-use std::fs::{self, File};
+use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -228,8 +228,9 @@ fn prepare(
             Ok(memory)
         });
     if made.is_err() {
-        // The file may be gone or refuse to go; what matters is why it could not be made.
-        let _ = fs::remove_file(&path);
+        // It takes no space then, and a shard whose first segment it is does not look as if it had lost all its files. Whether this fails too does not
+        // matter; why the segment could not be made does.
+        let _ = OpenOptions::new().write(true).truncate(true).open(&path);
     }
     made
 }

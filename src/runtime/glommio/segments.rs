@@ -157,6 +157,15 @@ impl Segments {
                     file.sync_all().map_err(at("sync", &path))?;
                     zero(&path, from, len - from)?;
                 }
+                Repair::Create { segment } => {
+                    tracing::info!(segment = %segment, "make a file in place of one that is missing");
+                    let path = directory.join(file_name(*segment));
+                    // What shows that it is missing must not vanish in a crash before this file is there.
+                    sync_files(&directory, &left)?;
+                    File::create_new(&path).map_err(at("make", &path))?;
+                    sync_directory(&directory).map_err(at("sync the directory", &directory))?;
+                    left.push(*segment);
+                }
                 Repair::Delete { segment } => {
                     tracing::debug!(segment = %segment, "delete a segment that was never begun");
                     let path = directory.join(file_name(*segment));
@@ -166,13 +175,18 @@ impl Segments {
                 }
             }
         }
-        for segment in left {
-            let path = directory.join(file_name(segment));
-            let file = open_to_write(&path)?;
-            file.sync_all().map_err(at("sync", &path))?;
-        }
-        sync_directory(&directory).map_err(at("sync the directory", &directory))
+        sync_files(&directory, &left)
     }
+}
+
+/// Syncs these files, then the directory.
+fn sync_files(directory: &Path, segments: &[SegmentId]) -> Result<(), SegmentsError> {
+    for segment in segments {
+        let path = directory.join(file_name(*segment));
+        let file = open_to_write(&path)?;
+        file.sync_all().map_err(at("sync", &path))?;
+    }
+    sync_directory(directory).map_err(at("sync the directory", directory))
 }
 
 fn open_to_write(path: &Path) -> Result<File, SegmentsError> {
@@ -244,6 +258,14 @@ mod tests {
                 bytes: vec![1, 2],
             },
             Repair::Extend { segment, len: 130 },
+            Repair::Create {
+                segment: SegmentId(3),
+            },
+            Repair::Write {
+                segment: SegmentId(3),
+                offset: 1,
+                bytes: vec![9],
+            },
             Repair::Delete {
                 segment: SegmentId(2),
             },
@@ -253,6 +275,7 @@ mod tests {
         expected[4..6].copy_from_slice(&[1, 2]);
         expected.extend([0; 40]);
         assert_eq!(fs::read(path(1)).unwrap(), expected);
+        assert_eq!(fs::read(path(3)).unwrap(), [0, 9]);
         assert!(!path(2).exists());
     }
 }

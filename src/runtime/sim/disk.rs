@@ -7,7 +7,7 @@
 //! What a failed fdatasync leaves is the worst that kernels do: some of the dirty sectors are taken for written though they were
 //! not, so that a later sync succeeds without them.
 //!
-//! Files at rest rot: bits turn over, sectors that were synced come back as zeros, and files lose their end. What rotted stays so until it is written over or its file is gone: whoever brings the files back from a backup
+//! Files at rest rot: bits turn over, sectors that were synced come back as zeros, files lose their end or are gone. What rotted stays so until it is written over or its file is gone: whoever brings the files back from a backup
 //! turns back only what is still wrong, and not a bit of a new file that has the old one's name.
 //!
 //! Files exist durably only after the directory was synced; until then a new one may be gone after a power loss, and a deleted one back.
@@ -45,13 +45,15 @@ pub(super) enum Damage {
     Lost { segment: SegmentId, offset: usize },
     /// The file is shorter than it was.
     Cut { segment: SegmentId, len: usize },
+    /// The file is not there any more.
+    Gone { segment: SegmentId },
 }
 
 /// One shard's directory.
 #[derive(Clone, Debug, Default)]
 pub(super) struct SimDisk {
     files: BTreeMap<SegmentId, File>,
-    /// Deleted, and the directory not synced since.
+    /// Deleted, and the directory not synced since: the last one at most.
     unlinked: BTreeMap<SegmentId, File>,
     /// Numbers the writes.
     written: u64,
@@ -62,6 +64,7 @@ impl SimDisk {
     pub(super) fn files(&self) -> impl Iterator<Item = (SegmentId, &[u8])> {
         self.files
             .iter()
+            .filter(|(_, file)| !file.is_gone)
             .map(|(segment, file)| (*segment, &file.image[..]))
     }
 
@@ -185,6 +188,9 @@ impl SimDisk {
 
     /// One step of what recovery asks for.
     pub(super) fn repair(&mut self, repair: &Repair) {
+        if !self.unlinked.is_empty() {
+            self.sync_directory();
+        }
         self.written += 1;
         let number = self.written;
         match repair {
@@ -211,6 +217,14 @@ impl SimDisk {
                     file.extend(number, *len as usize);
                 }
             }
+            Repair::Create { segment } => {
+                self.sync_directory();
+                for file in self.files.values_mut() {
+                    file.sync(number);
+                }
+                let file = self.files.entry(*segment).or_default();
+                (file.is_gone, file.is_linked) = (false, true);
+            }
             Repair::Delete { segment } => {
                 if let Some(file) = self.files.remove(segment) {
                     self.unlinked.insert(*segment, file);
@@ -224,6 +238,12 @@ impl SimDisk {
         for file in self.files.values_mut() {
             file.sync(self.written);
             file.recovered();
+        }
+        self.sync_directory();
+    }
+
+    fn sync_directory(&mut self) {
+        for file in self.files.values_mut() {
             file.is_linked = true;
         }
         self.unlinked.clear();
@@ -276,6 +296,12 @@ impl SimDisk {
         };
         let mut later = self.files.range(segment..).skip(1);
         let later_begun = later.any(|(_, file)| file.has_begun());
+        let mut later = self.files.range(segment..).skip(1);
+        let later_made = later.any(|(_, file)| file.has_header());
+        if !only_old && later_made && random.percent(10) {
+            self.files.get_mut(&segment)?.vanish()?;
+            return Some(Damage::Gone { segment });
+        }
         if random.percent(30) {
             // Not one that is being written to.
             if only_old && !later_begun {

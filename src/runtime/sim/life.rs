@@ -21,7 +21,7 @@ use crate::runtime::driver::{Driver, DriverConfig};
 use crate::shard::recover::{RecoverShardError, RecoveredShard, install_keyspaces, recover_shard};
 use crate::shard::{Shard, ShardConfig, SyncMode};
 use crate::storage::format::LogTag;
-use crate::storage::recovery::{Identity, RecoveryError};
+use crate::storage::recovery::Identity;
 use crate::types::ShardId;
 
 const NODE: u128 = 0xC0DE;
@@ -189,8 +189,8 @@ impl World {
             }
             self.tally.damage_reported += 1;
             if self.random.percent(SALVAGE_PERCENT)
-                && let RecoverShardError::Log(RecoveryError::Damaged(damage)) = &error
-                && let Some(recovered) = self.salvage(shard, damage)?
+                && let RecoverShardError::Log(first) = &error
+                && let Some(recovered) = self.salvage(shard, first)?
             {
                 return Ok(recovered);
             }
@@ -212,6 +212,7 @@ impl World {
                 Damage::Flip { .. } => self.tally.flips += 1,
                 Damage::Lost { .. } => self.tally.lost_sectors += 1,
                 Damage::Cut { .. } => self.tally.cut_files += 1,
+                Damage::Gone { .. } => self.tally.gone_files += 1,
             }
             self.note(|| format!("shard {shard}: {damage:?}"));
         }

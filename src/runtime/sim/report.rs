@@ -47,6 +47,8 @@ pub struct Tally {
     pub lost_sectors: u64,
     /// Files that lost their end.
     pub cut_files: u64,
+    /// Files that somebody deleted.
+    pub gone_files: u64,
     /// Jumps of the wall clock.
     pub clock_jumps: u64,
     /// Scans that went through to their end.

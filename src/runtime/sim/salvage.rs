@@ -16,7 +16,7 @@ use super::world::World;
 use crate::shard::recover::{RecoveredShard, recover_shard};
 use crate::storage::format::{Entry, RecordAt, RecordKind, SEGMENT_HEADER_LEN};
 use crate::storage::recovery::{
-    Damage, Identity, Recovered, RecoveryError, SegmentFile, Visitor, recover,
+    Fault, Identity, Recovered, RecoveryError, SegmentFile, Visitor, recover,
 };
 use crate::types::{KeyspaceId, PartitionId, Position, SegmentId, Version};
 
@@ -175,7 +175,7 @@ impl World {
     pub(super) fn salvage(
         &mut self,
         shard: u16,
-        first: &Damage,
+        first: &RecoveryError,
     ) -> Result<Option<RecoveredShard>, String> {
         let config = self.shard_config(shard);
         let disk = &self.shards[usize::from(shard)].disk;
@@ -189,7 +189,15 @@ impl World {
             Err(RecoveryError::Unreadable { .. }) => return Ok(None),
             Err(error) => return Err(format!("shard {shard} can't be salvaged: {error}")),
         };
-        if saved.plan.damage.first() != Some(first) {
+        let is_said = match (first, saved.plan.damage.first()) {
+            (RecoveryError::Damaged(first), Some(given_up)) => **first == *given_up,
+            (RecoveryError::MissingSegment { missing, .. }, Some(given_up)) => {
+                given_up.segment == *missing && given_up.fault == Fault::FileMissing
+            }
+            (RecoveryError::Damaged(_) | RecoveryError::MissingSegment { .. }, None) => false,
+            _ => return Ok(None),
+        };
+        if !is_said {
             return Err(format!(
                 "a start of shard {shard} says: {first}; salvage gives up {:?}",
                 saved.plan.damage
@@ -289,7 +297,7 @@ impl World {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::storage::recovery::{Fault, Proof, RecoveredSegment};
+    use crate::storage::recovery::{Damage, Proof, RecoveredSegment};
     use crate::types::WallMillis;
 
     const BASE: u64 = 1000;

@@ -197,6 +197,9 @@ impl World {
                 let file = self.files.get_mut(&segment).expect("it was there");
                 file.resize(len as usize, 0);
             }
+            Repair::Create { segment } => {
+                self.files.entry(segment).or_default();
+            }
             Repair::Delete { segment } => {
                 self.files.remove(&segment);
             }

@@ -28,6 +28,10 @@ pub(super) struct Span<'a> {
     pub(super) next: Option<SegmentFile<'a>>,
     /// Where that one begins, if that is known: this one's blocks must end exactly there.
     pub(super) next_base: Option<Position>,
+    /// Where the first later segment begins of which that is known: no block of this one reaches beyond.
+    pub(super) later_base: Option<Position>,
+    /// The file is not there.
+    pub(super) is_missing: bool,
     /// What the files that have not begun say was synced.
     pub(super) testimony: Position,
 }
@@ -64,12 +68,16 @@ impl<'a> Span<'a> {
         Position(self.base.0.saturating_add(self.log.len() as u64))
     }
 
-    /// That the file is shorter than its header says.
-    pub(super) fn file_length(&self) -> Fault {
-        Fault::FileLength {
-            expected: SEGMENT_HEADER_LEN as u64 + self.capacity,
-            actual: self.file.bytes.len() as u64,
+    /// That the file, or its end, is not there, and how we know that it was.
+    pub(super) fn lost_end(&self) -> (Fault, Proof) {
+        if !self.is_missing {
+            let fault = Fault::FileLength {
+                expected: SEGMENT_HEADER_LEN as u64 + self.capacity,
+                actual: self.file.bytes.len() as u64,
+            };
+            return (fault, Proof::Prepared);
         }
+        (Fault::FileMissing, Proof::LaterFile)
     }
 
     /// Whether the block at `at` may have been there, and is not because the file has lost its end. A header that is there and is zeros
@@ -188,7 +196,7 @@ impl Chain {
     ) -> Result<(), RecoveryError> {
         loop {
             let at = (self.end.0 - span.base.0) as usize;
-            if span.next_base == Some(self.end) || (at + BLOCK_HEADER_LEN) as u64 > span.capacity {
+            if span.later_base == Some(self.end) || (at + BLOCK_HEADER_LEN) as u64 > span.capacity {
                 return Ok(());
             }
             let read = span.read(self, at).and_then(|(header, payload)| {
@@ -207,8 +215,10 @@ impl Chain {
             };
             let from = self.end;
             if span.is_cut_at(at, &broken.fault) {
-                let end = span.next_base.unwrap_or(span.reach());
-                self.skip(span, plan, at, end, span.file_length(), Proof::Prepared)?;
+                let reach = span.reach();
+                let end = span.later_base.map_or(reach, |base| base.min(reach));
+                let (fault, proof) = span.lost_end();
+                self.skip(span, plan, at, end, fault, proof)?;
                 visitor.given_up(self.end.0 - from.0);
                 continue;
             }

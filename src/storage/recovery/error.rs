@@ -3,6 +3,7 @@
 
 use thiserror::Error;
 
+use crate::limits::SALVAGE_MISSING_MAX;
 use crate::storage::format::{BlockError, EntryError, SegmentError};
 use crate::types::{Position, SegmentId};
 
@@ -30,10 +31,13 @@ pub enum Fault {
     /// The segment's header.
     #[error("{0}")]
     SegmentHeader(SegmentError),
-    /// The file is shorter than its header says.
-    #[error("the file has {actual} bytes and its header says {expected}")]
+    /// The file is not there.
+    #[error("the file is missing")]
+    FileMissing,
+    /// The file is shorter than its header says, or than it must have been.
+    #[error("the file has {actual} bytes where it should have {expected}")]
     FileLength {
-        /// As the header says.
+        /// As the header or the other files say.
         expected: u64,
         /// As it is.
         actual: u64,
@@ -105,6 +109,9 @@ pub enum Proof {
     /// A crash would have left whole sectors of zeros.
     #[error("a torn write leaves whole sectors of zeros, and no such sector is missing here")]
     Sectors,
+    /// A file is missing, and a later one is not.
+    #[error("a later file is there, which is made after this one and deleted before it")]
+    LaterFile,
     /// A segment's header is written whole, and the file is synced before it is used.
     #[error("a segment's header is one sector, and the file was synced before it was used")]
     Prepared,
@@ -185,13 +192,24 @@ pub enum RecoveryError {
     },
     /// A file is not there.
     #[error(
-        "segment {missing} is missing before {file}. Put the file back, or restore this shard's directory from a backup. If it is lost, make an \
-         empty file in its place and start with --salvage: that gives up what was in it and keeps the rest"
+        "segment {missing} is missing before {file}. Put the file back, or restore this shard's directory from a backup, or start with \
+         --salvage, which gives up what was in it and keeps the rest"
     )]
     MissingSegment {
         /// The segment that should be there.
         missing: SegmentId,
         /// The file that should follow it.
+        file: String,
+    },
+    /// More files are missing than salvage makes up for.
+    #[error(
+        "segment {missing} and more than {SALVAGE_MISSING_MAX} others are missing before {file}, too many to be salvaged. If {file} does not belong \
+         there, move it away; else restore this shard's directory from a backup"
+    )]
+    TooManyMissing {
+        /// The first that should be there.
+        missing: SegmentId,
+        /// The last file that is there.
         file: String,
     },
     /// Two files claim the same positions.

@@ -48,9 +48,8 @@ mod tests;
 
 pub use error::{Damage, Fault, Proof, RecoveryError};
 
-use crate::storage::format::{
-    Entry, LogTag, RecordAt, SEGMENT_HEADER_LEN, SegmentHeader, SegmentState,
-};
+use crate::limits::{SECTOR_LEN, SEGMENT_LEN_MAX};
+use crate::storage::format::{Entry, LogTag, RecordAt, SEGMENT_HEADER_LEN, SegmentState};
 use crate::types::{PartitionId, Position, SegmentId, ShardId, WallMillis};
 
 use chain::{Chain, Span};
@@ -71,7 +70,7 @@ pub struct Identity {
 pub struct SegmentFile<'a> {
     /// The segment, by the file's name.
     pub id: SegmentId,
-    /// How a person would find the file.
+    /// How a person would find the file. Holds the number as [`SegmentId`] displays it, or else what is missing beside it can't be named as well.
     pub name: &'a str,
     /// All its bytes.
     pub bytes: &'a [u8],
@@ -133,7 +132,8 @@ pub struct RecoveredSegment {
 /// All are idempotent, and a crash may leave any sectors of them done and others not: [`recover`] then comes to
 /// the same result. A `Zero` begins where the chain broke, and each sector it clears is one more that is
 /// missing of a block that was torn already. A `Write` is one sector. Before an `Extend`, all earlier changes of its file are synced: a file that is
-/// too short is damage at the next start too, until what it lost is covered. A `Delete` that is forgotten leaves a segment that has not begun.
+/// too short is damage at the next start too, until what it lost is covered. A `Delete` that is forgotten leaves a segment that has not begun, and a `Create` an empty file or
+/// none, which are the same to salvage.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Repair {
     /// Write zeros over what a crash left of blocks that were never acknowledged, so that it can't come back when the log has grown up to it.
@@ -161,7 +161,13 @@ pub enum Repair {
         /// To so many bytes.
         len: u64,
     },
-    /// Delete the file: it was prepared and never begun.
+    /// Make an empty file: salvage takes a missing one for that. Before it all files are synced, and after it the directory: what shows that
+    /// the file is missing must not vanish in a crash before the file is there.
+    Create {
+        /// This segment.
+        segment: SegmentId,
+    },
+    /// Delete the file, and sync the directory before anything else: it was prepared and never begun.
     Delete {
         /// This segment.
         segment: SegmentId,
@@ -190,7 +196,11 @@ pub fn recover(
         "segment numbers are unique"
     );
 
-    let survey = survey::survey(identity, &files)?;
+    let absent = match salvage {
+        true => survey::absent(&files),
+        false => Vec::new(),
+    };
+    let survey = survey::survey(identity, &files, &absent)?;
     let mut plan = Plan {
         salvage,
         repairs: Vec::new(),
@@ -202,23 +212,34 @@ pub fn recover(
         for damage in &begun.damage {
             plan.give_up(damage.clone())?;
         }
+        if begun.is_missing {
+            plan.repairs.push(Repair::Create {
+                segment: begun.file.id,
+            });
+        }
         let base = begun.base.unwrap_or(chain.end);
+        let later = &survey.begun[index + 1..];
+        let next_base = later.first().and_then(|next| next.base);
+        let mut header = begun.header;
+        if let Some(next_base) = next_base.filter(|_| begun.len_is_lost) {
+            let needed = SEGMENT_HEADER_LEN as u64 + next_base.0.saturating_sub(base.0);
+            let needed = needed.next_multiple_of(SECTOR_LEN as u64);
+            header.segment_len = header.segment_len.max(needed.min(SEGMENT_LEN_MAX));
+        }
         if !begun.header_is_good {
-            let header = SegmentHeader {
-                state: SegmentState::Active { base },
-                ..begun.header
-            };
+            header.state = SegmentState::Active { base };
             plan.write(begun.file.id, 0, header.encode().to_vec());
         }
-        let next = survey.begun.get(index + 1);
         let span = Span {
             file: begun.file,
             base,
-            capacity: begun.header.capacity(),
+            capacity: header.capacity(),
             log: begun.log_bytes(),
-            next: next.map(|next| next.file),
-            next_base: next.and_then(|next| next.base),
-            testimony: if next.is_none() {
+            next: later.first().map(|next| next.file),
+            next_base,
+            later_base: later.iter().find_map(|later| later.base),
+            is_missing: begun.is_missing,
+            testimony: if later.is_empty() {
                 survey.testimony
             } else {
                 Position(0)
@@ -228,20 +249,21 @@ pub fn recover(
         chain.follow(&span, &mut plan, visitor)?;
         let actual = begun.file.bytes.len() as u64;
         // What is behind the length that the header says is never read, so a longer file has lost nothing.
-        if actual < begun.header.segment_len {
+        if actual < header.segment_len {
             if chain.end <= span.present() {
+                let (fault, proof) = span.lost_end();
                 plan.give_up(Damage {
                     file: begun.file.name.to_owned(),
                     segment: begun.file.id,
                     offset: actual,
                     len: 0,
-                    fault: span.file_length(),
-                    proof: Proof::Prepared,
+                    fault,
+                    proof,
                 })?;
             }
             plan.repairs.push(Repair::Extend {
                 segment: begun.file.id,
-                len: begun.header.segment_len,
+                len: header.segment_len,
             });
         }
         visitor.segment_end(begun.file.id);
@@ -249,17 +271,15 @@ pub fn recover(
             id: begun.file.id,
             base,
             end: chain.end,
-            len: begun.header.segment_len,
+            len: header.segment_len,
         });
     }
-    // Highest first, so that a crash on the way leaves no hole.
-    plan.repairs.extend(
-        survey
-            .unused
-            .iter()
-            .rev()
-            .map(|segment| Repair::Delete { segment: *segment }),
-    );
+    // Highest first, so that a crash on the way leaves no hole. The first segment's file stays, to be written over: a shard that has no file
+    // at all has lost what it had.
+    let unused = survey.unused.iter().rev();
+    let unused = unused.filter(|segment| **segment != survey::FIRST);
+    plan.repairs
+        .extend(unused.map(|segment| Repair::Delete { segment: *segment }));
     Ok(Recovered {
         log: (!segments.is_empty()).then_some(survey.log),
         segments,

@@ -6,15 +6,18 @@
 //! begin in order and only after the one before is synced: a header among them that doesn't say so is damage.
 //! The files after it were being prepared, or were about to begin when a crash came: whatever is in them was
 //! never synced, and they are deleted.
+//!
+//! A segment is prepared only when the one before was, and unused ones are deleted highest first, each for good before the next. So **no crash
+//! leaves a hole** in the numbers: a file that is missing before one that was prepared is lost, and may have held data. Salvage takes it for an empty one.
 
 use super::error::{Damage, Fault, Proof, RecoveryError};
 use super::{Identity, SegmentFile, log_bytes, tear};
-use crate::limits::{SECTOR_LEN, SEGMENT_LEN_MAX, SEGMENT_LEN_MIN};
+use crate::limits::{SALVAGE_MISSING_MAX, SECTOR_LEN, SEGMENT_LEN_MAX, SEGMENT_LEN_MIN};
 use crate::storage::format::{BlockHeader, LogTag, SegmentError, SegmentHeader, SegmentState};
 use crate::types::{Position, SegmentId, WallMillis};
 
 /// The log's first segment.
-const FIRST: SegmentId = SegmentId(1);
+pub(super) const FIRST: SegmentId = SegmentId(1);
 
 /// What the survey found.
 pub(super) struct Survey<'a> {
@@ -33,6 +36,10 @@ pub(super) struct Begun<'a> {
     pub(super) file: SegmentFile<'a>,
     /// As read, or as it must have been.
     pub(super) header: SegmentHeader,
+    /// The file is not there.
+    pub(super) is_missing: bool,
+    /// Nothing that is left of the file says how long it was.
+    pub(super) len_is_lost: bool,
     /// Whether the header can stay as it is.
     pub(super) header_is_good: bool,
     /// Position of its first block, if the header or a block tells.
@@ -49,9 +56,18 @@ impl<'a> Begun<'a> {
     }
 }
 
+/// A file, or the place of one that is missing.
+struct Place<'a> {
+    file: SegmentFile<'a>,
+    header: Result<SegmentHeader, SegmentError>,
+    is_missing: bool,
+}
+
+/// `absent` are the files that are missing between others, to be taken for empty ones; none without salvage.
 pub(super) fn survey<'a>(
     identity: &Identity,
     files: &[SegmentFile<'a>],
+    absent: &'a [Absent],
 ) -> Result<Survey<'a>, RecoveryError> {
     let headers = read_headers(identity, files)?;
     let tag = headers.iter().flatten().map(|header| header.log).next();
@@ -60,54 +76,127 @@ pub(super) fn survey<'a>(
             .iter()
             .find_map(|file| any_block(file).map(|block| block.log))
     });
-    let last = (0..files.len()).rev().find(|index| {
-        has_begun(&files[*index], &headers[*index], tag) || was_emptied(&headers[*index..])
-    });
-    let Some(last) = last else {
-        let unused = files.iter().map(|file| file.id).collect();
-        return Ok(Survey {
-            log: LogTag(0),
-            begun: Vec::new(),
-            unused,
-            testimony: Position(0),
-        });
-    };
-    let Some(tag) = tag else {
+    let longest = headers.iter().flatten().map(|header| header.segment_len);
+    let longest = longest.max().unwrap_or(SEGMENT_LEN_MIN);
+    let places = places(files, headers, absent, tag)?;
+    let last = (0..places.len())
+        .rev()
+        .find(|index| has_begun(&places[*index], tag) || was_emptied(&places[*index..]));
+    let begun_count = last.map_or(0, |last| last + 1);
+    let (begun, unused) = places.split_at(begun_count);
+    if begun_count > 0 && tag.is_none() {
         return Err(RecoveryError::Unreadable {
             file: files[0].name.to_owned(),
         });
-    };
-    let lengths = headers.iter().flatten().map(|header| header.segment_len);
-    let longest = lengths.max().unwrap_or(SEGMENT_LEN_MIN);
-    let mut begun = Vec::with_capacity(last + 1);
-    for (index, file) in files[..=last].iter().enumerate() {
-        let expected = SegmentId(FIRST.0 + index as u64);
-        if file.id != expected {
-            return Err(RecoveryError::MissingSegment {
-                missing: expected,
-                file: file.name.to_owned(),
-            });
-        }
-        let later = files[..=last].get(index + 1);
-        begun.push(match &headers[index] {
-            Ok(header) if header.state != SegmentState::Prepared => Begun::as_read(file, header),
-            other => Begun::rebuilt(identity, tag, file, other, later, longest),
-        });
     }
-    let testimony = files[last + 1..]
+    let tag = tag.unwrap_or(LogTag(0));
+    let begun = begun
         .iter()
-        .flat_map(|file| tear::blocks(log_bytes(file.bytes), 0, tag));
+        .enumerate()
+        .map(|(index, place)| match &place.header {
+            Ok(header) if header.state != SegmentState::Prepared => {
+                Begun::as_read(&place.file, header)
+            }
+            _ => Begun::rebuilt(identity, tag, place, begun.get(index + 1), longest),
+        });
+    let testimony = unused
+        .iter()
+        .flat_map(|place| tear::blocks(log_bytes(place.file.bytes), 0, tag));
     let testimony = testimony
         .map(|(_, block)| block.durable)
         .max()
         .unwrap_or_default();
-    let unused = files[last + 1..].iter().map(|file| file.id).collect();
     Ok(Survey {
         log: tag,
-        begun,
-        unused,
+        begun: begun.collect(),
+        unused: unused.iter().map(|place| place.file.id).collect(),
         testimony,
     })
+}
+
+/// The files in order, with those that are missing in their places.
+fn places<'a>(
+    files: &[SegmentFile<'a>],
+    headers: Vec<Result<SegmentHeader, SegmentError>>,
+    absent: &'a [Absent],
+    tag: Option<LogTag>,
+) -> Result<Vec<Place<'a>>, RecoveryError> {
+    let mut places = Vec::with_capacity(files.len());
+    for (file, header) in files.iter().zip(headers) {
+        places.push(Place {
+            file: *file,
+            header,
+            is_missing: false,
+        });
+    }
+    // A blank file proves nothing of those before it.
+    let proven = places.iter().rposition(|place| {
+        has_begun(place, tag) || !matches!(place.header, Err(SegmentError::Blank))
+    });
+    let proven = proven.map_or(0, |last| last + 1);
+    let missing = places[..proven].iter().zip(FIRST.0..);
+    let missing = missing.filter(|(place, expected)| place.file.id.0 != *expected);
+    let Some((before, expected)) = missing
+        .map(|(place, expected)| (place.file, expected))
+        .next()
+    else {
+        return Ok(places);
+    };
+    if absent.is_empty() {
+        return Err(RecoveryError::MissingSegment {
+            missing: SegmentId(expected),
+            file: before.name.to_owned(),
+        });
+    }
+    let last = places[proven - 1].file;
+    if absent.len() > SALVAGE_MISSING_MAX {
+        return Err(RecoveryError::TooManyMissing {
+            missing: SegmentId(expected),
+            file: last.name.to_owned(),
+        });
+    }
+    let absent = absent.iter().filter(|absent| absent.id < last.id);
+    places.extend(absent.map(|absent| Place {
+        file: SegmentFile {
+            id: absent.id,
+            name: &absent.name,
+            bytes: &[],
+        },
+        header: Err(SegmentError::Blank),
+        is_missing: true,
+    }));
+    places.sort_by_key(|place| place.file.id);
+    Ok(places)
+}
+
+/// A file that is missing before another.
+pub(super) struct Absent {
+    id: SegmentId,
+    name: String,
+}
+
+/// The files that are missing between `files`, in order, and one more than [`SALVAGE_MISSING_MAX`] of them at most.
+pub(super) fn absent(files: &[SegmentFile<'_>]) -> Vec<Absent> {
+    let mut absent = Vec::new();
+    let mut expected = FIRST.0;
+    for file in files {
+        let id = file.id.0;
+        let missing = (expected..id).map(|missing| Absent {
+            id: SegmentId(missing),
+            name: name_beside(file, SegmentId(missing)),
+        });
+        absent.extend(missing.take(SALVAGE_MISSING_MAX + 1 - absent.len()));
+        expected = id.saturating_add(1);
+    }
+    absent
+}
+
+/// What a file beside `file` would be called that holds segment `id`.
+fn name_beside(file: &SegmentFile<'_>, id: SegmentId) -> String {
+    match file.name.rsplit_once(&file.id.to_string()) {
+        Some((before, after)) => format!("{before}{id}{after}"),
+        None => format!("segment {id} before {}", file.name),
+    }
 }
 
 impl<'a> Begun<'a> {
@@ -119,6 +208,8 @@ impl<'a> Begun<'a> {
         Begun {
             file: *file,
             header: *header,
+            is_missing: false,
+            len_is_lost: false,
             header_is_good: true,
             base,
             damage: Vec::new(),
@@ -130,19 +221,19 @@ impl<'a> Begun<'a> {
     fn rebuilt(
         identity: &Identity,
         tag: LogTag,
-        file: &SegmentFile<'a>,
-        read: &Result<SegmentHeader, SegmentError>,
-        later: Option<&SegmentFile<'a>>,
+        place: &Place<'a>,
+        later: Option<&Place<'_>>,
         longest: u64,
     ) -> Begun<'a> {
+        let (file, read) = (place.file, &place.header);
         let first = tear::blocks(log_bytes(file.bytes), 0, tag).next();
         let base = first
             .and_then(|(at, block)| block.position.0.checked_sub(at as u64))
             .map(Position);
-        let len = match file.bytes.len() {
-            // Nothing is left that says how long it was.
-            ..SECTOR_LEN => longest,
-            len => (len as u64).next_multiple_of(SECTOR_LEN as u64),
+        let len_is_lost = file.bytes.len() < SECTOR_LEN;
+        let len = match len_is_lost {
+            true => longest,
+            false => (file.bytes.len() as u64).next_multiple_of(SECTOR_LEN as u64),
         };
         let header = SegmentHeader {
             node: identity.node,
@@ -165,7 +256,7 @@ impl<'a> Begun<'a> {
             },
             proof: match (later, first) {
                 (Some(later), _) => Proof::LaterSegment {
-                    file: later.name.to_owned(),
+                    file: later.file.name.to_owned(),
                 },
                 (None, Some((_, block))) if matches!(read, Ok(_) | Err(SegmentError::Blank)) => {
                     Proof::LaterBlock {
@@ -176,13 +267,18 @@ impl<'a> Begun<'a> {
                 (None, _) => Proof::Prepared,
             },
         };
-        let header = read.clone().unwrap_or(header);
         Begun {
-            file: *file,
-            header,
+            file,
+            header: read.clone().unwrap_or(header),
+            is_missing: place.is_missing,
+            len_is_lost,
             header_is_good: false,
             base,
-            damage: vec![damage],
+            // If nothing is left, one sentence is enough: the one on what was in it.
+            damage: match len_is_lost {
+                true => Vec::new(),
+                false => vec![damage],
+            },
         }
     }
 }
@@ -262,33 +358,34 @@ fn check_identity(
     Ok(())
 }
 
-/// Whether the first of these headers is blank though a later file was prepared: that is done only once the file before is whole and
+/// Whether the first of these files is missing or has a blank header though a later file was prepared: that is done only once the file before is whole and
 /// its header synced, so no crash leaves this.
-fn was_emptied(headers: &[Result<SegmentHeader, SegmentError>]) -> bool {
-    matches!(headers, [Err(SegmentError::Blank), later @ ..] if later.iter().any(Result::is_ok))
+fn was_emptied(places: &[Place<'_>]) -> bool {
+    let [first, later @ ..] = places else {
+        return false;
+    };
+    matches!(first.header, Err(SegmentError::Blank))
+        && later.iter().any(|place| place.header.is_ok())
 }
 
-fn has_begun(
-    file: &SegmentFile<'_>,
-    header: &Result<SegmentHeader, SegmentError>,
-    tag: Option<LogTag>,
-) -> bool {
+fn has_begun(place: &Place<'_>, tag: Option<LogTag>) -> bool {
     let Some(tag) = tag else {
         // No block can be read: blank files were never begun, and any other header was.
-        return !matches!(header, Err(SegmentError::Blank));
+        return !matches!(place.header, Err(SegmentError::Blank));
     };
-    match header {
+    let mut blocks = tear::blocks(log_bytes(place.file.bytes), 0, tag);
+    match &place.header {
         Ok(SegmentHeader {
             state: SegmentState::Active { .. },
             ..
         }) => true,
         // The header is synced as prepared before the first block is written, so no crash leaves a blank one
         // with blocks.
-        Err(SegmentError::Blank) => tear::blocks(log_bytes(file.bytes), 0, tag).next().is_some(),
+        Err(SegmentError::Blank) => blocks.next().is_some(),
         Err(_) => true,
         // Blocks without the active header: torn together, unless one says that the first one, and with it the
         // header, was synced.
-        Ok(_) => tear::blocks(log_bytes(file.bytes), 0, tag).any(|(at, block)| {
+        Ok(_) => blocks.any(|(at, block)| {
             block
                 .position
                 .0

@@ -256,6 +256,12 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         replace: "            Fault::Missing => at > capacity,",
     },
     Mutation {
+        name: "take a log whose newest file is missing for a shorter one",
+        file: "src/storage/recovery/survey.rs",
+        find: "has_begun(place, tag) || !matches!(place.header, Err(SegmentError::Blank))",
+        replace: "has_begun(place, tag)",
+    },
+    Mutation {
         name: "leave a frame that can't be decoded without an answer",
         file: "src/runtime/driver/requests.rs",
         find: "            Err(error) => {\n                let id =",

@@ -39,6 +39,8 @@ pub(super) struct File {
     durable_len: usize,
     /// Where it was cut, and what was there.
     lost_end: (usize, Vec<u8>),
+    /// Somebody deleted it: a file that has lost all of itself, and that no reader sees.
+    pub(super) is_gone: bool,
 }
 
 impl File {
@@ -202,10 +204,24 @@ impl File {
             0 | 1 => random.between(SECTOR_LEN as u64, used as u64 - 1) as usize,
             _ => used - 1 - random.skewed((used - SECTOR_LEN) as u64) as usize,
         };
+        self.lose_end(at);
+        Some(at)
+    }
+
+    /// The file vanishes, if it is one that has begun and is on disk as it is.
+    pub(super) fn vanish(&mut self) -> Option<()> {
+        if !self.has_begun() || !self.dirty.is_empty() {
+            return None;
+        }
+        self.lose_end(0);
+        self.is_gone = true;
+        Some(())
+    }
+
+    fn lose_end(&mut self, at: usize) {
         self.lost_end = (at, self.image.split_off(at));
         self.durable_len = at;
         self.end_is_lost(at);
-        Some(at)
     }
 
     /// What was behind `from` before the file was cut is not there.
@@ -240,6 +256,7 @@ impl File {
         }
         self.durable_len = self.image.len();
         self.lost_end = (0, Vec::new());
+        self.is_gone = false;
     }
 
     /// What is rotten, or lost, is where no data is.
@@ -268,6 +285,12 @@ impl File {
 
     pub(super) fn is_dirty(&self, offset: usize) -> bool {
         self.dirty.contains_key(&(offset / SECTOR_LEN))
+    }
+
+    /// Whether it has a header, of whatever kind.
+    pub(super) fn has_header(&self) -> bool {
+        let header = self.image.get(..SECTOR_LEN);
+        header.is_some_and(|header| header.iter().any(|byte| *byte != 0))
     }
 
     /// Whether the first block of the segment is on disk, and with it the header that says so.

@@ -44,22 +44,17 @@ fn a_new_log_begins_at_zero() {
                 continue;
             }
             let (recovered, _) = run(&image, false).expect("a crash");
-            assert_eq!(
-                recovered.repairs,
-                [Repair::Delete {
-                    segment: SegmentId(1)
-                }]
-            );
+            assert_eq!(recovered.repairs, [], "the file stays, to be made anew");
             assert_eq!(recovered.log, None);
         }
     }
 }
 
-/// Prepared segments wait behind the last one, and a crash may have left holes among them and any part of a
-/// first block in them. They are removed, highest first; the log is as long as it was.
+/// Prepared segments wait behind the last one, and a crash may have left any part of a first block in them. They are removed, highest first; the log is as long as it was.
 #[test]
 fn segments_that_have_not_begun_are_removed() {
     let mut writer = small_log();
+    writer.prepare(4);
     writer.prepare(5);
     let end = writer.end;
     writer.rotate();
@@ -155,7 +150,9 @@ fn a_segment_that_was_emptied_is_damage_if_a_later_one_was_prepared() {
         file.truncate(len);
         file.fill(0);
         assert!(
-            matches!(run(&image, false), Err(RecoveryError::Damaged(damage)) if damage.segment == SegmentId(2)),
+            matches!(run(&image, false), Err(RecoveryError::Damaged(damage)) if damage.segment == SegmentId(2)
+                // Where not even a header is left, the first sentence tells how much is lost.
+                && (damage.len > 0) == (len < SECTOR_LEN)),
             "{len} bytes are left"
         );
         let (recovered, seen) = run(&image, true).expect("salvageable");
@@ -209,33 +206,157 @@ fn a_file_that_is_too_long_has_lost_nothing() {
     }
 }
 
-/// A file is missing, or one was added from elsewhere: each has its own sentence, names the file and is never
-/// repaired.
+/// Files are gone: the first, some in the middle, or the newest with data, of which only the file prepared behind it is left to tell. The start names
+/// the first that is missing. With salvage the node has all that is in the others, says what it gave up, and needs no salvage again, also
+/// if it was interrupted.
+#[test]
+fn missing_segments_are_named_and_salvage_goes_on_without_them() {
+    let mut writer = small_log();
+    for _ in 0..3 {
+        writer.rotate();
+        writer.append(&[vec![7; 600_000]]);
+    }
+    writer.prepare(6);
+    let base = |segment: u64| match SegmentHeader::decode(
+        writer.kill()[&segment].first_chunk().expect("there"),
+    ) {
+        Ok(SegmentHeader {
+            state: SegmentState::Active { base },
+            ..
+        }) => base.0,
+        other => panic!("{other:?}"),
+    };
+    for lost in [
+        &[1][..],
+        &[2],
+        &[4],
+        &[5],
+        &[2, 3],
+        &[1, 2, 3, 4],
+        &[2, 4, 5],
+    ] {
+        let mut image = writer.kill();
+        image.retain(|segment, _| !lost.contains(segment));
+        let missing = SegmentId(lost[0]);
+        assert!(
+            matches!(run(&image, false), Err(RecoveryError::MissingSegment { missing: named, .. }) if named == missing),
+            "{lost:?}"
+        );
+        let kept: Vec<Known> = (1..=5)
+            .filter(|segment| !lost.contains(segment))
+            .flat_map(|segment| {
+                let to = if segment == 5 {
+                    u64::MAX
+                } else {
+                    base(segment + 1)
+                };
+                writer
+                    .records_to(to)
+                    .split_off(writer.records_to(base(segment)).len())
+            })
+            .collect();
+        let (recovered, seen) = run(&image, true).expect("salvageable");
+        assert_eq!(seen, kept, "{lost:?}");
+        for segment in lost {
+            let name = format!("{}.segment", SegmentId(*segment));
+            let mut damage = recovered.damage.iter().filter(|damage| damage.file == name);
+            assert_eq!(
+                damage.next().map(|damage| &damage.fault),
+                Some(&Fault::FileMissing)
+            );
+            assert_eq!(damage.next(), None, "one sentence a file");
+        }
+        let given_up: u64 = recovered.damage.iter().map(|damage| damage.len).sum();
+        // Where no later base is known, a segment may have been full.
+        let full = LEN as u64 - 4096;
+        let lost_bytes: u64 = match lost {
+            [2, 4, 5] => base(3) - base(2) + 2 * full,
+            [5] => full,
+            _ => lost
+                .iter()
+                .map(|segment| base(segment + 1) - base(*segment))
+                .sum(),
+        };
+        assert_eq!(given_up, lost_bytes, "{lost:?}");
+        for done in 0..recovered.repairs.len() {
+            let mut interrupted = image.clone();
+            repair(&mut interrupted, &recovered.repairs[..done], || true);
+            let (again, seen) = run(&interrupted, true).expect("salvageable again");
+            assert_eq!(
+                (seen, again.end),
+                (kept.clone(), recovered.end),
+                "{lost:?}, {done} repairs"
+            );
+        }
+        repair(&mut image, &recovered.repairs, || true);
+        let (again, seen) = run(&image, false).expect("repaired");
+        assert_eq!(
+            (seen, again.end, again.damage),
+            (kept, recovered.end, vec![])
+        );
+    }
+}
+
+/// The file was elsewhere after all. What salvage made in its place says nothing but how much is given up, so the file itself may come back over it, and with it
+/// all that is in it.
+#[test]
+fn a_segment_that_turns_up_again_takes_its_place() {
+    let mut writer = small_log();
+    writer.rotate();
+    writer.append(&[vec![1]]);
+    let whole = writer.kill();
+    let mut image = whole.clone();
+    image.remove(&2);
+    let (recovered, _) = run(&image, true).expect("salvageable");
+    repair(&mut image, &recovered.repairs, || true);
+    image.insert(2, whole[&2].clone());
+    assert_eq!(
+        run(&image, false).expect("whole again").1,
+        writer.records_to(u64::MAX)
+    );
+}
+
+/// The segment that was lost was longer than what is left of the others: nothing says so but where the next one begins. (Salvage refused the log because of a gap.)
+#[test]
+fn a_lost_segment_was_as_long_as_the_next_ones_base_says() {
+    let mut writer = small_log();
+    writer.rotate();
+    let mut image = with_header(&writer.kill(), 3, |header| {
+        header.state = SegmentState::Active {
+            base: Position(writer.blocks[3].0 + 2 * SEGMENT_LEN_MIN),
+        };
+    });
+    image.remove(&2);
+    let (recovered, seen) = run(&image, true).expect("salvageable");
+    assert_eq!(seen, writer.records_to(writer.blocks[2].0));
+    repair(&mut image, &recovered.repairs, || true);
+    assert_eq!(run(&image, false).expect("repaired").1, seen);
+}
+
+/// A file with the number of no segment that there ever was: to make up for all before it would fill the disk. One that is blank was never used, whatever its number.
+#[test]
+fn too_many_missing_segments_are_refused() {
+    let mut image = small_log().kill();
+    image.insert(u64::MAX, Vec::new());
+    assert!(run(&image, false).is_ok());
+    image.insert(u64::MAX, vec![7; LEN]);
+    assert!(matches!(
+        run(&image, false),
+        Err(RecoveryError::MissingSegment {
+            missing: SegmentId(4),
+            ..
+        })
+    ));
+    assert!(matches!(
+        run(&image, true),
+        Err(RecoveryError::TooManyMissing { .. })
+    ));
+}
+
+/// A file was added from elsewhere: each case has its own sentence, names the file and is never repaired.
 #[test]
 fn files_that_do_not_belong_together_are_refused() {
     let image = small_log().kill();
-    let mut without_first = image.clone();
-    without_first.remove(&1);
-    assert!(matches!(
-        refusal(&without_first),
-        RecoveryError::MissingSegment {
-            missing: SegmentId(1),
-            ..
-        }
-    ));
-    let mut third = small_log();
-    third.rotate();
-    third.append(&[vec![1]]);
-    let mut without_second = third.kill();
-    without_second.remove(&2);
-    assert!(matches!(
-        refusal(&without_second),
-        RecoveryError::MissingSegment {
-            missing: SegmentId(2),
-            ..
-        }
-    ));
-
     let changed = |change: fn(&mut SegmentHeader)| refusal(&with_header(&image, 2, change));
     assert!(matches!(
         changed(|header| header.node += 1),

@@ -118,10 +118,16 @@ fn repair(image: &mut Image, repairs: &[Repair], mut keep: impl FnMut() -> bool)
                 }
                 continue;
             }
+            Repair::Create { segment } => {
+                image.entry(segment.0).or_default();
+                continue;
+            }
             Repair::Delete { segment } => {
-                if keep() {
-                    image.remove(&segment.0);
+                // It is on disk before anything else is done.
+                if !keep() {
+                    return;
                 }
+                image.remove(&segment.0);
                 continue;
             }
         };
