@@ -230,7 +230,15 @@ impl Shard {
     #[must_use]
     #[inline]
     pub fn has_room(&self) -> bool {
-        !self.batch_is_full()
+        !self.batch_is_full() && self.has_room_to_read()
+    }
+
+    /// Whether the shard has room for one more request that changes nothing. It may have to wait for a record, or for a commit with a copy of
+    /// what it read.
+    #[must_use]
+    #[inline]
+    pub fn has_room_to_read(&self) -> bool {
+        self.batch.toil < self.arena_max()
             && self.batch.replies.len() < limits::BATCH_REPLIES_MAX
             && self.waiting.bytes() < limits::WAITING_BYTES_MAX
     }

@@ -23,7 +23,7 @@ use corduroy_proto_wire::Status;
 
 use super::commit::{answer, refuse};
 use super::origin::Replies;
-use super::staging::{Batch, PendingReply};
+use super::staging::{Batch, PendingBody, PendingReply};
 use super::{Shard, SyncMode};
 use crate::limits;
 use crate::storage::disk::{DiskDone, DiskOperation, DiskOutcome, DiskTicket};
@@ -145,6 +145,12 @@ impl Pipeline {
 impl Shard {
     /// Gives a reply once everything staged so far is committed.
     pub(super) fn reply_after_commit(&mut self, reply: PendingReply) {
+        if let PendingBody::Value(value) = &reply.body
+            && value.len() <= self.config.large_len
+        {
+            // It is a copy.
+            self.batch.toil += value.len();
+        }
         self.batch.replies.push(reply);
     }
 

@@ -2,11 +2,11 @@
 //!
 //! Frames are taken one after the other until one is not whole or there is no room for another request. What is left stays in the connection's
 //! input: at most one frame and one receive slice. The connection then stands in the line of those that [`Driver::go_on_with_waiting`]
-//! takes up at a turn's end, a slice a turn. A large frame gets a buffer of its own as soon as its length is known, if the shard's memory for
+//! takes up at a turn's end, a slice a turn. Reads of this shard's keys need no room for a write. A large frame gets a buffer of its own as soon as its length is known, if the shard's memory for
 //! such has room; else the connection waits for that.
 
 use bytes::Bytes;
-use corduroy_proto_wire::{LENGTH_LEN, Status, split};
+use corduroy_proto_wire::{LENGTH_LEN, Opcode, Status, key_of, peek, split};
 
 use super::connection::{Connection, LargeInput, Phase};
 use super::requests::LookAhead;
@@ -14,7 +14,16 @@ use super::{Driver, Flow, Ports};
 use crate::gateway::resp;
 use crate::limits;
 use crate::ports::ConnectionId;
-use crate::types::Now;
+use crate::shard::Whereabouts;
+use crate::types::{KeyspaceId, Now};
+
+/// Requests on one key that change nothing.
+const READS: [u8; 4] = [
+    Opcode::Get as u8,
+    Opcode::Exists as u8,
+    Opcode::Ttl as u8,
+    Opcode::ExpiresAt as u8,
+];
 
 impl<P: Ports> Driver<P> {
     /// Works off what a connection sent, as far as there is room.
@@ -43,7 +52,7 @@ impl<P: Ports> Driver<P> {
                 _ => LookAhead::default(),
             };
             for place in &mut ahead.places {
-                if !self.may_go_on(id) {
+                if !self.may_go_on(id) && !self.may_read(id, &bytes[at..]) {
                     return self.keep_input(now, id, &bytes[at..], true);
                 }
                 match split(&bytes[at..], self.config.frame_len_max()) {
@@ -79,6 +88,37 @@ impl<P: Ports> Driver<P> {
     /// Whether one more request of this connection may be taken.
     #[inline]
     pub(super) fn may_go_on(&self, id: ConnectionId) -> bool {
+        self.has_room() && self.connection_may_go_on(id)
+    }
+
+    /// Whether the connection may go on though there is no room for another write: its next frame reads a key of this shard, or is a small one that
+    /// has yet to come. While a block of 16 MiB goes to a slow disk, nothing else can go on. What the connection asked before was taken before, so its
+    /// order holds.
+    #[cold]
+    fn may_read(&self, id: ConnectionId, bytes: &[u8]) -> bool {
+        // What stands in line for its own sake, such as the parts of a batch, stays there.
+        if !self.connection_may_go_on(id) {
+            return false;
+        }
+        let frame = match split(bytes, self.config.frame_len_max()) {
+            Ok(Some((frame, _))) => frame,
+            Ok(None) => return large_frame_len(bytes, self.config.large_len).is_none(),
+            Err(_) => return false,
+        };
+        let (Some(key), Ok(head)) = (key_of(frame), peek(frame)) else {
+            return false;
+        };
+        READS.contains(&head.opcode)
+            && self.shard.has_room_to_read()
+            && matches!(
+                self.shard.whereabouts(KeyspaceId(head.keyspace), key),
+                Whereabouts::Here(_)
+            )
+    }
+
+    /// Whether the connection itself is ready for one more request.
+    #[inline]
+    fn connection_may_go_on(&self, id: ConnectionId) -> bool {
         let connection = &self.hub.connections[id.slot as usize];
         !connection.has_parts()
             && connection
@@ -87,7 +127,6 @@ impl<P: Ports> Driver<P> {
                 .is_none_or(|resp| resp.may_go_on(self.hub.clock))
             && self.takes_more(connection)
             && (connection.large_wanted == 0 || self.claims.has_room(connection.large_wanted))
-            && self.has_room()
     }
 
     /// Whether this shard can take one more request of any connection.

@@ -305,6 +305,77 @@ fn a_turn_sends_no_more_than_its_slice() {
     assert!(sent(&mut world) > CLIENTS * LEN, "all is sent");
 }
 
+/// While a large value went to a slow disk and another was staged, nobody could read anything, though the core had nothing to do. A connection's own
+/// order holds: what it reads behind a write that waits, waits too.
+#[test]
+fn reads_go_on_while_there_is_no_room_for_writes() {
+    let mut world = World::new();
+    let [writer, reader, both] = [0; 3].map(|_| world.connect());
+    let get = |key| {
+        encoded(&Request::Get {
+            keyspace: KEYSPACE,
+            key,
+        })
+    };
+    world.driver.received(writer, &put_frame(b"small", 10));
+    world.settle();
+    let large = [b"1", b"2"].map(|key| put_frame(key, 1 << 20));
+    for frame in &large {
+        world.driver.received(writer, frame);
+        world.end_turn();
+    }
+    assert!(!world.driver.shard.has_room());
+    let answers = |world: &mut World, id: ConnectionId| {
+        let sent = world.driver.ports().sent.get(&id.slot).copied();
+        sent.unwrap_or(0)
+    };
+    let before = [reader, both].map(|id| answers(&mut world, id));
+    for key in [&b"small"[..], b"1"] {
+        assert_eq!(world.driver.received(reader, &get(key)), Flow::Continue);
+    }
+    let mixed = [get(b"small"), put_frame(b"small", 20), get(b"small")].concat();
+    assert_eq!(world.driver.received(both, &mixed), Flow::Pause);
+    world.end_turn();
+    let first = answers(&mut world, both) - before[1];
+    assert!(first > 10, "the value of the read before the write");
+    assert!(
+        answers(&mut world, reader) - before[0] > first,
+        "and an absent key besides"
+    );
+    assert_eq!(world.driver.shard.count(KeyspaceId::DEFAULT), 1);
+    world.settle();
+    assert_eq!(world.driver.shard.count(KeyspaceId::DEFAULT), 3);
+    let heard = &world.driver.ports().heard;
+    assert!(
+        heard.windows(20).any(|bytes| bytes == [1; 20]),
+        "the second read shows what the connection wrote before"
+    );
+}
+
+/// Who reads what it has just written is answered after the commit, from a copy. Eight thousand of those, each as long as can be copied, were gigabytes.
+#[test]
+fn copies_that_wait_for_a_commit_are_bounded() {
+    let mut world = World::new();
+    let client = world.connect();
+    world.driver.received(client, &put_frame(b"key", 40_000));
+    world.end_turn();
+    let get = encoded(&Request::Get {
+        keyspace: KEYSPACE,
+        key: b"key",
+    });
+    let mut taken = 0;
+    while world.driver.received(client, &get) == Flow::Continue {
+        taken += 1;
+        assert!(
+            taken <= limits::BATCH_ARENA_MAX / 40_000 + 1,
+            "{taken} copies"
+        );
+    }
+    world.settle();
+    assert!(world.driver.shard.has_room());
+    assert!(world.driver.ports().sent[&client.slot] > taken * 40_000);
+}
+
 /// Ten thousand connections that wait for memory must not be looked through in every turn: they stand in line, and only the first of
 /// them is looked at. Who comes and finds room need not wait for them: else a client that begins large frames and stops would keep out all.
 #[test]
