@@ -287,10 +287,12 @@ impl File {
         self.dirty.contains_key(&(offset / SECTOR_LEN))
     }
 
-    /// Whether it has a header, of whatever kind.
+    /// Whether it is on disk with a header, of whatever kind, so that no crash takes it away.
     pub(super) fn has_header(&self) -> bool {
         let header = self.image.get(..SECTOR_LEN);
-        header.is_some_and(|header| header.iter().any(|byte| *byte != 0))
+        self.is_linked
+            && !self.is_dirty(0)
+            && header.is_some_and(|header| header.iter().any(|byte| *byte != 0))
     }
 
     /// Whether the first block of the segment is on disk, and with it the header that says so.
