@@ -6,6 +6,7 @@
 //! | `hostile` | clients that break the protocol, promise what they do not send, or never read |
 //! | `clients` | redis-cli, redis-benchmark, redis-py, ioredis, the `redis` crate |
 //! | `durable` | what was answered is there after kill -9 |
+//! | `sequences` | what the random runs leave out: transactions of more than keys, errors that repeat bytes |
 //!
 //! A test that needs more than Rust and a C compiler is skipped with a word that says what is missing; with `CORDUROY_TESTS=all` that is a failure.
 
@@ -22,6 +23,7 @@ mod durable;
 mod hostile;
 mod original;
 mod reply;
+mod sequences;
 #[expect(
     dead_code,
     reason = "it is shared with other tests, which use the rest"

@@ -121,12 +121,12 @@ pub fn changes(pairs: &[(&[u8], &[u8])], data: &ConfigData) -> Result<Vec<Change
     let mut named = Vec::new();
     // Redis looks at all the names before it looks at a value.
     for &(name, value) in pairs {
-        let name = String::from_utf8_lossy(&name[..name.len().min(NAME_LEN_MAX)]).into_owned();
         let known = parameters
             .iter()
-            .find(|(parameter, _)| parameter.eq_ignore_ascii_case(&name));
+            .find(|(parameter, _)| name.eq_ignore_ascii_case(parameter.as_bytes()));
         let Some((parameter, current)) = known else {
-            return Err(CommandError::UnknownParameter(name));
+            let repeated = &name[..name.len().min(NAME_LEN_MAX)];
+            return Err(CommandError::UnknownParameter(repeated.to_vec()));
         };
         if !seen.insert(*parameter) {
             return Err(refused(parameter, "duplicate parameter"));

@@ -117,7 +117,7 @@ impl Shape {
             Shape::Constant(number) if found => reply::integer(out, number),
             Shape::ZeroIfFound => reply::integer(out, 0),
             Shape::RefusedIfFound(refused) if found => {
-                reply::error(out, &refused.error().to_string());
+                reply::error(out, refused.error().text());
             }
             Shape::Memory(_) | Shape::Encoding | Shape::Constant(_) | Shape::RefusedIfFound(_) => {
                 reply::null(out, protocol);
@@ -188,7 +188,7 @@ fn write_error(response: &Response<'_>, out: &mut Vec<u8>) {
         Status::OutcomeUnknown => "ERR outcome unknown:",
         _ => "ERR",
     };
-    reply::error(out, &format!("{code} {reason}"));
+    reply::error(out, format!("{code} {reason}"));
 }
 
 #[cfg(test)]

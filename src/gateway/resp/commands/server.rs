@@ -21,7 +21,7 @@ fn written<'a>(write: impl FnOnce(&mut Vec<u8>)) -> Answer<'a> {
 }
 
 pub(super) fn info<'a>(ask: &Ask<'a, '_>) -> Answer<'a> {
-    let section = |name: &&[u8]| repeated(name).to_ascii_lowercase();
+    let section = |name: &&[u8]| String::from_utf8_lossy(&repeated(name)).to_ascii_lowercase();
     let sections = ask.rest(1).iter().take(SECTIONS_MAX).map(section);
     Ok(Order::Info(sections.collect()))
 }

@@ -152,7 +152,7 @@ impl<P: Ports> Driver<P> {
                 None => match self.ask_of(id, &order) {
                     Ok(ask) => ask,
                     Err(text) => {
-                        reply::error(&mut bytes, &text);
+                        reply::error(&mut bytes, text);
                         return Round::Reply(bytes);
                     }
                 },
@@ -162,7 +162,7 @@ impl<P: Ports> Driver<P> {
         Round::Asked(Step::Asked)
     }
 
-    fn ask_of(&self, id: ConnectionId, order: &SessionOrder<'_>) -> Result<NodeAsk, String> {
+    fn ask_of(&self, id: ConnectionId, order: &SessionOrder<'_>) -> Result<NodeAsk, Vec<u8>> {
         Ok(match order {
             SessionOrder::ClientList(ids) => NodeAsk::Clients(ids.clone()),
             SessionOrder::ClientKill(filter) => {
@@ -172,7 +172,7 @@ impl<P: Ports> Driver<P> {
             SessionOrder::SlowlogReset => NodeAsk::SlowlogReset,
             SessionOrder::ConfigSet(pairs) => {
                 let changes = config::changes(pairs, &self.config.node.config);
-                NodeAsk::Change(changes.map_err(|error| error.to_string())?)
+                NodeAsk::Change(changes.map_err(|error| error.text())?)
             }
             // What can be reset is the slow log's own command.
             _ => NodeAsk::Figures,

@@ -36,6 +36,9 @@ impl<P: Ports> Driver<P> {
         front: &mut Front,
         arguments: &[&[u8]],
     ) -> Done {
+        if front.executing.is_some() {
+            return self.go_on_executing(now, id, front);
+        }
         let next = commands::next(arguments, &mut front.session, now);
         if let Next::Do(order) = &next
             && is_barrier(order)
@@ -43,9 +46,9 @@ impl<P: Ports> Driver<P> {
         {
             return self.wait_for_replies(id);
         }
-        let tag = Tag {
+        let tag = front.tag.take().unwrap_or_else(|| Tag {
             muted: !front.session.takes_reply(),
-        };
+        });
         match next {
             Next::Do(order) if front.has_large && !takes_large(&order, arguments) => {
                 let longest = arguments.iter().map(|argument| argument.len()).max();
@@ -54,26 +57,32 @@ impl<P: Ports> Driver<P> {
                     longest.unwrap_or(0),
                     limits::APPEND_LEN_MAX
                 );
-                self.reply_error(id, tag, &text);
+                self.reply_error(id, tag, text);
                 Done::Yes
             }
-            Next::Do(order) => self.carry_out_order(now, id, front, tag, order),
+            Next::Do(order) => {
+                let done = self.carry_out_order(now, id, front, tag, order);
+                if done == Done::Later {
+                    front.tag = Some(tag);
+                }
+                done
+            }
             Next::Queued => {
                 self.reply_known(id, tag, b"+QUEUED\r\n");
                 Done::Yes
             }
             Next::Refused(error) if is_http(arguments) => {
-                self.close_resp(id, &error.to_string());
+                self.close_resp(id, error.text());
                 Done::Closed
             }
             Next::Refused(error) => {
-                self.reply_error(id, tag, &error.to_string());
+                self.reply_error(id, tag, error.text());
                 Done::Yes
             }
         }
     }
 
-    fn carry_out_order(
+    pub(super) fn carry_out_order(
         &mut self,
         now: Now,
         id: ConnectionId,
@@ -256,12 +265,16 @@ impl<P: Ports> Driver<P> {
     pub(super) fn reply_known(&mut self, id: ConnectionId, tag: Tag, bytes: &[u8]) {
         let connection = &mut self.hub.connections[id.slot as usize];
         if let Some(resp) = &mut connection.resp {
+            if let Some(captured) = &mut resp.captured {
+                captured.extend_from_slice(bytes);
+                return;
+            }
             resp.queue.known(tag, bytes, &mut connection.output);
         }
         self.hub.mark_dirty(id);
     }
 
-    pub(super) fn reply_error(&mut self, id: ConnectionId, tag: Tag, text: &str) {
+    pub(super) fn reply_error(&mut self, id: ConnectionId, tag: Tag, text: impl AsRef<[u8]>) {
         self.shard.refused_outside(1);
         self.reply_known(id, tag, &reply::error_bytes(text));
     }

@@ -9,6 +9,7 @@
 //! | `dispatch` | from a command to requests, and what of it can be answered here |
 //! | `queue` | from answers to replies, in order |
 //! | `unit` | EXEC, MSET, RENAME: what takes effect together |
+//! | `execute` | EXEC: what of it is a unit, and what is carried out before and behind that |
 //! | `across` | the same over several shards |
 //! | `rounds` | SCAN, KEYS, RANDOMKEY, FLUSHALL, INFO, SELECT, WATCH: what takes several rounds |
 //! | `session` | what concerns the connection: HELLO, MULTI |
@@ -23,6 +24,7 @@
 mod across;
 mod admin;
 mod dispatch;
+mod execute;
 mod input;
 mod queue;
 mod rounds;
@@ -61,6 +63,8 @@ pub(super) struct Resp {
     ends: bool,
     /// The next command waits until then.
     pub(super) sleeps_until: Option<MonoNanos>,
+    /// What the command in hand replies is not the client's yet: it is one of an EXEC.
+    captured: Option<Vec<u8>>,
     /// How far the command at the front of the input is understood. Away while commands are carried out.
     front: Option<Box<Front>>,
 }
@@ -87,6 +91,10 @@ pub(super) struct Front {
     ahead: Ahead,
     /// A command of many parts, as far as it is carried out.
     parts: Option<Parts>,
+    /// The command in hand is an EXEC that takes several rounds.
+    executing: Option<Box<execute::Executing>>,
+    /// Of the command in hand, if an earlier round of it has asked for it.
+    tag: Option<Tag>,
 }
 
 /// How far a command is that takes several rounds. After each round it is looked at again, from its arguments.
@@ -207,6 +215,8 @@ impl Resp {
             random: 0,
             ahead: Ahead::default(),
             parts: None,
+            executing: None,
+            tag: None,
         };
         Resp {
             front: Some(Box::new(front)),
@@ -215,9 +225,11 @@ impl Resp {
     }
 
     /// Whether the next command may be carried out as far as the earlier ones are concerned.
+    /// `in_flight` requests have no answer.
     #[inline]
-    pub(super) fn may_go_on(&self, now: MonoNanos) -> bool {
-        (!self.waits_for_replies || self.queue.is_empty())
+    pub(super) fn may_go_on(&self, now: MonoNanos, in_flight: usize) -> bool {
+        let is_answered = || self.queue.is_empty() || (self.queue.has_open() && in_flight == 0);
+        (!self.waits_for_replies || is_answered())
             && self.sleeps_until.is_none_or(|until| until <= now)
     }
 

@@ -194,7 +194,7 @@ impl<P: Ports> Driver<P> {
                 let text = format!(
                     "ERR the keys that match take over {most} bytes (half of output_bytes_max): use SCAN"
                 );
-                reply::error(&mut bytes, &text);
+                reply::error(&mut bytes, text);
                 return Round::Reply(bytes);
             }
             cursor = page.cursor();
