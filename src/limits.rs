@@ -251,4 +251,8 @@ pub const SLOWLOG_LEN: u64 = 128;
 pub const SLOWLOG_SLOWER_THAN_US: i64 = 10_000;
 /// Most entries of a slow log.
 pub const SLOWLOG_LEN_MAX: usize = 16_384;
+/// Bytes of a command without an answer that are kept for the slow log.
+pub const SLOWLOG_KEPT_LEN_MAX: usize = 1 << 10;
+/// The same of all commands of a connection. Where that is full, the slow log shows a command's name alone.
+pub const SLOWLOG_KEPT_BYTES_MAX: usize = 64 << 10;
 const _: () = assert!(TRANSACTION_BYTES_MAX <= BATCH_BYTES_MAX);

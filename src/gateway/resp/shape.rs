@@ -71,6 +71,16 @@ impl RefusedIfFound {
 }
 
 impl Shape {
+    /// Whether a status that is no error of the store is one for the client: that there is no such key.
+    #[must_use]
+    pub fn is_refusal(self, status: Status) -> bool {
+        status == Status::NotFound
+            && matches!(
+                self,
+                Shape::OkIfFound | Shape::FlagIfFound | Shape::ZeroIfFound
+            )
+    }
+
     /// Writes the answer to a command. A [`Body::Value`] that is not copied is written by the caller, who calls this with all shapes but
     /// [`Shape::Value`].
     pub fn write(self, response: &Response<'_>, protocol: Protocol, out: &mut Vec<u8>) {

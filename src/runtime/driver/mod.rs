@@ -202,6 +202,7 @@ impl<P: Ports> Driver<P> {
             None => {
                 let now = self.ports.now();
                 self.hub.clock = now.mono;
+                self.hub.accounts.clock = now.mono;
                 *self.turn.insert(now)
             }
         }
@@ -360,13 +361,15 @@ impl<P: Ports> Driver<P> {
         for (ticket, operation) in self.operations.drain(..) {
             self.ports.submit(ticket, operation);
         }
+        self.note_slow(now);
         self.keep_house(now.mono);
         // First: what this shard's sockets take a while for, the others can use.
         self.flush_links();
         self.flush_outputs(now.mono);
         let ended = self.ports.now();
-        self.shard
-            .turn_took(ended.mono.0.saturating_sub(began.mono.0));
+        let nanos = ended.mono.0.saturating_sub(began.mono.0);
+        self.shard.turn_took(nanos);
+        self.hub.accounts.turn_ended(nanos);
         self.turn = None;
         let housekeeping = (!self.hub.connections.is_empty()).then_some(self.housekeeping_at);
         let held = self.hub.held.front();

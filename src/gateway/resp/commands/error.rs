@@ -248,6 +248,19 @@ impl CommandError {
     }
 }
 
+impl CommandError {
+    /// Whether the command was refused before its function was asked, which Redis counts apart.
+    #[must_use]
+    pub fn is_rejection(&self) -> bool {
+        matches!(
+            self,
+            CommandError::Arity(_)
+                | CommandError::ExecArity
+                | CommandError::Fixed(Fixed::NotInTransaction | Fixed::TransactionTooLarge)
+        )
+    }
+}
+
 impl fmt::Display for CommandError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&String::from_utf8_lossy(&self.text()))

@@ -11,8 +11,9 @@ use super::{Front, Step, Tag};
 use crate::gateway::resp::clients::ClientFacts;
 use crate::gateway::resp::cluster;
 use crate::gateway::resp::config::{self, Change, ConfigData, Durability};
-use crate::gateway::resp::info::{self, InfoData, KeyspaceFacts};
+use crate::gateway::resp::info::{self, CommandStatistics, InfoData, KeyspaceFacts};
 use crate::gateway::resp::order::{KillFilter, SessionOrder};
+use crate::gateway::resp::session::ClientText;
 use crate::gateway::resp::slowlog::{self, Entry};
 use crate::gateway::resp::{Protocol, reply};
 use crate::limits;
@@ -84,8 +85,10 @@ pub(in super::super) enum NodeAsk {
     SlowlogReset,
     /// CONFIG SET.
     Change(Vec<Change>),
-    /// How many connections it has.
+    /// How many connections it has, and what it counted of commands.
     Figures,
+    /// CONFIG RESETSTAT.
+    ResetStatistics,
 }
 
 /// What they answer, and what the answers of all come to.
@@ -96,6 +99,7 @@ pub(in super::super) struct NodeTold {
     entries: Vec<Entry>,
     connections: u64,
     connections_received: u64,
+    commands: Vec<CommandStatistics>,
 }
 
 impl NodeTold {
@@ -105,6 +109,17 @@ impl NodeTold {
         self.entries.append(&mut other.entries);
         self.connections += other.connections;
         self.connections_received += other.connections_received;
+        for theirs in other.commands {
+            match self.commands.iter_mut().find(|it| it.name == theirs.name) {
+                Some(ours) => {
+                    ours.calls += theirs.calls;
+                    ours.micros += theirs.micros;
+                    ours.rejected += theirs.rejected;
+                    ours.failed += theirs.failed;
+                }
+                None => self.commands.push(theirs),
+            }
+        }
     }
 }
 
@@ -139,8 +154,8 @@ impl<P: Ports> Driver<P> {
             }
             SessionOrder::ConfigGet(patterns) => {
                 let mut data = self.config.node.config.clone();
-                data.slowlog_slower_than_us = self.hub.slowlog.slower_than_us();
-                data.slowlog_len_max = self.hub.slowlog.len_max();
+                data.slowlog_slower_than_us = self.hub.accounts.slowlog.slower_than_us();
+                data.slowlog_len_max = self.hub.accounts.slowlog.len_max();
                 config::write(&mut bytes, protocol, &patterns, &data);
                 return Round::Reply(bytes);
             }
@@ -174,8 +189,8 @@ impl<P: Ports> Driver<P> {
                 let changes = config::changes(pairs, &self.config.node.config);
                 NodeAsk::Change(changes.map_err(|error| error.text())?)
             }
-            // What can be reset is the slow log's own command.
-            _ => NodeAsk::Figures,
+            SessionOrder::ConfigResetStat => NodeAsk::ResetStatistics,
+            other => unreachable!("{other:?} asks no driver"),
         })
     }
 
@@ -186,6 +201,8 @@ impl<P: Ports> Driver<P> {
         order: &SessionOrder<'_>,
         mut told: NodeTold,
     ) {
+        // Each shard keeps as many, for all slow commands may be one's.
+        let slowlog_len_max = self.hub.accounts.slowlog.len_max() as usize;
         match order {
             SessionOrder::ClientList(_) => {
                 told.clients.sort_unstable_by_key(|client| client.id);
@@ -197,12 +214,15 @@ impl<P: Ports> Driver<P> {
             }
             SessionOrder::ClientKill(filter) if filter.old_form => reply::simple(bytes, "OK"),
             SessionOrder::ClientKill(_) => reply::integer(bytes, told.killed as i64),
-            SessionOrder::SlowlogLen => reply::integer(bytes, told.entries.len() as i64),
+            SessionOrder::SlowlogLen => {
+                let len = told.entries.len().min(slowlog_len_max);
+                reply::integer(bytes, len as i64);
+            }
             SessionOrder::SlowlogGet(count) => {
                 let entries = &mut told.entries;
                 entries.sort_by_key(|entry| std::cmp::Reverse((entry.at_seconds, entry.id)));
                 let most = usize::try_from(*count).unwrap_or(usize::MAX);
-                entries.truncate(most);
+                entries.truncate(most.min(slowlog_len_max));
                 slowlog::write(bytes, entries.iter());
             }
             _ => reply::simple(bytes, "OK"),
@@ -302,6 +322,7 @@ impl<P: Ports> Driver<P> {
             errors: sum(|shard| shard.errors),
             cpu_system_us: process.cpu_system_us,
             cpu_user_us: process.cpu_user_us,
+            commandstats: told.commands.clone(),
             keyspaces,
             ..InfoData::default()
         }
@@ -381,21 +402,48 @@ impl<P: Ports> Driver<P> {
                     }
                 }
             }
-            NodeAsk::Slowlog => told.entries = self.hub.slowlog.newest(-1).cloned().collect(),
-            NodeAsk::SlowlogReset => self.hub.slowlog.clear(),
+            NodeAsk::Slowlog => {
+                self.note_slow(now);
+                told.entries = self.hub.accounts.slowlog.newest(-1).cloned().collect();
+            }
+            NodeAsk::SlowlogReset => {
+                self.note_slow(now);
+                self.hub.accounts.slowlog.clear();
+            }
             NodeAsk::Change(changes) => {
                 for change in changes {
                     match *change {
                         Change::SlowlogSlowerThan(micros) => {
-                            self.hub.slowlog.set_slower_than(micros);
+                            self.hub.accounts.slowlog.set_slower_than(micros);
                         }
-                        Change::SlowlogLenMax(len) => self.hub.slowlog.set_len_max(len),
+                        Change::SlowlogLenMax(len) => self.hub.accounts.slowlog.set_len_max(len),
                     }
                 }
             }
-            NodeAsk::Figures => {}
+            NodeAsk::Figures => told.commands = self.hub.accounts.statistics(),
+            NodeAsk::ResetStatistics => self.hub.accounts.reset(),
         }
         told
+    }
+
+    /// Puts commands that were slow into the slow log, with the client that sent them.
+    pub(in super::super) fn note_slow(&mut self, now: Now) {
+        for slow in self.hub.accounts.take_slow() {
+            let addresses = self.ports.addresses(slow.client);
+            let front = self
+                .resp_mut(slow.client)
+                .and_then(|resp| resp.front.as_ref());
+            let name = front.map_or(&[][..], |front| front.session.text(ClientText::Name));
+            let entry = Entry {
+                id: 0,
+                at_seconds: now.wall.0 / 1000,
+                micros: slow.micros,
+                arguments: slow.arguments,
+                address: addresses.map_or(String::new(), |(client, _)| client.to_string()),
+                name: name.to_vec(),
+            };
+            self.hub.accounts.slowlog.note(entry);
+        }
     }
 
     /// This shard's connections, at most as many as one turn can tell of.

@@ -4,16 +4,19 @@ use bytes::Bytes;
 use corduroy_proto_wire::{Put, Request, RequestId};
 
 use super::super::{Driver, Ports};
+use super::accounts::{Call, Failing, Kept};
 use super::across::frame_of;
 use super::input::Done;
 use super::{Ask, Front, LargePut, Parts, Resp, Tag};
+use crate::gateway::resp::commands::table::Row;
 use crate::gateway::resp::commands::{self, Next};
 use crate::gateway::resp::order::SessionOrder;
+use crate::gateway::resp::slowlog::Entry;
 use crate::gateway::resp::{Order, Shape, reply};
 use crate::limits;
 use crate::ports::ConnectionId;
 use crate::shard::{Origin, Target, Whereabouts, request_key};
-use crate::types::{KeyspaceId, Now};
+use crate::types::{KeyspaceId, MonoNanos, Now};
 
 impl<P: Ports> Driver<P> {
     #[inline]
@@ -28,23 +31,123 @@ impl<P: Ports> Driver<P> {
         resp.expect("a connection of which a command came is one that speaks RESP")
     }
 
-    /// Carries out one command, or the next round of it.
+    /// Carries out one command, or the next round of it, and counts it. `bytes` are those that it came in.
     pub(super) fn carry_out(
         &mut self,
         now: Now,
         id: ConnectionId,
         front: &mut Front,
+        bytes: &[u8],
         arguments: &[&[u8]],
     ) -> Done {
+        let began = if self.hub.accounts.is_precise() {
+            self.ports.now().mono
+        } else {
+            now.mono
+        };
+        let first = self.resp(id).queue.next();
+        let (done, outcome) = self.carry_out_round(now, id, front, arguments);
+        if done == Done::Later {
+            if front.tag.is_some() {
+                front.began.get_or_insert(began);
+            }
+            return done;
+        }
+        front.tag = None;
+        let began = front.began.take().unwrap_or(began);
+        let failing = self.hub.accounts.take_failing();
+        let Some(row) = front.session.command() else {
+            return done;
+        };
+        match outcome {
+            Outcome::Rejected => self.hub.accounts.rejected(Some(row)),
+            Outcome::Queued => {}
+            Outcome::CarriedOut => {
+                let is_failed = match row.command().name {
+                    "exec" => failing == Failing::Refused,
+                    _ => failing != Failing::No,
+                };
+                if is_failed {
+                    self.hub.accounts.failed(row);
+                }
+                self.count(id, front, bytes, arguments, (row, began, first));
+            }
+        }
+        done
+    }
+
+    /// Counts a command that was carried out since a moment, with slots from a number on.
+    #[inline]
+    fn count(
+        &mut self,
+        id: ConnectionId,
+        front: &mut Front,
+        bytes: &[u8],
+        arguments: &[&[u8]],
+        (row, began, first): (Row, MonoNanos, RequestId),
+    ) {
+        let exec = front.kept.take();
+        let accounts = &mut self.hub.accounts;
+        let connection = &mut self.hub.connections[id.slot as usize];
+        let resp = connection.resp.as_deref_mut();
+        let resp = resp.expect("a connection of which a command came is one that speaks RESP");
+        if !resp.queue.is_empty() && resp.queue.waits_from(first) {
+            accounts.called_for(row, 0);
+            let call = Call {
+                row,
+                began,
+                first,
+                last: resp.queue.next().wrapping_sub(1),
+            };
+            let kept = match exec {
+                Some(arguments) => Kept::Arguments(arguments),
+                None if !accounts.slowlog.is_on() => Kept::Name,
+                None if !front.has_large
+                    && Entry::is_in_first_bytes(bytes, arguments, limits::SLOWLOG_KEPT_LEN_MAX) =>
+                {
+                    resp.unsettled.keep(bytes)
+                }
+                None => Kept::Arguments(Entry::cut_off(arguments)),
+            };
+            resp.unsettled.push(call, kept);
+            return;
+        }
+        let is_precise = accounts.is_precise();
+        if began == accounts.clock && !is_precise {
+            return accounts.called(row);
+        }
+        let ended = if is_precise {
+            self.ports.now().mono
+        } else {
+            accounts.clock
+        };
+        let nanos = ended.0.saturating_sub(began.0);
+        accounts.called_for(row, nanos);
+        if accounts.slowlog.is_slow(nanos / 1000) {
+            let arguments = exec.unwrap_or_else(|| Entry::cut_off(arguments));
+            accounts.note(id, nanos, arguments);
+        }
+    }
+
+    /// Carries out one command, or the next round of it.
+    #[inline]
+    fn carry_out_round(
+        &mut self,
+        now: Now,
+        id: ConnectionId,
+        front: &mut Front,
+        arguments: &[&[u8]],
+    ) -> (Done, Outcome) {
         if front.executing.is_some() {
-            return self.go_on_executing(now, id, front);
+            let done = self.go_on_executing(now, id, front);
+            return (done, Outcome::CarriedOut);
         }
         let next = commands::next(arguments, &mut front.session, now);
         if let Next::Do(order) = &next
             && is_barrier(order)
             && !self.resp(id).queue.is_empty()
         {
-            return self.wait_for_replies(id);
+            return (self.wait_for_replies(id), Outcome::CarriedOut);
         }
         let tag = front.tag.take().unwrap_or_else(|| Tag {
             muted: !front.session.takes_reply(),
@@ -58,26 +161,31 @@ impl<P: Ports> Driver<P> {
                     limits::APPEND_LEN_MAX
                 );
                 self.reply_error(id, tag, text);
-                Done::Yes
+                (Done::Yes, Outcome::CarriedOut)
             }
             Next::Do(order) => {
                 let done = self.carry_out_order(now, id, front, tag, order);
                 if done == Done::Later {
                     front.tag = Some(tag);
                 }
-                done
+                (done, Outcome::CarriedOut)
             }
             Next::Queued => {
                 self.reply_known(id, tag, b"+QUEUED\r\n");
-                Done::Yes
+                (Done::Yes, Outcome::Queued)
             }
             Next::Refused(error) if is_http(arguments) => {
                 self.close_resp(id, error.text());
-                Done::Closed
+                (Done::Closed, Outcome::Rejected)
             }
             Next::Refused(error) => {
                 self.reply_error(id, tag, error.text());
-                Done::Yes
+                let outcome = if error.is_rejection() {
+                    Outcome::Rejected
+                } else {
+                    Outcome::CarriedOut
+                };
+                (Done::Yes, outcome)
             }
         }
     }
@@ -276,6 +384,7 @@ impl<P: Ports> Driver<P> {
 
     pub(super) fn reply_error(&mut self, id: ConnectionId, tag: Tag, text: impl AsRef<[u8]>) {
         self.shard.refused_outside(1);
+        self.hub.accounts.refuses();
         self.reply_known(id, tag, &reply::error_bytes(text));
     }
 
@@ -284,6 +393,16 @@ impl<P: Ports> Driver<P> {
         self.resp(id).waits_for_replies = true;
         Done::Later
     }
+}
+
+/// What became of a command, as it is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    CarriedOut,
+    /// It waits for EXEC.
+    Queued,
+    /// Its name or the number of its arguments is wrong.
+    Rejected,
 }
 
 impl Ask {

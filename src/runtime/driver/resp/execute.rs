@@ -19,13 +19,16 @@
 use corduroy_proto_wire::Request;
 
 use super::super::{Driver, Ports};
+use super::accounts::Failing;
 use super::input::Done;
 use super::rounds::Round;
 use super::unit::{Step, move_request};
 use super::{Front, Tag};
 use crate::gateway::resp::commands;
+use crate::gateway::resp::commands::table::Row;
 use crate::gateway::resp::order::SessionOrder;
 use crate::gateway::resp::session::Transaction;
+use crate::gateway::resp::slowlog::Entry;
 use crate::gateway::resp::{Order, Shape, reply};
 use crate::ports::ConnectionId;
 use crate::types::{KeyspaceId, Now};
@@ -65,6 +68,8 @@ struct Plan<'a> {
     database: Database,
     /// Commands that stand before the unit.
     before: usize,
+    /// Which commands they are.
+    rows: Vec<Row>,
 }
 
 impl Plan<'_> {
@@ -101,11 +106,15 @@ impl<P: Ports> Driver<P> {
                 return Done::Yes;
             }
         };
+        if self.hub.accounts.slowlog.is_on() {
+            let commands = transaction.commands();
+            front.kept = Some(Entry::of_transaction(commands.len(), commands.iter()));
+        }
         let database = (front.session.database(), front.session.keyspace());
         match self.plan(now, front, &transaction) {
             Ok(plan) if !plan.has_asides() && plan.database == database => {
                 match self.check_transaction(&transaction, &plan.steps) {
-                    Ok(()) => self.send_transaction(now, id, tag, &transaction, &plan.steps),
+                    Ok(()) => self.send_plan(now, id, tag, &transaction, &plan),
                     Err(text) => self.reply_error(id, tag, text),
                 }
                 Done::Yes
@@ -224,7 +233,7 @@ impl<P: Ports> Driver<P> {
             for (step, reply) in asides.zip(std::mem::take(replies)) {
                 *step = Step::Known(reply);
             }
-            self.send_transaction(now, id, tag, transaction, &plan.steps);
+            self.send_plan(now, id, tag, transaction, &plan);
             *stage = Stage::Behind;
             return self.wait_for_replies(id);
         }
@@ -243,6 +252,20 @@ impl<P: Ports> Driver<P> {
         }
         select(front, plan.database);
         Done::Yes
+    }
+
+    fn send_plan(
+        &mut self,
+        now: Now,
+        id: ConnectionId,
+        tag: Tag,
+        transaction: &Transaction,
+        plan: &Plan<'_>,
+    ) {
+        for row in &plan.rows {
+            self.hub.accounts.called_inside(*row);
+        }
+        self.send_transaction(now, id, tag, transaction, &plan.steps);
     }
 
     /// The next round of an aside; its reply if that is the last one.
@@ -272,6 +295,11 @@ impl<P: Ports> Driver<P> {
             }
         };
         let reply = self.resp(id).captured.take();
+        if self.hub.accounts.take_failing() != Failing::No
+            && let Some(row) = plan.rows.get(at)
+        {
+            self.hub.accounts.failed(*row);
+        }
         match done {
             Done::Yes => reply,
             Done::Later => None,
@@ -301,9 +329,11 @@ impl<P: Ports> Driver<P> {
         let is_watched = transaction.preconditions().next().is_some();
         let mut steps = Vec::new();
         let mut databases = Vec::new();
+        let mut rows = Vec::new();
         let mut before = None;
         let mut flushes = false;
         for (at, arguments) in transaction.commands().iter().enumerate() {
+            rows.extend(commands::row_of(&arguments).ok());
             databases.push((front.session.database(), front.session.keyspace()));
             let order = match commands::order(&arguments, &front.session, now) {
                 Ok(order) => order,
@@ -332,6 +362,7 @@ impl<P: Ports> Driver<P> {
             before: before.unwrap_or(steps.len()),
             steps,
             databases,
+            rows,
             database: (front.session.database(), front.session.keyspace()),
         })
     }

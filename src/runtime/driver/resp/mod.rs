@@ -13,6 +13,7 @@
 //! | `across` | the same over several shards |
 //! | `rounds` | SCAN, KEYS, RANDOMKEY, FLUSHALL, INFO, SELECT, WATCH: what takes several rounds |
 //! | `session` | what concerns the connection: HELLO, MULTI |
+//! | `accounts` | what is counted of commands, and which are slow |
 //! | `admin` | what concerns the node: CLIENT LIST, SLOWLOG, INFO, CONFIG, CLUSTER |
 //!
 //! # Order
@@ -21,6 +22,7 @@
 //! need no order among them as long as nobody can tell; a command that could (it looks at a whole keyspace, or changes the connection) is a **barrier**: it is
 //! carried out when every earlier command has its reply, and those that go through several rounds keep later ones waiting too.
 
+mod accounts;
 mod across;
 mod admin;
 mod dispatch;
@@ -32,19 +34,21 @@ mod session;
 mod unit;
 
 use bytes::Bytes;
-use corduroy_proto_wire::Status;
+use corduroy_proto_wire::{RequestId, Response, Status};
 
+pub(super) use accounts::Accounts;
 pub(super) use across::Across;
 pub use admin::NodeFacts;
 pub(super) use admin::{NodeAsk, NodeTold};
 pub(super) use queue::{ReplyQueue, Tag};
 
-use super::connection::LargeInput;
+use super::connection::{LargeInput, Output};
 use super::gather::Gathering;
 use crate::gateway::resp::Protocol;
 use crate::gateway::resp::parse::Parser;
 use crate::gateway::resp::session::{Session, Settings};
 use crate::limits;
+use crate::ports::ConnectionId;
 use crate::shard::Whereabouts;
 use crate::types::{KeyspaceId, MonoNanos};
 
@@ -53,6 +57,8 @@ use crate::types::{KeyspaceId, MonoNanos};
 pub(super) struct Resp {
     /// Commands without a reply, in order.
     pub(super) queue: ReplyQueue,
+    /// Those of them that are to be counted when they are answered.
+    unsettled: accounts::Unsettled,
     /// In which its replies are written.
     pub(super) protocol: Protocol,
     /// The next command waits until every earlier one has its reply.
@@ -95,6 +101,10 @@ pub(super) struct Front {
     executing: Option<Box<execute::Executing>>,
     /// Of the command in hand, if an earlier round of it has asked for it.
     tag: Option<Tag>,
+    /// And when it was carried out first.
+    began: Option<MonoNanos>,
+    /// What the slow log would show of the EXEC in hand.
+    kept: Option<Vec<Vec<u8>>>,
 }
 
 /// How far a command is that takes several rounds. After each round it is looked at again, from its arguments.
@@ -217,6 +227,8 @@ impl Resp {
             parts: None,
             executing: None,
             tag: None,
+            began: None,
+            kept: None,
         };
         Resp {
             front: Some(Box::new(front)),
@@ -231,6 +243,35 @@ impl Resp {
         let is_answered = || self.queue.is_empty() || (self.queue.has_open() && in_flight == 0);
         (!self.waits_for_replies || is_answered())
             && self.sleeps_until.is_none_or(|until| until <= now)
+    }
+
+    /// Takes the answer to a request. Says how many requests are answered with it. `value` is given if it ends with a value that is not copied.
+    #[inline]
+    pub(super) fn answer(
+        &mut self,
+        client: ConnectionId,
+        request: RequestId,
+        response: &Response<'_>,
+        value: Option<Bytes>,
+        out: &mut Output,
+        accounts: &mut Accounts,
+    ) -> usize {
+        if response.status != Status::Ok && self.queue.is_refusal(request, response.status) {
+            match self.unsettled.find(request) {
+                Some((row, true)) => accounts.failed(row),
+                // A command of an EXEC.
+                Some((_, false)) => {}
+                None => accounts.fails(),
+            }
+        }
+        let answered = self
+            .queue
+            .answer(request, response, value, self.protocol, out);
+        if !self.unsettled.is_empty() {
+            self.unsettled
+                .answered(request, self.queue.front(), client, accounts);
+        }
+        answered
     }
 
     /// Whether a command with many keys is worked off in slices.

@@ -120,6 +120,41 @@ impl ReplyQueue {
         self.took_effect
     }
 
+    /// The number of the first slot whose reply has not left.
+    #[inline]
+    pub(in super::super) fn front(&self) -> RequestId {
+        self.first
+    }
+
+    /// The number that the next slot gets.
+    #[inline]
+    pub(in super::super) fn next(&self) -> RequestId {
+        self.first.wrapping_add(self.slots.len() as u32)
+    }
+
+    /// Whether any of the slots from this one on waits for an answer.
+    #[inline]
+    pub(in super::super) fn waits_from(&self, slot: RequestId) -> bool {
+        let begin = slot.wrapping_sub(self.first) as usize;
+        // What has left does not count: its numbers are below the first.
+        let begin = if begin > u32::MAX as usize / 2 {
+            0
+        } else {
+            begin
+        };
+        let slots = self.slots.range(begin.min(self.slots.len())..);
+        slots
+            .into_iter()
+            .any(|slot| !matches!(slot.content, Content::Done(..)))
+    }
+
+    /// Whether an answer with this status to a slot's request is an error for the client.
+    pub(in super::super) fn is_refusal(&self, slot: RequestId, status: Status) -> bool {
+        let at = slot.wrapping_sub(self.first) as usize;
+        status.is_error()
+            || matches!(self.slots.get(at), Some(Slot { content: Content::One(shape), .. }) if shape.is_refusal(status))
+    }
+
     /// Bytes that wait for earlier replies.
     #[inline]
     pub(in super::super) fn held_bytes(&self) -> usize {
