@@ -243,6 +243,8 @@ pub const CLIENT_TEXT_LEN_MAX: usize = 1024;
 pub const BULK_LEN_MAX: usize = 512 << 20;
 /// Longest pause that DEBUG SLEEP makes, in nanoseconds.
 pub const DEBUG_SLEEP_NS_MAX: u64 = 3600 * 1_000_000_000;
+/// Ends of DEBUG SLEEPs that a shard is woken for.
+pub const DEBUG_SLEEPS_MAX: usize = 1024;
 /// Connections of a shard that CLIENT LIST tells of and CLIENT KILL looks at.
 pub const CLIENT_LIST_MAX: usize = 1000;
 /// Entries of the slow log unless told otherwise.

@@ -3,7 +3,7 @@
 //! The hub stands apart from the shard so that the shard can hand its answers straight to it while it runs: an answer to a local
 //! connection is encoded into that connection's output, one for another shard's connection into the batch for that shard.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use bytes::Bytes;
 use corduroy_proto_wire::{Body, LENGTH_LEN, Request, RequestId, Response, Status};
@@ -24,6 +24,8 @@ pub(super) struct Hub {
     pub(super) me: ShardId,
     /// What is counted of this shard's Redis clients' commands, and which took long.
     pub(super) accounts: Accounts,
+    /// When connections end a DEBUG SLEEP, those included that are gone.
+    pub(super) sleeps: BTreeSet<MonoNanos>,
     /// How random numbers were drawn so far.
     pub(super) randoms: u64,
     /// When the turn began.
@@ -52,6 +54,7 @@ impl Hub {
         Hub {
             me,
             accounts: Accounts::new(me, shard_count),
+            sleeps: BTreeSet::new(),
             randoms: 0,
             clock: MonoNanos(0),
             connections: Slab::new(),

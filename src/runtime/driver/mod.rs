@@ -382,12 +382,30 @@ impl<P: Ports> Driver<P> {
                 && (self.first_large_may_go_on()
                     || self.waiting.iter().any(|&id| self.is_ready(id))));
         TurnEnd {
-            deadline: [self.shard.deadline(now), housekeeping, held]
-                .into_iter()
-                .flatten()
-                .min(),
+            deadline: [
+                self.shard.deadline(now),
+                housekeeping,
+                held,
+                self.wakes_at(),
+            ]
+            .into_iter()
+            .flatten()
+            .min(),
             again: can_go_on,
         }
+    }
+
+    /// When the next connection ends its DEBUG SLEEP.
+    fn wakes_at(&mut self) -> Option<MonoNanos> {
+        while self
+            .hub
+            .sleeps
+            .first()
+            .is_some_and(|at| *at <= self.hub.clock)
+        {
+            self.hub.sleeps.pop_first();
+        }
+        self.hub.sleeps.first().copied()
     }
 
     /// Begins a clean stop: no connection comes in any more and nothing more is read; what was read is answered.

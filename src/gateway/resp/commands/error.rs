@@ -54,8 +54,13 @@ pub enum CommandError {
     },
     /// CLIENT SETINFO of another attribute.
     ClientAttribute(Vec<u8>),
-    /// DEBUG with another subcommand than SLEEP, or with too many arguments.
-    UnknownDebug(Vec<u8>),
+    /// A subcommand that there is not, or with too many arguments: DEBUG's, SLOWLOG GET.
+    SubcommandSyntax {
+        /// The command, in capitals.
+        command: &'static str,
+        /// As it was sent, cut off.
+        subcommand: Vec<u8>,
+    },
     /// LATENCY GRAPH: there are no samples of this event.
     NoSamples(Vec<u8>),
     /// What is said in the same words whatever the arguments were.
@@ -235,10 +240,13 @@ impl CommandError {
             )
             .into_bytes(),
             CommandError::ClientAttribute(name) => quoting("ERR Unrecognized option '", name, "'"),
-            CommandError::UnknownDebug(name) => quoting(
-                "ERR Unknown subcommand or wrong number of arguments for '",
-                name,
-                "'. Try DEBUG HELP.",
+            CommandError::SubcommandSyntax {
+                command,
+                subcommand,
+            } => quoting(
+                "ERR unknown subcommand or wrong number of arguments for '",
+                subcommand,
+                &format!("'. Try {command} HELP."),
             ),
             CommandError::NoSamples(event) => {
                 quoting("ERR No samples available for event '", event, "'")

@@ -249,6 +249,9 @@ pub(super) enum Kept {
     Arguments(Vec<Vec<u8>>),
 }
 
+/// A command, when it was called, and its first slot in the reply queue.
+pub(super) type Called = (Row, MonoNanos, RequestId);
+
 /// A command that was called, and its slots in the reply queue.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Call {
@@ -300,7 +303,7 @@ impl Unsettled {
         self.commands.partition_point(is_before)
     }
 
-    /// A slot was answered, and `front` is the first one whose reply has not left. A command of one slot has settled then, one of several
+    /// A slot waits for no further answer, and `front` is the first one whose reply has not left. A command of one slot has settled then, one of several
     /// when they all have left.
     #[inline]
     pub(super) fn answered(
@@ -345,7 +348,7 @@ impl Unsettled {
     fn arguments(&self, at: usize) -> Vec<Vec<u8>> {
         let pending = &self.commands[at];
         match &pending.kept {
-            Kept::Name => vec![pending.row.command().name.as_bytes().to_vec()],
+            Kept::Name => name_alone(pending.row),
             Kept::Arguments(arguments) => arguments.clone(),
             Kept::Bytes(len) => {
                 let before: usize = self
@@ -377,7 +380,19 @@ impl Unsettled {
     }
 }
 
+fn name_alone(row: Row) -> Vec<Vec<u8>> {
+    vec![row.command().name.as_bytes().to_vec()]
+}
+
 impl Kept {
+    /// What was not put among a connection's bytes.
+    pub(super) fn into_arguments(self, row: Row) -> Vec<Vec<u8>> {
+        match self {
+            Kept::Arguments(arguments) => arguments,
+            Kept::Name | Kept::Bytes(_) => name_alone(row),
+        }
+    }
+
     fn len(&self) -> usize {
         match self {
             Kept::Bytes(len) => usize::from(*len),

@@ -4,11 +4,10 @@ use bytes::Bytes;
 use corduroy_proto_wire::{Put, Request, RequestId};
 
 use super::super::{Driver, Ports};
-use super::accounts::{Call, Failing, Kept};
+use super::accounts::{Call, Called, Failing, Kept, Unsettled};
 use super::across::frame_of;
 use super::input::Done;
 use super::{Ask, Front, LargePut, Parts, Resp, Tag};
-use crate::gateway::resp::commands::table::Row;
 use crate::gateway::resp::commands::{self, Next};
 use crate::gateway::resp::order::SessionOrder;
 use crate::gateway::resp::slowlog::Entry;
@@ -16,7 +15,7 @@ use crate::gateway::resp::{Order, Shape, reply};
 use crate::limits;
 use crate::ports::ConnectionId;
 use crate::shard::{Origin, Target, Whereabouts, request_key};
-use crate::types::{KeyspaceId, MonoNanos, Now};
+use crate::types::{KeyspaceId, Now};
 
 impl<P: Ports> Driver<P> {
     #[inline]
@@ -70,27 +69,46 @@ impl<P: Ports> Driver<P> {
                 if is_failed {
                     self.hub.accounts.failed(row);
                 }
-                self.count(id, front, bytes, arguments, (row, began, first));
+                let exec = front.kept.take();
+                if let Some(parts) = &mut front.parts {
+                    parts.called = Some(((row, began, first), Entry::cut_off(arguments)));
+                    return done;
+                }
+                let may_keep_bytes = !front.has_large;
+                self.count(id, (row, began, first), |unsettled| {
+                    match (exec, unsettled) {
+                        (Some(arguments), _) => Kept::Arguments(arguments),
+                        (None, Some(unsettled))
+                            if may_keep_bytes
+                                && Entry::is_in_first_bytes(
+                                    bytes,
+                                    arguments,
+                                    limits::SLOWLOG_KEPT_LEN_MAX,
+                                ) =>
+                        {
+                            unsettled.keep(bytes)
+                        }
+                        _ => Kept::Arguments(Entry::cut_off(arguments)),
+                    }
+                });
             }
         }
         done
     }
 
-    /// Counts a command that was carried out since a moment, with slots from a number on.
+    /// Counts a command whose requests are all sent. `kept` says what the slow log shows of it.
     #[inline]
     fn count(
         &mut self,
         id: ConnectionId,
-        front: &mut Front,
-        bytes: &[u8],
-        arguments: &[&[u8]],
-        (row, began, first): (Row, MonoNanos, RequestId),
+        (row, began, first): Called,
+        kept: impl FnOnce(Option<&mut Unsettled>) -> Kept,
     ) {
-        let exec = front.kept.take();
         let accounts = &mut self.hub.accounts;
-        let connection = &mut self.hub.connections[id.slot as usize];
-        let resp = connection.resp.as_deref_mut();
-        let resp = resp.expect("a connection of which a command came is one that speaks RESP");
+        let connection = self.hub.connections.get_mut(id.slot as usize);
+        let Some(resp) = connection.and_then(|connection| connection.resp.as_deref_mut()) else {
+            return;
+        };
         if !resp.queue.is_empty() && resp.queue.waits_from(first) {
             accounts.called_for(row, 0);
             let call = Call {
@@ -99,15 +117,10 @@ impl<P: Ports> Driver<P> {
                 first,
                 last: resp.queue.next().wrapping_sub(1),
             };
-            let kept = match exec {
-                Some(arguments) => Kept::Arguments(arguments),
-                None if !accounts.slowlog.is_on() => Kept::Name,
-                None if !front.has_large
-                    && Entry::is_in_first_bytes(bytes, arguments, limits::SLOWLOG_KEPT_LEN_MAX) =>
-                {
-                    resp.unsettled.keep(bytes)
-                }
-                None => Kept::Arguments(Entry::cut_off(arguments)),
+            let kept = if accounts.slowlog.is_on() {
+                kept(Some(&mut resp.unsettled))
+            } else {
+                Kept::Name
             };
             resp.unsettled.push(call, kept);
             return;
@@ -124,8 +137,7 @@ impl<P: Ports> Driver<P> {
         let nanos = ended.0.saturating_sub(began.0);
         accounts.called_for(row, nanos);
         if accounts.slowlog.is_slow(nanos / 1000) {
-            let arguments = exec.unwrap_or_else(|| Entry::cut_off(arguments));
-            accounts.note(id, nanos, arguments);
+            accounts.note(id, nanos, kept(None).into_arguments(row));
         }
     }
 
@@ -331,6 +343,7 @@ impl<P: Ports> Driver<P> {
             keyspace: front.session.keyspace(),
             slot,
             tag,
+            called: None,
         });
         Done::Parts
     }
@@ -357,9 +370,12 @@ impl<P: Ports> Driver<P> {
             self.send_request(now, id, slot, &request);
             parts.next += 1;
         }
-        let is_done = parts.next == parts.keys.len();
-        if !is_done && let Some(front) = self.resp(id).front.as_mut() {
-            front.parts = Some(parts);
+        if parts.next < parts.keys.len() {
+            if let Some(front) = self.resp(id).front.as_mut() {
+                front.parts = Some(parts);
+            }
+        } else if let Some((called, arguments)) = parts.called {
+            self.count(id, called, |_| Kept::Arguments(arguments));
         }
     }
 

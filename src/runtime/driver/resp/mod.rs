@@ -200,6 +200,8 @@ struct Parts {
     /// The slot of all, if they have one together.
     slot: Option<u32>,
     tag: Tag,
+    /// The call that is to be counted at its end, and what the slow log would show of it.
+    called: Option<(accounts::Called, Vec<Vec<u8>>)>,
 }
 
 /// What is asked of each of many keys.
@@ -267,7 +269,7 @@ impl Resp {
         let answered = self
             .queue
             .answer(request, response, value, self.protocol, out);
-        if !self.unsettled.is_empty() {
+        if !self.unsettled.is_empty() && !self.queue.waits_at(request) {
             self.unsettled
                 .answered(request, self.queue.front(), client, accounts);
         }

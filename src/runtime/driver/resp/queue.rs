@@ -132,6 +132,15 @@ impl ReplyQueue {
         self.first.wrapping_add(self.slots.len() as u32)
     }
 
+    /// Whether a slot waits for an answer.
+    #[inline]
+    pub(in super::super) fn waits_at(&self, slot: RequestId) -> bool {
+        let at = slot.wrapping_sub(self.first) as usize;
+        self.slots
+            .get(at)
+            .is_some_and(|slot| !matches!(slot.content, Content::Done(..)))
+    }
+
     /// Whether any of the slots from this one on waits for an answer.
     #[inline]
     pub(in super::super) fn waits_from(&self, slot: RequestId) -> bool {
@@ -151,8 +160,17 @@ impl ReplyQueue {
     /// Whether an answer with this status to a slot's request is an error for the client.
     pub(in super::super) fn is_refusal(&self, slot: RequestId, status: Status) -> bool {
         let at = slot.wrapping_sub(self.first) as usize;
-        status.is_error()
-            || matches!(self.slots.get(at), Some(Slot { content: Content::One(shape), .. }) if shape.is_refusal(status))
+        let shape = match self.slots.get(at).map(|slot| &slot.content) {
+            Some(
+                Content::One(shape)
+                | Content::Head {
+                    then: Then::Whole(shape),
+                    ..
+                },
+            ) => Some(shape),
+            _ => None,
+        };
+        status.is_error() || shape.is_some_and(|shape| shape.is_refusal(status))
     }
 
     /// Bytes that wait for earlier replies.
