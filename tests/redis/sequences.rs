@@ -118,11 +118,11 @@ const TRANSACTIONS: &[&[&str]] = &[
         "EXEC",
     ],
     &[
-        "MULTI", "SET a 1", "SELECT 3", "DBSIZE", "SET x 1", "SELECT 0", "KEYS *", "EXEC",
+        "MULTI", "SET a 1", "SELECT 3", "SET x 1", "DBSIZE", "SELECT 0", "KEYS *", "EXEC",
         "SELECT 3", "DBSIZE",
     ],
     &[
-        "MULTI", "SET a 1", "MGET a b", "DBSIZE", "DEL a b", "WAIT 0 0", "PING", "EXEC",
+        "MULTI", "SET a 1", "MGET a b", "DEL b", "DBSIZE", "WAIT 0 0", "PING", "EXEC",
     ],
     // The pattern by which caches are built anew.
     &[
