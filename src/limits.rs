@@ -251,8 +251,8 @@ pub const CLIENT_LIST_MAX: usize = 1000;
 pub const SLOWLOG_LEN: u64 = 128;
 /// Redis clients' commands that take longer are in the slow log unless told otherwise, in microseconds.
 pub const SLOWLOG_SLOWER_THAN_US: i64 = 10_000;
-/// Most entries of a slow log.
-pub const SLOWLOG_LEN_MAX: usize = 16_384;
+/// Most entries of a slow log: all of them are told of in one turn.
+pub const SLOWLOG_LEN_MAX: usize = 1024;
 /// Bytes of a command without an answer that are kept for the slow log.
 pub const SLOWLOG_KEPT_LEN_MAX: usize = 1 << 10;
 /// The same of all commands of a connection. Where that is full, the slow log shows a command's name alone.

@@ -79,8 +79,8 @@ pub(in super::super) enum NodeAsk {
     Clients(Option<Vec<u64>>),
     /// Closes connections; the second is the id of the one that asks.
     Kill(KillFilter, u64),
-    /// The slow commands.
-    Slowlog,
+    /// So many of the newest slow commands, or all (-1), and how many there are.
+    Slowlog(i64),
     /// Forgets them.
     SlowlogReset,
     /// CONFIG SET.
@@ -97,6 +97,7 @@ pub(in super::super) struct NodeTold {
     clients: Vec<ClientFacts>,
     killed: u64,
     entries: Vec<Entry>,
+    slow: usize,
     connections: u64,
     connections_received: u64,
     commands: Vec<CommandStatistics>,
@@ -107,6 +108,7 @@ impl NodeTold {
         self.clients.append(&mut other.clients);
         self.killed += other.killed;
         self.entries.append(&mut other.entries);
+        self.slow += other.slow;
         self.connections += other.connections;
         self.connections_received += other.connections_received;
         for theirs in other.commands {
@@ -183,7 +185,8 @@ impl<P: Ports> Driver<P> {
             SessionOrder::ClientKill(filter) => {
                 NodeAsk::Kill(filter.clone(), self.client_number(id))
             }
-            SessionOrder::SlowlogGet(_) | SessionOrder::SlowlogLen => NodeAsk::Slowlog,
+            SessionOrder::SlowlogGet(count) => NodeAsk::Slowlog(*count),
+            SessionOrder::SlowlogLen => NodeAsk::Slowlog(0),
             SessionOrder::SlowlogReset => NodeAsk::SlowlogReset,
             SessionOrder::ConfigSet(pairs) => {
                 let changes = config::changes(pairs, &self.config.node.config);
@@ -215,7 +218,7 @@ impl<P: Ports> Driver<P> {
             SessionOrder::ClientKill(filter) if filter.old_form => reply::simple(bytes, "OK"),
             SessionOrder::ClientKill(_) => reply::integer(bytes, told.killed as i64),
             SessionOrder::SlowlogLen => {
-                let len = told.entries.len().min(slowlog_len_max);
+                let len = told.slow.min(slowlog_len_max);
                 reply::integer(bytes, len as i64);
             }
             SessionOrder::SlowlogGet(count) => {
@@ -402,9 +405,10 @@ impl<P: Ports> Driver<P> {
                     }
                 }
             }
-            NodeAsk::Slowlog => {
+            NodeAsk::Slowlog(count) => {
                 self.note_slow(now);
-                told.entries = self.hub.accounts.slowlog.newest(-1).cloned().collect();
+                told.entries = self.hub.accounts.slowlog.newest(*count).cloned().collect();
+                told.slow = self.hub.accounts.slowlog.len();
             }
             NodeAsk::SlowlogReset => {
                 self.note_slow(now);
