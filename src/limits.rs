@@ -245,12 +245,18 @@ pub const CLIENT_TEXT_LEN_MAX: usize = 1024;
 pub const BULK_LEN_MAX: usize = 512 << 20;
 /// Longest pause that DEBUG SLEEP makes, in nanoseconds.
 pub const DEBUG_SLEEP_NS_MAX: u64 = 3600 * 1_000_000_000;
+/// Ends of DEBUG SLEEPs that a shard is woken for.
+pub const DEBUG_SLEEPS_MAX: usize = 1024;
 /// Connections of a shard that CLIENT LIST tells of and CLIENT KILL looks at.
 pub const CLIENT_LIST_MAX: usize = 1000;
 /// Entries of the slow log unless told otherwise.
 pub const SLOWLOG_LEN: u64 = 128;
 /// Redis clients' commands that take longer are in the slow log unless told otherwise, in microseconds.
 pub const SLOWLOG_SLOWER_THAN_US: i64 = 10_000;
-/// Most entries of a slow log.
-pub const SLOWLOG_LEN_MAX: usize = 16_384;
+/// Most entries of a slow log: all of them are told of in one turn.
+pub const SLOWLOG_LEN_MAX: usize = 1024;
+/// Bytes of a command without an answer that are kept for the slow log.
+pub const SLOWLOG_KEPT_LEN_MAX: usize = 1 << 10;
+/// The same of all commands of a connection. Where that is full, the slow log shows a command's name alone.
+pub const SLOWLOG_KEPT_BYTES_MAX: usize = 64 << 10;
 const _: () = assert!(TRANSACTION_BYTES_MAX <= BATCH_BYTES_MAX);

@@ -43,7 +43,7 @@ pub struct ClientFacts {
     /// Bytes of replies that wait to be sent.
     pub output_bytes: u64,
     /// The name of its last command, `command|subcommand` for a subcommand; empty if it sent none, or speaks the native protocol.
-    pub command: String,
+    pub command: &'static str,
     /// 2 or 3; 0 for the native protocol.
     pub resp: u8,
 }
@@ -60,6 +60,7 @@ impl ClientFacts {
         self.watched = session.watched_count();
         self.read_only = session.read_only();
         self.transaction_bytes = session.held_bytes() as u64;
+        self.command = session.command().map_or("", |row| row.command().name);
         self.resp = match session.protocol() {
             Protocol::Resp2 => 2,
             Protocol::Resp3 => 3,
@@ -102,7 +103,7 @@ impl ClientFacts {
             if self.command.is_empty() {
                 "NULL"
             } else {
-                &self.command
+                self.command
             },
             self.resp,
             self.library_name,

@@ -100,16 +100,19 @@ fn parameters(data: &ConfigData) -> Vec<(&'static str, String)> {
 
 /// Writes CONFIG GET's reply: the parameters whose names match any of the patterns, each once.
 pub fn write(out: &mut Vec<u8>, protocol: Protocol, patterns: &[&[u8]], data: &ConfigData) {
-    let mut found = parameters(data);
-    found.retain(|(name, _)| {
-        let name = name.as_bytes();
-        patterns
-            .iter()
-            .any(|pattern| glob::matches_ignoring_case(pattern, name))
-    });
+    let found: Vec<(&[u8], String)> = parameters(data)
+        .into_iter()
+        .filter_map(|(name, value)| {
+            let matches = |pattern: &&&[u8]| glob::matches_ignoring_case(pattern, name.as_bytes());
+            let pattern = patterns.iter().find(matches)?;
+            // One that was asked for by its name is told under the name as it was written.
+            let is_name = pattern.eq_ignore_ascii_case(name.as_bytes());
+            Some((if is_name { *pattern } else { name.as_bytes() }, value))
+        })
+        .collect();
     reply::map(out, protocol, found.len());
     for (name, value) in found {
-        reply::bulk(out, name.as_bytes());
+        reply::bulk(out, name);
         reply::bulk(out, value.as_bytes());
     }
 }
@@ -121,12 +124,12 @@ pub fn changes(pairs: &[(&[u8], &[u8])], data: &ConfigData) -> Result<Vec<Change
     let mut named = Vec::new();
     // Redis looks at all the names before it looks at a value.
     for &(name, value) in pairs {
-        let name = String::from_utf8_lossy(&name[..name.len().min(NAME_LEN_MAX)]).into_owned();
         let known = parameters
             .iter()
-            .find(|(parameter, _)| parameter.eq_ignore_ascii_case(&name));
+            .find(|(parameter, _)| name.eq_ignore_ascii_case(parameter.as_bytes()));
         let Some((parameter, current)) = known else {
-            return Err(CommandError::UnknownParameter(name));
+            let repeated = &name[..name.len().min(NAME_LEN_MAX)];
+            return Err(CommandError::UnknownParameter(repeated.to_vec()));
         };
         if !seen.insert(*parameter) {
             return Err(refused(parameter, "duplicate parameter"));
@@ -216,7 +219,7 @@ mod tests {
     /// redis-benchmark asks for these two at its start; a parameter that is told twice shifts the reply's pairs.
     #[test]
     fn parameters_are_found_by_name_and_by_pattern_each_once() {
-        assert_eq!(get(&["SAVE"]), "*2\r\n$4\r\nsave\r\n$0\r\n\r\n");
+        assert_eq!(get(&["SAVE"]), "*2\r\n$4\r\nSAVE\r\n$0\r\n\r\n");
         assert_eq!(
             get(&["appendonly"]),
             "*2\r\n$10\r\nappendonly\r\n$3\r\nyes\r\n"

@@ -93,11 +93,13 @@ pub struct InfoData {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CommandStatistics {
     /// `get`, `client|list`.
-    pub name: String,
+    pub name: &'static str,
     /// How often.
     pub calls: u64,
     /// How long, all together, in microseconds.
     pub micros: u64,
+    /// How many were refused before they were carried out, which are no calls.
+    pub rejected: u64,
     /// How many ended with an error.
     pub failed: u64,
 }
@@ -342,8 +344,8 @@ fn commandstats(data: &InfoData, fields: &mut Fields) {
         fields.add(
             &format!("cmdstat_{}", command.name),
             format_args!(
-                "calls={},usec={},usec_per_call={per_call:.2},rejected_calls=0,failed_calls={}",
-                command.calls, command.micros, command.failed
+                "calls={},usec={},usec_per_call={per_call:.2},rejected_calls={},failed_calls={}",
+                command.calls, command.micros, command.rejected, command.failed
             ),
         );
     }
@@ -429,9 +431,10 @@ mod tests {
         let data = InfoData {
             cpu_system_us: 1_500_000,
             commandstats: vec![CommandStatistics {
-                name: "get".into(),
+                name: "get",
                 calls: 4,
                 micros: 10,
+                rejected: 2,
                 failed: 1,
             }],
             ..InfoData::default()
@@ -444,7 +447,7 @@ mod tests {
         );
         assert_eq!(
             sections(&["commandstats"], &data),
-            "# Commandstats\r\ncmdstat_get:calls=4,usec=10,usec_per_call=2.50,rejected_calls=0,failed_calls=1\r\n"
+            "# Commandstats\r\ncmdstat_get:calls=4,usec=10,usec_per_call=2.50,rejected_calls=2,failed_calls=1\r\n"
         );
         for names in [["all", "cpu"], ["everything", "default"]] {
             let all = sections(&names, &data);

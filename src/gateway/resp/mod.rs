@@ -39,6 +39,6 @@ pub use shape::Shape;
 #[must_use]
 pub fn speaks(bytes: &[u8]) -> bool {
     bytes.first().is_some_and(|first| {
-        *first == b'*' || first.is_ascii_alphabetic() || matches!(first, b'\r' | b'\n')
+        *first == b'*' || first.is_ascii_alphabetic() || matches!(first, b'\r' | b'\n' | b' ')
     })
 }

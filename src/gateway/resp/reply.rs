@@ -29,19 +29,22 @@ pub fn simple(out: &mut Vec<u8>, text: &str) {
 }
 
 /// `-CODE text`. Line breaks in it become spaces; those at its end are left out.
-pub fn error(out: &mut Vec<u8>, text: &str) {
+pub fn error(out: &mut Vec<u8>, text: impl AsRef<[u8]>) {
     out.push(b'-');
-    let text = text.trim_end_matches(['\r', '\n']);
-    out.extend(text.bytes().map(|byte| match byte {
+    let mut text = text.as_ref();
+    while let [before @ .., b'\r' | b'\n'] = text {
+        text = before;
+    }
+    out.extend(text.iter().map(|byte| match byte {
         b'\r' | b'\n' => b' ',
-        byte => byte,
+        &byte => byte,
     }));
     out.extend_from_slice(b"\r\n");
 }
 
 /// The same, as a reply of its own.
 #[must_use]
-pub fn error_bytes(text: &str) -> Vec<u8> {
+pub fn error_bytes(text: impl AsRef<[u8]>) -> Vec<u8> {
     let mut bytes = Vec::new();
     error(&mut bytes, text);
     bytes

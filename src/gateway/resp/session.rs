@@ -19,6 +19,7 @@
 //!   [`limits::ATOMIC_LEN_MAX`] commands and [`limits::TRANSACTION_BYTES_MAX`], watched keys by [`limits::WATCHED_KEYS_MAX`] and [`limits::WATCHED_BYTES_MAX`].
 //! - Keys are watched only outside a transaction, and EXEC, DISCARD and RESET forget them, whatever came of the transaction.
 
+use super::commands::table::Row;
 use super::commands::{CommandError, Fixed};
 use super::order::{Precondition, ReplyMode};
 use super::reply::Protocol;
@@ -62,6 +63,8 @@ pub struct Session {
     queue: Option<Box<Queue>>,
     watched: Vec<Watched>,
     watched_bytes: usize,
+    /// Its last command.
+    command: Option<Row>,
 }
 
 /// The commands of an open transaction.
@@ -122,7 +125,21 @@ impl Session {
             queue: None,
             watched: Vec::new(),
             watched_bytes: 0,
+            command: None,
         }
+    }
+
+    /// A command has come: this one, if there is such a one.
+    #[inline]
+    pub fn set_command(&mut self, command: Option<Row>) {
+        self.command = command;
+    }
+
+    /// Its last command, subcommands by themselves.
+    #[inline]
+    #[must_use]
+    pub fn command(&self) -> Option<Row> {
+        self.command
     }
 
     /// Whether the client wants the reply of the command that comes now. To be asked once for each command.
@@ -183,6 +200,7 @@ impl Session {
         *self = Session {
             library_name,
             library_version,
+            command: self.command,
             ..Session::new(self.settings)
         };
     }

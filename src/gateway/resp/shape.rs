@@ -71,6 +71,16 @@ impl RefusedIfFound {
 }
 
 impl Shape {
+    /// Whether a status that is no error of the store is one for the client: that there is no such key.
+    #[must_use]
+    pub fn is_refusal(self, status: Status) -> bool {
+        status == Status::NotFound
+            && matches!(
+                self,
+                Shape::OkIfFound | Shape::FlagIfFound | Shape::ZeroIfFound
+            )
+    }
+
     /// Writes the answer to a command. A [`Body::Value`] that is not copied is written by the caller, who calls this with all shapes but
     /// [`Shape::Value`].
     pub fn write(self, response: &Response<'_>, protocol: Protocol, out: &mut Vec<u8>) {
@@ -117,7 +127,7 @@ impl Shape {
             Shape::Constant(number) if found => reply::integer(out, number),
             Shape::ZeroIfFound => reply::integer(out, 0),
             Shape::RefusedIfFound(refused) if found => {
-                reply::error(out, &refused.error().to_string());
+                reply::error(out, refused.error().text());
             }
             Shape::Memory(_) | Shape::Encoding | Shape::Constant(_) | Shape::RefusedIfFound(_) => {
                 reply::null(out, protocol);
@@ -188,7 +198,7 @@ fn write_error(response: &Response<'_>, out: &mut Vec<u8>) {
         Status::OutcomeUnknown => "ERR outcome unknown:",
         _ => "ERR",
     };
-    reply::error(out, &format!("{code} {reason}"));
+    reply::error(out, format!("{code} {reason}"));
 }
 
 #[cfg(test)]

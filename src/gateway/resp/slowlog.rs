@@ -19,6 +19,8 @@ pub struct Slowlog {
     /// The newest first.
     entries: VecDeque<Entry>,
     next_id: u64,
+    /// From one id to the next.
+    id_step: u64,
     slower_than_us: i64,
     len_max: usize,
 }
@@ -42,11 +44,13 @@ pub struct Entry {
 
 impl Slowlog {
     /// An empty one. Commands that take longer than so many microseconds are noted: none if it is negative, all if it is 0.
+    /// Ids begin with `id_first` and go on in steps, so that several logs of a node have none in common.
     #[must_use]
-    pub fn new(slower_than_us: i64, len_max: u64) -> Slowlog {
+    pub fn new(slower_than_us: i64, len_max: u64, id_first: u64, id_step: u64) -> Slowlog {
         let mut slowlog = Slowlog {
             entries: VecDeque::new(),
-            next_id: 0,
+            next_id: id_first,
+            id_step,
             slower_than_us,
             len_max: 0,
         };
@@ -79,6 +83,13 @@ impl Slowlog {
         self.len_max as u64
     }
 
+    /// Whether any command is noted.
+    #[inline]
+    #[must_use]
+    pub fn is_on(&self) -> bool {
+        self.slower_than_us >= 0
+    }
+
     /// Whether a command that took so long is to be noted.
     #[inline]
     #[must_use]
@@ -96,7 +107,7 @@ impl Slowlog {
             id: self.next_id,
             ..entry
         });
-        self.next_id += 1;
+        self.next_id += self.id_step;
     }
 
     /// SLOWLOG RESET. Ids go on.
@@ -140,16 +151,127 @@ impl Entry {
             let more = arguments.len() - kept;
             cut.push(format!("... ({more} more arguments)").into_bytes());
         }
+        redact(&mut cut);
+        cut
+    }
+
+    /// Whether [`Entry::cut_off_bytes`] gives the same of a command's first `bytes_max` bytes as [`Entry::cut_off`] of its arguments.
+    #[inline]
+    #[must_use]
+    pub fn is_in_first_bytes(command: &[u8], arguments: &[&[u8]], bytes_max: usize) -> bool {
+        let is_array = command.first() == Some(&b'*') && arguments.len() <= ARGUMENTS_MAX;
+        is_array
+            && (command.len() <= bytes_max || {
+                let before_last = &arguments[..arguments.len() - 1];
+                let len: usize = before_last.iter().map(|argument| argument.len()).sum();
+                len + arguments.len() * HEAD_LEN + ARGUMENT_LEN_MAX <= bytes_max
+            })
+    }
+
+    /// What is kept of a command's arguments, from the first bytes of the array in which it came.
+    #[must_use]
+    pub fn cut_off_bytes(bytes: &[u8]) -> Vec<Vec<u8>> {
+        let mut rest = bytes;
+        let mut cut = Vec::new();
+        let count = take_number(&mut rest).unwrap_or(0);
+        for _ in 0..count {
+            let Some(len) = take_number(&mut rest) else {
+                break;
+            };
+            let (argument, behind) = rest.split_at(len.min(rest.len()));
+            cut.push(cut_part(argument, len));
+            rest = behind.get(LINE_END_LEN..).unwrap_or_default();
+        }
+        redact(&mut cut);
+        cut
+    }
+
+    /// What is kept of a transaction, of whose commands these are the arguments: EXEC, and each command as one argument.
+    #[must_use]
+    pub fn of_transaction<'a>(
+        count: usize,
+        commands: impl Iterator<Item = Vec<&'a [u8]>>,
+    ) -> Vec<Vec<u8>> {
+        let kept = if count < ARGUMENTS_MAX {
+            count
+        } else {
+            ARGUMENTS_MAX - 2
+        };
+        let mut cut = vec![b"EXEC".to_vec()];
+        for command in commands.take(kept) {
+            let len = command
+                .iter()
+                .map(|argument| argument.len() + 1)
+                .sum::<usize>()
+                - 1;
+            let mut line = Vec::new();
+            for argument in command {
+                if line.len() > ARGUMENT_LEN_MAX {
+                    break;
+                }
+                if !line.is_empty() {
+                    line.push(b' ');
+                }
+                line.extend_from_slice(&argument[..argument.len().min(ARGUMENT_LEN_MAX)]);
+            }
+            cut.push(cut_part(&line, len));
+        }
+        if kept < count {
+            cut.push(format!("... ({} more commands)", count - kept).into_bytes());
+        }
         cut
     }
 }
 
+/// At most what an argument has before and behind it, in bytes, as long as it is shorter than what is kept.
+const HEAD_LEN: usize = 16;
+
+const LINE_END_LEN: usize = 2;
+
+/// The number in the line that begins here, behind its sign.
+fn take_number(rest: &mut &[u8]) -> Option<usize> {
+    let end = rest
+        .windows(LINE_END_LEN)
+        .position(|pair| pair == b"\r\n")?;
+    let digits = std::str::from_utf8(rest.get(1..end)?).ok()?;
+    let number = digits.parse().ok()?;
+    *rest = &rest[end + LINE_END_LEN..];
+    Some(number)
+}
+
+/// As Redis does it, passwords don't get into the log.
+fn redact(arguments: &mut [Vec<u8>]) {
+    let Some((name, rest)) = arguments.split_first_mut() else {
+        return;
+    };
+    let secret = if name.eq_ignore_ascii_case(b"auth") {
+        rest
+    } else if name.eq_ignore_ascii_case(b"hello") {
+        let option = rest
+            .iter()
+            .position(|word| word.eq_ignore_ascii_case(b"auth"));
+        let begin = option.map_or(rest.len(), |at| at + 1);
+        let end = (begin + 2).min(rest.len());
+        &mut rest[begin..end]
+    } else {
+        return;
+    };
+    for argument in secret {
+        *argument = b"(redacted)".to_vec();
+    }
+}
+
 fn cut_argument(argument: &[u8]) -> Vec<u8> {
-    if argument.len() <= ARGUMENT_LEN_MAX {
+    cut_part(argument, argument.len())
+}
+
+/// As [`cut_argument`], of an argument of `len` bytes of which the first ones are given: as many at least as are kept.
+fn cut_part(argument: &[u8], len: usize) -> Vec<u8> {
+    if len <= ARGUMENT_LEN_MAX {
         return argument.to_vec();
     }
-    let more = argument.len() - ARGUMENT_LEN_MAX;
-    let mut cut = argument[..ARGUMENT_LEN_MAX].to_vec();
+    let more = len - ARGUMENT_LEN_MAX;
+    let mut cut = argument[..argument.len().min(ARGUMENT_LEN_MAX)].to_vec();
     cut.extend_from_slice(format!("... ({more} more bytes)").as_bytes());
     cut
 }
@@ -192,7 +314,7 @@ mod tests {
     /// A log without a bound, or one that drops the newest instead of the oldest.
     #[test]
     fn the_newest_entries_stay_and_ids_go_on() {
-        let mut slowlog = Slowlog::new(10, 2);
+        let mut slowlog = Slowlog::new(10, 2, 0, 1);
         assert!(slowlog.is_slow(10) && !slowlog.is_slow(9));
         for micros in [11, 12, 13] {
             slowlog.note(entry(micros));
@@ -229,16 +351,75 @@ mod tests {
         assert_eq!(Entry::cut_off(&[&long[..128]])[0], &long[..128]);
     }
 
+    /// What is read out of a copy of a command's first bytes must be what its arguments give, or an operator looks for a key that nobody used.
+    #[test]
+    fn first_bytes_give_the_same_as_the_arguments() {
+        let long = vec![b'x'; 2000];
+        let key = vec![b'k'; 300];
+        for arguments in [
+            vec![b"GET".as_slice(), b"a"],
+            vec![b"SET", b"", b"\r\n$1\r\n"],
+            vec![b"SET", &key, &long],
+            vec![b"AUTH", b"secret"],
+            vec![
+                b"HELLO", b"3", b"AUTH", b"default", b"secret", b"SETNAME", b"n",
+            ],
+            vec![b"a"; 32],
+        ] {
+            let mut command = format!("*{}\r\n", arguments.len()).into_bytes();
+            for argument in &arguments {
+                reply::bulk(&mut command, argument);
+            }
+            let bytes_max = 1024;
+            assert!(Entry::is_in_first_bytes(&command, &arguments, bytes_max));
+            let first = &command[..command.len().min(bytes_max)];
+            assert_eq!(Entry::cut_off_bytes(first), Entry::cut_off(&arguments));
+        }
+        assert!(!Entry::is_in_first_bytes(
+            &long,
+            &[b"x".as_slice(); 33],
+            4096
+        ));
+        for arguments in [[b"SET".as_slice(), &long, b"a"], [b"SET", b"a", &long]] {
+            let mut command = b"*3\r\n".to_vec();
+            for argument in arguments {
+                reply::bulk(&mut command, argument);
+            }
+            let is_short = arguments[1].len() < 1000;
+            assert_eq!(
+                Entry::is_in_first_bytes(&command, &arguments, 1024),
+                is_short
+            );
+        }
+    }
+
+    /// An operator who finds an EXEC in the log wants to know what it did, and a password must not be there to be read.
+    #[test]
+    fn transactions_show_their_commands_and_passwords_are_left_out() {
+        let long = vec![b'v'; 300];
+        let commands = [vec![b"SET".as_slice(), b"a", &long], vec![b"GET", b"a"]];
+        let entry = Entry::of_transaction(2, commands.iter().cloned());
+        assert_eq!(entry[0], b"EXEC");
+        assert!(entry[1].starts_with(b"SET a vvv") && entry[1].ends_with(b"v... (178 more bytes)"));
+        assert_eq!(entry[2], b"GET a");
+        let many = std::iter::repeat_n(vec![b"PING".as_slice()], 100);
+        let entry = Entry::of_transaction(100, many);
+        assert_eq!(entry.len(), ARGUMENTS_MAX);
+        assert_eq!(entry.last().unwrap(), b"... (70 more commands)");
+        let cut = Entry::cut_off(&[b"auth", b"default", b"secret"]);
+        assert_eq!(cut[1..], [b"(redacted)", b"(redacted)"]);
+    }
+
     /// Tools read an entry's fields by their places.
     #[test]
     fn entries_are_written_as_redis_writes_them() {
-        let mut slowlog = Slowlog::new(0, 10);
+        let mut slowlog = Slowlog::new(0, 10, 1, 2);
         slowlog.note(entry(11));
         let mut out = Vec::new();
         write(&mut out, slowlog.newest(10));
         assert_eq!(
             String::from_utf8(out).unwrap(),
-            "*1\r\n*6\r\n:0\r\n:1\r\n:11\r\n*2\r\n$3\r\nGET\r\n$1\r\na\r\n$9\r\n1.2.3.4:5\r\n$6\r\nworker\r\n"
+            "*1\r\n*6\r\n:1\r\n:1\r\n:11\r\n*2\r\n$3\r\nGET\r\n$1\r\na\r\n$9\r\n1.2.3.4:5\r\n$6\r\nworker\r\n"
         );
     }
 }

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use bytes::{Buf, Bytes};
 use corduroy_proto_wire::{LENGTH_LEN, RequestId, Response};
 
-use super::resp::Resp;
+use super::resp::{Accounts, Resp};
 use crate::limits;
 use crate::ports::ConnectionId;
 use crate::shard::GatherId;
@@ -298,13 +298,12 @@ impl Connection {
         request: RequestId,
         response: &Response<'_>,
         value: Option<Bytes>,
+        client: ConnectionId,
+        accounts: &mut Accounts,
     ) {
         let resp = self.resp.as_mut().expect("it speaks RESP");
-        let protocol = resp.protocol;
-        let answered = resp
-            .queue
-            .answer(request, response, value, protocol, &mut self.output);
-        self.in_flight -= answered;
+        let out = &mut self.output;
+        self.in_flight -= resp.answer(client, request, response, value, out, accounts);
     }
 
     /// Bytes of answers that its client has not got yet.

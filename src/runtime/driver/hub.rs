@@ -3,7 +3,7 @@
 //! The hub stands apart from the shard so that the shard can hand its answers straight to it while it runs: an answer to a local
 //! connection is encoded into that connection's output, one for another shard's connection into the batch for that shard.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use bytes::Bytes;
 use corduroy_proto_wire::{Body, LENGTH_LEN, Request, RequestId, Response, Status};
@@ -12,7 +12,7 @@ use slab::Slab;
 use super::connection::Connection;
 use super::gather::{Gather, Gathering};
 use super::link::{Link, Route};
-use crate::gateway::resp::slowlog::Slowlog;
+use super::resp::Accounts;
 use crate::limits;
 use crate::ports::ConnectionId;
 use crate::shard::{GatherId, Origin, Replies, ShardCommand, ShardReply, Target};
@@ -22,8 +22,10 @@ use crate::types::{MonoNanos, ShardId};
 #[derive(Debug)]
 pub(super) struct Hub {
     pub(super) me: ShardId,
-    /// Commands of this shard's Redis clients that took long.
-    pub(super) slowlog: Slowlog,
+    /// What is counted of this shard's Redis clients' commands, and which took long.
+    pub(super) accounts: Accounts,
+    /// When connections end a DEBUG SLEEP, those included that are gone.
+    pub(super) sleeps: BTreeSet<MonoNanos>,
     /// How random numbers were drawn so far.
     pub(super) randoms: u64,
     /// When the turn began.
@@ -51,7 +53,8 @@ impl Hub {
     pub(super) fn new(me: ShardId, shard_count: u16, output_bytes_max: usize) -> Hub {
         Hub {
             me,
-            slowlog: Slowlog::new(limits::SLOWLOG_SLOWER_THAN_US, limits::SLOWLOG_LEN),
+            accounts: Accounts::new(me, shard_count),
+            sleeps: BTreeSet::new(),
             randoms: 0,
             clock: MonoNanos(0),
             connections: Slab::new(),
@@ -109,7 +112,7 @@ impl Hub {
                     connection.push(request, response);
                     connection.in_flight -= 1;
                 }
-                Some(_) => connection.reply(request, response, None),
+                Some(_) => connection.reply(request, response, None, client, &mut self.accounts),
             }
             if !connection.dirty {
                 connection.dirty = true;
@@ -126,9 +129,12 @@ impl Hub {
         response: &Response<'_>,
         value: Bytes,
     ) {
-        if let Some(connection) = self.connection(client) {
+        if let Some(connection) = self.connections.get_mut(client.slot as usize)
+            && connection.generation == client.generation
+        {
             if connection.resp.is_some() {
-                connection.reply(request, response, Some(value));
+                let accounts = &mut self.accounts;
+                connection.reply(request, response, Some(value), client, accounts);
             } else {
                 response.encode_but_last_value(request, connection.output.frames());
                 connection.output.push_large(value);
@@ -158,7 +164,7 @@ impl Hub {
             if connection.resp.is_some() {
                 let (request, response) =
                     Response::decode(frame).expect("a shard of this node encodes what decodes");
-                connection.reply(request, &response, large);
+                connection.reply(request, &response, large, client, &mut self.accounts);
                 self.mark_dirty(client);
                 return;
             }

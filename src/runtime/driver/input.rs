@@ -124,7 +124,7 @@ impl<P: Ports> Driver<P> {
             && connection
                 .resp
                 .as_ref()
-                .is_none_or(|resp| resp.may_go_on(self.hub.clock))
+                .is_none_or(|resp| resp.may_go_on(self.hub.clock, connection.in_flight))
             && self.takes_more(connection)
             && (connection.large_wanted == 0 || self.claims.has_room(connection.large_wanted))
     }

@@ -202,6 +202,7 @@ impl<P: Ports> Driver<P> {
             None => {
                 let now = self.ports.now();
                 self.hub.clock = now.mono;
+                self.hub.accounts.clock = now.mono;
                 *self.turn.insert(now)
             }
         }
@@ -360,13 +361,15 @@ impl<P: Ports> Driver<P> {
         for (ticket, operation) in self.operations.drain(..) {
             self.ports.submit(ticket, operation);
         }
+        self.note_slow(now);
         self.keep_house(now.mono);
         // First: what this shard's sockets take a while for, the others can use.
         self.flush_links();
         self.flush_outputs(now.mono);
         let ended = self.ports.now();
-        self.shard
-            .turn_took(ended.mono.0.saturating_sub(began.mono.0));
+        let nanos = ended.mono.0.saturating_sub(began.mono.0);
+        self.shard.turn_took(nanos);
+        self.hub.accounts.turn_ended(nanos);
         self.turn = None;
         let housekeeping = (!self.hub.connections.is_empty()).then_some(self.housekeeping_at);
         let held = self.hub.held.front();
@@ -379,12 +382,30 @@ impl<P: Ports> Driver<P> {
                 && (self.first_large_may_go_on()
                     || self.waiting.iter().any(|&id| self.is_ready(id))));
         TurnEnd {
-            deadline: [self.shard.deadline(now), housekeeping, held]
-                .into_iter()
-                .flatten()
-                .min(),
+            deadline: [
+                self.shard.deadline(now),
+                housekeeping,
+                held,
+                self.wakes_at(),
+            ]
+            .into_iter()
+            .flatten()
+            .min(),
             again: can_go_on,
         }
+    }
+
+    /// When the next connection ends its DEBUG SLEEP.
+    fn wakes_at(&mut self) -> Option<MonoNanos> {
+        while self
+            .hub
+            .sleeps
+            .first()
+            .is_some_and(|at| *at <= self.hub.clock)
+        {
+            self.hub.sleeps.pop_first();
+        }
+        self.hub.sleeps.first().copied()
     }
 
     /// Begins a clean stop: no connection comes in any more and nothing more is read; what was read is answered.

@@ -99,7 +99,7 @@ impl<P: Ports> Driver<P> {
         self.shard.refused_outside(1);
         let connection = &mut self.hub.connections[id.slot as usize];
         if connection.resp.is_some() {
-            self.close_resp(id, &format!("ERR {reason}"));
+            self.close_resp(id, format!("ERR {reason}"));
             return Flow::Continue;
         }
         connection.read_nothing_more();

@@ -104,9 +104,23 @@ pub(super) fn getkeysandflags<'a>(ask: &Ask<'a, '_>) -> Answer<'a> {
     for (key, spec) in keys {
         reply::array(&mut bytes, 2);
         reply::bulk(&mut bytes, key);
-        write_words(&mut bytes, ask.session.protocol(), spec.access);
+        let access = access(spec, ask.rest(2));
+        write_words(&mut bytes, ask.session.protocol(), access);
     }
     Ok(Order::Reply(bytes))
+}
+
+/// What is done with a run of keys by a command with these arguments: SET reads only with GET.
+fn access(spec: &'static KeySpec, arguments: &[&[u8]]) -> &'static [&'static str] {
+    if !spec.access.contains(&"variable_flags") {
+        return spec.access;
+    }
+    let reads = arguments.iter().skip(3).any(|argument| is(argument, "GET"));
+    if reads {
+        &["RW", "access", "update"]
+    } else {
+        &["OW", "update"]
+    }
 }
 
 /// The keys among a command's arguments, each with the run that it belongs to.

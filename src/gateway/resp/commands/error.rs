@@ -11,16 +11,16 @@ pub enum CommandError {
     /// Neither Redis nor this store has such a command.
     Unknown {
         /// As it was sent, cut off.
-        name: String,
+        name: Vec<u8>,
         /// The first arguments, each in quotes and with a blank behind it.
-        arguments: String,
+        arguments: Vec<u8>,
     },
     /// Its command has no such subcommand.
     UnknownSubcommand {
         /// The command, in capitals.
         command: String,
         /// As it was sent, cut off.
-        subcommand: String,
+        subcommand: Vec<u8>,
     },
     /// Redis has it, this store does not.
     Unsupported {
@@ -36,15 +36,15 @@ pub enum CommandError {
     /// A time to live or a time of expiry that can't be; the command's name in lower case.
     InvalidExpiry(&'static str),
     /// An option that EXPIRE and its kin don't know.
-    UnsupportedOption(String),
+    UnsupportedOption(Vec<u8>),
     /// An option that HELLO doesn't know, or that lacks its argument.
-    HelloOption(String),
+    HelloOption(Vec<u8>),
     /// A type of clients that CLIENT LIST or KILL doesn't know.
-    UnknownClientType(String),
+    UnknownClientType(Vec<u8>),
     /// CLIENT KILL USER with another name than `default`.
-    NoSuchUser(String),
+    NoSuchUser(Vec<u8>),
     /// CONFIG SET with a parameter that there is not.
-    UnknownParameter(String),
+    UnknownParameter(Vec<u8>),
     /// CONFIG SET with a value, or of a parameter, that can't be set.
     ConfigSet {
         /// The parameter.
@@ -53,11 +53,16 @@ pub enum CommandError {
         reason: String,
     },
     /// CLIENT SETINFO of another attribute.
-    ClientAttribute(String),
-    /// DEBUG with another subcommand than SLEEP, or with too many arguments.
-    UnknownDebug(String),
+    ClientAttribute(Vec<u8>),
+    /// A subcommand that there is not, or with too many arguments: DEBUG's, SLOWLOG GET.
+    SubcommandSyntax {
+        /// The command, in capitals.
+        command: &'static str,
+        /// As it was sent, cut off.
+        subcommand: Vec<u8>,
+    },
     /// LATENCY GRAPH: there are no samples of this event.
-    NoSamples(String),
+    NoSamples(Vec<u8>),
     /// What is said in the same words whatever the arguments were.
     Fixed(Fixed),
 }
@@ -182,58 +187,91 @@ impl From<Fixed> for CommandError {
     }
 }
 
-impl fmt::Display for CommandError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl CommandError {
+    /// The whole reply behind the `-`. What it repeats of the client's bytes it repeats as they are.
+    #[must_use]
+    pub fn text(&self) -> Vec<u8> {
+        let quoting = |before: &str, repeated: &[u8], behind: &str| {
+            [before.as_bytes(), repeated, behind.as_bytes()].concat()
+        };
         match self {
-            CommandError::Unknown { name, arguments } => write!(
-                f,
-                "ERR unknown command '{name}', with args beginning with: {arguments}"
-            ),
+            CommandError::Unknown { name, arguments } => [
+                b"ERR unknown command '",
+                name.as_slice(),
+                b"', with args beginning with: ",
+                arguments,
+            ]
+            .concat(),
             CommandError::UnknownSubcommand {
                 command,
                 subcommand,
-            } => write!(
-                f,
-                "ERR unknown subcommand '{subcommand}'. Try {command} HELP."
+            } => quoting(
+                "ERR unknown subcommand '",
+                subcommand,
+                &format!("'. Try {command} HELP."),
             ),
             CommandError::Unsupported { name, reason } => {
-                write!(f, "ERR command '{name}' is not supported: {reason}")
+                format!("ERR command '{name}' is not supported: {reason}").into_bytes()
             }
-            CommandError::ExecArity => f.write_str(
-                "EXECABORT Transaction discarded because of: wrong number of arguments for 'exec' command",
-            ),
+            CommandError::ExecArity => {
+                b"EXECABORT Transaction discarded because of: wrong number of arguments for 'exec' command".to_vec()
+            }
             CommandError::Arity(name) => {
-                write!(f, "ERR wrong number of arguments for '{name}' command")
+                format!("ERR wrong number of arguments for '{name}' command").into_bytes()
             }
             CommandError::InvalidExpiry(name) => {
-                write!(f, "ERR invalid expire time in '{name}' command")
+                format!("ERR invalid expire time in '{name}' command").into_bytes()
             }
-            CommandError::UnsupportedOption(option) => {
-                write!(f, "ERR Unsupported option {option}")
-            }
+            CommandError::UnsupportedOption(option) => quoting("ERR Unsupported option ", option, ""),
             CommandError::HelloOption(option) => {
-                write!(f, "ERR Syntax error in HELLO option '{option}'")
+                quoting("ERR Syntax error in HELLO option '", option, "'")
             }
-            CommandError::UnknownClientType(name) => write!(f, "ERR Unknown client type '{name}'"),
-            CommandError::NoSuchUser(name) => write!(f, "ERR No such user '{name}'"),
-            CommandError::UnknownParameter(name) => write!(
-                f,
-                "ERR Unknown option or number of arguments for CONFIG SET - '{name}'"
+            CommandError::UnknownClientType(name) => {
+                quoting("ERR Unknown client type '", name, "'")
+            }
+            CommandError::NoSuchUser(name) => quoting("ERR No such user '", name, "'"),
+            CommandError::UnknownParameter(name) => quoting(
+                "ERR Unknown option or number of arguments for CONFIG SET - '",
+                name,
+                "'",
             ),
-            CommandError::ConfigSet { parameter, reason } => write!(
-                f,
+            CommandError::ConfigSet { parameter, reason } => format!(
                 "ERR CONFIG SET failed (possibly related to argument '{parameter}') - {reason}"
-            ),
-            CommandError::ClientAttribute(name) => write!(f, "ERR Unrecognized option '{name}'"),
-            CommandError::UnknownDebug(name) => write!(
-                f,
-                "ERR Unknown subcommand or wrong number of arguments for '{name}'. Try DEBUG HELP."
+            )
+            .into_bytes(),
+            CommandError::ClientAttribute(name) => quoting("ERR Unrecognized option '", name, "'"),
+            CommandError::SubcommandSyntax {
+                command,
+                subcommand,
+            } => quoting(
+                "ERR unknown subcommand or wrong number of arguments for '",
+                subcommand,
+                &format!("'. Try {command} HELP."),
             ),
             CommandError::NoSamples(event) => {
-                write!(f, "ERR No samples available for event '{event}'")
+                quoting("ERR No samples available for event '", event, "'")
             }
-            CommandError::Fixed(fixed) => f.write_str(fixed.text()),
+            CommandError::Fixed(fixed) => fixed.text().as_bytes().to_vec(),
         }
+    }
+}
+
+impl CommandError {
+    /// Whether the command was refused before its function was asked, which Redis counts apart.
+    #[must_use]
+    pub fn is_rejection(&self) -> bool {
+        matches!(
+            self,
+            CommandError::Arity(_)
+                | CommandError::ExecArity
+                | CommandError::Fixed(Fixed::NotInTransaction | Fixed::TransactionTooLarge)
+        )
+    }
+}
+
+impl fmt::Display for CommandError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&String::from_utf8_lossy(&self.text()))
     }
 }
 
@@ -242,27 +280,27 @@ impl std::error::Error for CommandError {}
 /// Most bytes of a name, and of all arguments together, that an error repeats.
 const REPEATED_LEN_MAX: usize = 128;
 
-/// Bytes of a client as text in an error: up to the first zero byte, as C's formats print them, and cut off.
-pub(super) fn repeated(bytes: &[u8]) -> String {
+/// Bytes of a client in an error: up to the first zero byte, as C's formats print them, and cut off.
+pub(super) fn repeated(bytes: &[u8]) -> Vec<u8> {
     let end = bytes
         .iter()
         .position(|&byte| byte == 0)
         .unwrap_or(bytes.len());
-    String::from_utf8_lossy(&bytes[..end.min(REPEATED_LEN_MAX)]).into_owned()
+    bytes[..end.min(REPEATED_LEN_MAX)].to_vec()
 }
 
 /// The error for a command that nobody knows.
 #[cold]
 pub(super) fn unknown(arguments: &[&[u8]]) -> CommandError {
-    let mut shown = String::new();
+    let mut shown = Vec::new();
     for argument in &arguments[1..] {
         if shown.len() >= REPEATED_LEN_MAX {
             break;
         }
         let argument = &argument[..argument.len().min(REPEATED_LEN_MAX - shown.len())];
-        shown.push('\'');
-        shown.push_str(&repeated(argument));
-        shown.push_str("' ");
+        shown.push(b'\'');
+        shown.extend(repeated(argument));
+        shown.extend_from_slice(b"' ");
     }
     CommandError::Unknown {
         name: repeated(arguments[0]),

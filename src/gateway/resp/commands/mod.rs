@@ -31,7 +31,7 @@ mod tests;
 pub use error::{CommandError, Fixed};
 
 use self::error::{repeated, unknown};
-use self::table::Command;
+use self::table::{Command, Row};
 use super::order::Order;
 use super::session::Session;
 use crate::limits;
@@ -121,7 +121,21 @@ pub fn next<'a>(arguments: &[&'a [u8]], session: &mut Session, now: Now) -> Next
     if session.in_transaction() {
         return next_in_transaction(arguments, session, now);
     }
-    match order(arguments, session, now) {
+    let answer = match arguments {
+        [name, key] if is_word(name, b"get") => {
+            session.set_command(Some(Row::GET));
+            strings::plain_get(key, session)
+        }
+        [name, key, value] if is_word(name, b"set") => {
+            session.set_command(Some(Row::SET));
+            strings::plain_set(key, value, session)
+        }
+        _ => match noted(arguments, session) {
+            Ok(row) => run(row, arguments, session, now),
+            Err(error) => Err(error),
+        },
+    };
+    match answer {
         Ok(order) => Next::Do(order),
         Err(error) => {
             if error == CommandError::ExecArity {
@@ -132,8 +146,26 @@ pub fn next<'a>(arguments: &[&'a [u8]], session: &mut Session, now: Now) -> Next
     }
 }
 
+/// As [`row_of`], and the session remembers it as the last command: one with a wrong number of arguments too, as in Redis.
+fn noted(arguments: &[&[u8]], session: &mut Session) -> Result<Row, CommandError> {
+    let row = row_of(arguments);
+    session.set_command(match &row {
+        Ok(row) => Some(*row),
+        Err(CommandError::Arity(_) | CommandError::ExecArity) => {
+            let row = table::find_row(arguments[0]);
+            let subcommand = row
+                .zip(arguments.get(1))
+                .and_then(|(row, name)| row.subcommand(name));
+            subcommand.or(row)
+        }
+        Err(_) => None,
+    });
+    row
+}
+
 fn next_in_transaction<'a>(arguments: &[&'a [u8]], session: &mut Session, now: Now) -> Next<'a> {
-    let queued = match queueing(arguments) {
+    let row = noted(arguments, session);
+    let queued = match row.and_then(Queueing::of) {
         Ok(Queueing::Immediate) => {
             return match order(arguments, session, now) {
                 Ok(order) => Next::Do(order),
@@ -166,16 +198,18 @@ pub enum Queueing {
     Immediate,
 }
 
-/// What Redis checks of a command before it queues it: that there is one of that name, and the number of arguments.
-pub fn queueing(arguments: &[&[u8]]) -> Result<Queueing, CommandError> {
-    let command = command_of(arguments)?;
-    if command.has(table::flags::NO_MULTI) {
-        return Err(Fixed::NotInTransaction.into());
+impl Queueing {
+    /// How a command is treated of which the name and the number of arguments are right.
+    fn of(row: Row) -> Result<Queueing, CommandError> {
+        let command = row.command();
+        if command.has(table::flags::NO_MULTI) {
+            return Err(Fixed::NotInTransaction.into());
+        }
+        Ok(match command.name {
+            "exec" | "discard" | "multi" | "watch" | "quit" | "reset" => Queueing::Immediate,
+            _ => Queueing::Queue,
+        })
     }
-    Ok(match command.name {
-        "exec" | "discard" | "multi" | "watch" | "quit" | "reset" => Queueing::Immediate,
-        _ => Queueing::Queue,
-    })
 }
 
 /// What a command asks for. `arguments` has the command's name first and is never empty.
@@ -198,7 +232,11 @@ fn is_word(name: &[u8], word: &[u8; 3]) -> bool {
 }
 
 fn order_of_any<'a>(arguments: &[&'a [u8]], session: &Session, now: Now) -> Answer<'a> {
-    let command = command_of(arguments)?;
+    run(row_of(arguments)?, arguments, session, now)
+}
+
+fn run<'a>(row: Row, arguments: &[&'a [u8]], session: &Session, now: Now) -> Answer<'a> {
+    let command = row.command();
     (command.run)(&Ask {
         command,
         arguments,
@@ -208,29 +246,28 @@ fn order_of_any<'a>(arguments: &[&'a [u8]], session: &Session, now: Now) -> Answ
 }
 
 /// The row of a command or subcommand, whose arity the number of arguments fits.
-fn command_of(arguments: &[&[u8]]) -> Result<&'static Command, CommandError> {
+pub fn row_of(arguments: &[&[u8]]) -> Result<Row, CommandError> {
     let name = arguments[0];
-    let Some(mut command) = table::find(name) else {
+    let Some(mut row) = table::find_row(name) else {
         return Err(foreign::find(name).unwrap_or_else(|| unknown(arguments)));
     };
-    if let (Some(subcommands), Some(name)) = (command.subcommands, arguments.get(1)) {
-        command = subcommands
-            .iter()
-            .find(|subcommand| name.eq_ignore_ascii_case(subcommand.own_name().as_bytes()))
-            .ok_or_else(|| {
-                foreign::find_subcommand(command.name, name).unwrap_or_else(|| {
-                    CommandError::UnknownSubcommand {
-                        command: command.name.to_ascii_uppercase(),
-                        subcommand: repeated(name),
-                    }
-                })
-            })?;
+    let command = row.command();
+    if let (Some(_), Some(name)) = (command.subcommands, arguments.get(1)) {
+        row = row.subcommand(name).ok_or_else(|| {
+            foreign::find_subcommand(command.name, name).unwrap_or_else(|| {
+                CommandError::UnknownSubcommand {
+                    command: command.name.to_ascii_uppercase(),
+                    subcommand: repeated(name),
+                }
+            })
+        })?;
     }
+    let command = row.command();
     if !command.takes(arguments.len()) {
         return Err(match command.name {
             "exec" => CommandError::ExecArity,
             name => CommandError::Arity(name),
         });
     }
-    Ok(command)
+    Ok(row)
 }

@@ -20,8 +20,15 @@ fn written<'a>(write: impl FnOnce(&mut Vec<u8>)) -> Answer<'a> {
     Ok(Order::Reply(bytes))
 }
 
+fn subcommand_syntax(command: &'static str, subcommand: &[u8]) -> CommandError {
+    CommandError::SubcommandSyntax {
+        command,
+        subcommand: repeated(subcommand),
+    }
+}
+
 pub(super) fn info<'a>(ask: &Ask<'a, '_>) -> Answer<'a> {
-    let section = |name: &&[u8]| repeated(name).to_ascii_lowercase();
+    let section = |name: &&[u8]| String::from_utf8_lossy(&repeated(name)).to_ascii_lowercase();
     let sections = ask.rest(1).iter().take(SECTIONS_MAX).map(section);
     Ok(Order::Info(sections.collect()))
 }
@@ -74,7 +81,7 @@ pub(super) fn slowlog_get<'a>(ask: &Ask<'a, '_>) -> Answer<'a> {
         [count] => number::integer(count)
             .filter(|&count| count >= -1)
             .ok_or(Fixed::SlowlogCount)?,
-        _ => return Err(Fixed::Syntax.into()),
+        _ => return Err(subcommand_syntax("SLOWLOG", ask.argument(1))),
     };
     session(SessionOrder::SlowlogGet(count))
 }
@@ -128,7 +135,7 @@ pub(super) fn debug<'a>(ask: &Ask<'a, '_>) -> Answer<'a> {
                 nanos: nanos.min(limits::DEBUG_SLEEP_NS_MAX),
             })
         }
-        [subcommand, ..] => Err(CommandError::UnknownDebug(repeated(subcommand))),
+        [subcommand, ..] => Err(subcommand_syntax("DEBUG", subcommand)),
         [] => Err(ask.arity_error()),
     }
 }

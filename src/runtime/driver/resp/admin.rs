@@ -11,8 +11,9 @@ use super::{Front, Step, Tag};
 use crate::gateway::resp::clients::ClientFacts;
 use crate::gateway::resp::cluster;
 use crate::gateway::resp::config::{self, Change, ConfigData, Durability};
-use crate::gateway::resp::info::{self, InfoData, KeyspaceFacts};
+use crate::gateway::resp::info::{self, CommandStatistics, InfoData, KeyspaceFacts};
 use crate::gateway::resp::order::{KillFilter, SessionOrder};
+use crate::gateway::resp::session::ClientText;
 use crate::gateway::resp::slowlog::{self, Entry};
 use crate::gateway::resp::{Protocol, reply};
 use crate::limits;
@@ -78,14 +79,16 @@ pub(in super::super) enum NodeAsk {
     Clients(Option<Vec<u64>>),
     /// Closes connections; the second is the id of the one that asks.
     Kill(KillFilter, u64),
-    /// The slow commands.
-    Slowlog,
+    /// So many of the newest slow commands, or all (-1), and how many there are.
+    Slowlog(i64),
     /// Forgets them.
     SlowlogReset,
     /// CONFIG SET.
     Change(Vec<Change>),
-    /// How many connections it has.
+    /// How many connections it has, and what it counted of commands.
     Figures,
+    /// CONFIG RESETSTAT.
+    ResetStatistics,
 }
 
 /// What they answer, and what the answers of all come to.
@@ -94,8 +97,10 @@ pub(in super::super) struct NodeTold {
     clients: Vec<ClientFacts>,
     killed: u64,
     entries: Vec<Entry>,
+    slow: usize,
     connections: u64,
     connections_received: u64,
+    commands: Vec<CommandStatistics>,
 }
 
 impl NodeTold {
@@ -103,8 +108,20 @@ impl NodeTold {
         self.clients.append(&mut other.clients);
         self.killed += other.killed;
         self.entries.append(&mut other.entries);
+        self.slow += other.slow;
         self.connections += other.connections;
         self.connections_received += other.connections_received;
+        for theirs in other.commands {
+            match self.commands.iter_mut().find(|it| it.name == theirs.name) {
+                Some(ours) => {
+                    ours.calls += theirs.calls;
+                    ours.micros += theirs.micros;
+                    ours.rejected += theirs.rejected;
+                    ours.failed += theirs.failed;
+                }
+                None => self.commands.push(theirs),
+            }
+        }
     }
 }
 
@@ -139,8 +156,8 @@ impl<P: Ports> Driver<P> {
             }
             SessionOrder::ConfigGet(patterns) => {
                 let mut data = self.config.node.config.clone();
-                data.slowlog_slower_than_us = self.hub.slowlog.slower_than_us();
-                data.slowlog_len_max = self.hub.slowlog.len_max();
+                data.slowlog_slower_than_us = self.hub.accounts.slowlog.slower_than_us();
+                data.slowlog_len_max = self.hub.accounts.slowlog.len_max();
                 config::write(&mut bytes, protocol, &patterns, &data);
                 return Round::Reply(bytes);
             }
@@ -152,7 +169,7 @@ impl<P: Ports> Driver<P> {
                 None => match self.ask_of(id, &order) {
                     Ok(ask) => ask,
                     Err(text) => {
-                        reply::error(&mut bytes, &text);
+                        reply::error(&mut bytes, text);
                         return Round::Reply(bytes);
                     }
                 },
@@ -162,20 +179,21 @@ impl<P: Ports> Driver<P> {
         Round::Asked(Step::Asked)
     }
 
-    fn ask_of(&self, id: ConnectionId, order: &SessionOrder<'_>) -> Result<NodeAsk, String> {
+    fn ask_of(&self, id: ConnectionId, order: &SessionOrder<'_>) -> Result<NodeAsk, Vec<u8>> {
         Ok(match order {
             SessionOrder::ClientList(ids) => NodeAsk::Clients(ids.clone()),
             SessionOrder::ClientKill(filter) => {
                 NodeAsk::Kill(filter.clone(), self.client_number(id))
             }
-            SessionOrder::SlowlogGet(_) | SessionOrder::SlowlogLen => NodeAsk::Slowlog,
+            SessionOrder::SlowlogGet(count) => NodeAsk::Slowlog(*count),
+            SessionOrder::SlowlogLen => NodeAsk::Slowlog(0),
             SessionOrder::SlowlogReset => NodeAsk::SlowlogReset,
             SessionOrder::ConfigSet(pairs) => {
                 let changes = config::changes(pairs, &self.config.node.config);
-                NodeAsk::Change(changes.map_err(|error| error.to_string())?)
+                NodeAsk::Change(changes.map_err(|error| error.text())?)
             }
-            // What can be reset is the slow log's own command.
-            _ => NodeAsk::Figures,
+            SessionOrder::ConfigResetStat => NodeAsk::ResetStatistics,
+            other => unreachable!("{other:?} asks no driver"),
         })
     }
 
@@ -186,6 +204,8 @@ impl<P: Ports> Driver<P> {
         order: &SessionOrder<'_>,
         mut told: NodeTold,
     ) {
+        // Each shard keeps as many, for all slow commands may be one's.
+        let slowlog_len_max = self.hub.accounts.slowlog.len_max() as usize;
         match order {
             SessionOrder::ClientList(_) => {
                 told.clients.sort_unstable_by_key(|client| client.id);
@@ -197,12 +217,15 @@ impl<P: Ports> Driver<P> {
             }
             SessionOrder::ClientKill(filter) if filter.old_form => reply::simple(bytes, "OK"),
             SessionOrder::ClientKill(_) => reply::integer(bytes, told.killed as i64),
-            SessionOrder::SlowlogLen => reply::integer(bytes, told.entries.len() as i64),
+            SessionOrder::SlowlogLen => {
+                let len = told.slow.min(slowlog_len_max);
+                reply::integer(bytes, len as i64);
+            }
             SessionOrder::SlowlogGet(count) => {
                 let entries = &mut told.entries;
                 entries.sort_by_key(|entry| std::cmp::Reverse((entry.at_seconds, entry.id)));
                 let most = usize::try_from(*count).unwrap_or(usize::MAX);
-                entries.truncate(most);
+                entries.truncate(most.min(slowlog_len_max));
                 slowlog::write(bytes, entries.iter());
             }
             _ => reply::simple(bytes, "OK"),
@@ -302,6 +325,7 @@ impl<P: Ports> Driver<P> {
             errors: sum(|shard| shard.errors),
             cpu_system_us: process.cpu_system_us,
             cpu_user_us: process.cpu_user_us,
+            commandstats: told.commands.clone(),
             keyspaces,
             ..InfoData::default()
         }
@@ -381,21 +405,49 @@ impl<P: Ports> Driver<P> {
                     }
                 }
             }
-            NodeAsk::Slowlog => told.entries = self.hub.slowlog.newest(-1).cloned().collect(),
-            NodeAsk::SlowlogReset => self.hub.slowlog.clear(),
+            NodeAsk::Slowlog(count) => {
+                self.note_slow(now);
+                told.entries = self.hub.accounts.slowlog.newest(*count).cloned().collect();
+                told.slow = self.hub.accounts.slowlog.len();
+            }
+            NodeAsk::SlowlogReset => {
+                self.note_slow(now);
+                self.hub.accounts.slowlog.clear();
+            }
             NodeAsk::Change(changes) => {
                 for change in changes {
                     match *change {
                         Change::SlowlogSlowerThan(micros) => {
-                            self.hub.slowlog.set_slower_than(micros);
+                            self.hub.accounts.slowlog.set_slower_than(micros);
                         }
-                        Change::SlowlogLenMax(len) => self.hub.slowlog.set_len_max(len),
+                        Change::SlowlogLenMax(len) => self.hub.accounts.slowlog.set_len_max(len),
                     }
                 }
             }
-            NodeAsk::Figures => {}
+            NodeAsk::Figures => told.commands = self.hub.accounts.statistics(),
+            NodeAsk::ResetStatistics => self.hub.accounts.reset(),
         }
         told
+    }
+
+    /// Puts commands that were slow into the slow log, with the client that sent them.
+    pub(in super::super) fn note_slow(&mut self, now: Now) {
+        for slow in self.hub.accounts.take_slow() {
+            let addresses = self.ports.addresses(slow.client);
+            let front = self
+                .resp_mut(slow.client)
+                .and_then(|resp| resp.front.as_ref());
+            let name = front.map_or(&[][..], |front| front.session.text(ClientText::Name));
+            let entry = Entry {
+                id: 0,
+                at_seconds: now.wall.0 / 1000,
+                micros: slow.micros,
+                arguments: slow.arguments,
+                address: addresses.map_or(String::new(), |(client, _)| client.to_string()),
+                name: name.to_vec(),
+            };
+            self.hub.accounts.slowlog.note(entry);
+        }
     }
 
     /// This shard's connections, at most as many as one turn can tell of.

@@ -4,11 +4,13 @@ use bytes::Bytes;
 use corduroy_proto_wire::{Put, Request, RequestId};
 
 use super::super::{Driver, Ports};
+use super::accounts::{Call, Called, Failing, Kept, Unsettled};
 use super::across::frame_of;
 use super::input::Done;
 use super::{Ask, Front, LargePut, Parts, Resp, Tag};
 use crate::gateway::resp::commands::{self, Next};
 use crate::gateway::resp::order::SessionOrder;
+use crate::gateway::resp::slowlog::Entry;
 use crate::gateway::resp::{Order, Shape, reply};
 use crate::limits;
 use crate::ports::ConnectionId;
@@ -28,24 +30,140 @@ impl<P: Ports> Driver<P> {
         resp.expect("a connection of which a command came is one that speaks RESP")
     }
 
-    /// Carries out one command, or the next round of it.
+    /// Carries out one command, or the next round of it, and counts it. `bytes` are those that it came in.
     pub(super) fn carry_out(
         &mut self,
         now: Now,
         id: ConnectionId,
         front: &mut Front,
+        bytes: &[u8],
         arguments: &[&[u8]],
     ) -> Done {
+        let began = if self.hub.accounts.is_precise() {
+            self.ports.now().mono
+        } else {
+            now.mono
+        };
+        let first = self.resp(id).queue.next();
+        let (done, outcome) = self.carry_out_round(now, id, front, arguments);
+        if done == Done::Later {
+            if front.tag.is_some() {
+                front.began.get_or_insert(began);
+            }
+            return done;
+        }
+        front.tag = None;
+        let began = front.began.take().unwrap_or(began);
+        let failing = self.hub.accounts.take_failing();
+        let Some(row) = front.session.command() else {
+            return done;
+        };
+        match outcome {
+            Outcome::Rejected => self.hub.accounts.rejected(Some(row)),
+            Outcome::Queued => {}
+            Outcome::CarriedOut => {
+                let is_failed = match row.command().name {
+                    "exec" => failing == Failing::Refused,
+                    _ => failing != Failing::No,
+                };
+                if is_failed {
+                    self.hub.accounts.failed(row);
+                }
+                let exec = front.kept.take();
+                if let Some(parts) = &mut front.parts {
+                    parts.called = Some(((row, began, first), Entry::cut_off(arguments)));
+                    return done;
+                }
+                let may_keep_bytes = !front.has_large;
+                self.count(id, (row, began, first), |unsettled| {
+                    match (exec, unsettled) {
+                        (Some(arguments), _) => Kept::Arguments(arguments),
+                        (None, Some(unsettled))
+                            if may_keep_bytes
+                                && Entry::is_in_first_bytes(
+                                    bytes,
+                                    arguments,
+                                    limits::SLOWLOG_KEPT_LEN_MAX,
+                                ) =>
+                        {
+                            unsettled.keep(bytes)
+                        }
+                        _ => Kept::Arguments(Entry::cut_off(arguments)),
+                    }
+                });
+            }
+        }
+        done
+    }
+
+    /// Counts a command whose requests are all sent. `kept` says what the slow log shows of it.
+    #[inline]
+    fn count(
+        &mut self,
+        id: ConnectionId,
+        (row, began, first): Called,
+        kept: impl FnOnce(Option<&mut Unsettled>) -> Kept,
+    ) {
+        let accounts = &mut self.hub.accounts;
+        let connection = self.hub.connections.get_mut(id.slot as usize);
+        let Some(resp) = connection.and_then(|connection| connection.resp.as_deref_mut()) else {
+            return;
+        };
+        if !resp.queue.is_empty() && resp.queue.waits_from(first) {
+            accounts.called_for(row, 0);
+            let call = Call {
+                row,
+                began,
+                first,
+                last: resp.queue.next().wrapping_sub(1),
+            };
+            let kept = if accounts.slowlog.is_on() {
+                kept(Some(&mut resp.unsettled))
+            } else {
+                Kept::Name
+            };
+            resp.unsettled.push(call, kept);
+            return;
+        }
+        let is_precise = accounts.is_precise();
+        if began == accounts.clock && !is_precise {
+            return accounts.called(row);
+        }
+        let ended = if is_precise {
+            self.ports.now().mono
+        } else {
+            accounts.clock
+        };
+        let nanos = ended.0.saturating_sub(began.0);
+        accounts.called_for(row, nanos);
+        if accounts.slowlog.is_slow(nanos / 1000) {
+            accounts.note(id, nanos, kept(None).into_arguments(row));
+        }
+    }
+
+    /// Carries out one command, or the next round of it.
+    #[inline]
+    fn carry_out_round(
+        &mut self,
+        now: Now,
+        id: ConnectionId,
+        front: &mut Front,
+        arguments: &[&[u8]],
+    ) -> (Done, Outcome) {
+        if front.executing.is_some() {
+            let done = self.go_on_executing(now, id, front);
+            return (done, Outcome::CarriedOut);
+        }
         let next = commands::next(arguments, &mut front.session, now);
         if let Next::Do(order) = &next
             && is_barrier(order)
             && !self.resp(id).queue.is_empty()
         {
-            return self.wait_for_replies(id);
+            return (self.wait_for_replies(id), Outcome::CarriedOut);
         }
-        let tag = Tag {
+        let tag = front.tag.take().unwrap_or_else(|| Tag {
             muted: !front.session.takes_reply(),
-        };
+        });
         match next {
             Next::Do(order) if front.has_large && !takes_large(&order, arguments) => {
                 let longest = arguments.iter().map(|argument| argument.len()).max();
@@ -54,26 +172,37 @@ impl<P: Ports> Driver<P> {
                     longest.unwrap_or(0),
                     limits::APPEND_LEN_MAX
                 );
-                self.reply_error(id, tag, &text);
-                Done::Yes
+                self.reply_error(id, tag, text);
+                (Done::Yes, Outcome::CarriedOut)
             }
-            Next::Do(order) => self.carry_out_order(now, id, front, tag, order),
+            Next::Do(order) => {
+                let done = self.carry_out_order(now, id, front, tag, order);
+                if done == Done::Later {
+                    front.tag = Some(tag);
+                }
+                (done, Outcome::CarriedOut)
+            }
             Next::Queued => {
                 self.reply_known(id, tag, b"+QUEUED\r\n");
-                Done::Yes
+                (Done::Yes, Outcome::Queued)
             }
             Next::Refused(error) if is_http(arguments) => {
-                self.close_resp(id, &error.to_string());
-                Done::Closed
+                self.close_resp(id, error.text());
+                (Done::Closed, Outcome::Rejected)
             }
             Next::Refused(error) => {
-                self.reply_error(id, tag, &error.to_string());
-                Done::Yes
+                self.reply_error(id, tag, error.text());
+                let outcome = if error.is_rejection() {
+                    Outcome::Rejected
+                } else {
+                    Outcome::CarriedOut
+                };
+                (Done::Yes, outcome)
             }
         }
     }
 
-    fn carry_out_order(
+    pub(super) fn carry_out_order(
         &mut self,
         now: Now,
         id: ConnectionId,
@@ -214,6 +343,7 @@ impl<P: Ports> Driver<P> {
             keyspace: front.session.keyspace(),
             slot,
             tag,
+            called: None,
         });
         Done::Parts
     }
@@ -240,9 +370,12 @@ impl<P: Ports> Driver<P> {
             self.send_request(now, id, slot, &request);
             parts.next += 1;
         }
-        let is_done = parts.next == parts.keys.len();
-        if !is_done && let Some(front) = self.resp(id).front.as_mut() {
-            front.parts = Some(parts);
+        if parts.next < parts.keys.len() {
+            if let Some(front) = self.resp(id).front.as_mut() {
+                front.parts = Some(parts);
+            }
+        } else if let Some((called, arguments)) = parts.called {
+            self.count(id, called, |_| Kept::Arguments(arguments));
         }
     }
 
@@ -256,13 +389,18 @@ impl<P: Ports> Driver<P> {
     pub(super) fn reply_known(&mut self, id: ConnectionId, tag: Tag, bytes: &[u8]) {
         let connection = &mut self.hub.connections[id.slot as usize];
         if let Some(resp) = &mut connection.resp {
+            if let Some(captured) = &mut resp.captured {
+                captured.extend_from_slice(bytes);
+                return;
+            }
             resp.queue.known(tag, bytes, &mut connection.output);
         }
         self.hub.mark_dirty(id);
     }
 
-    pub(super) fn reply_error(&mut self, id: ConnectionId, tag: Tag, text: &str) {
+    pub(super) fn reply_error(&mut self, id: ConnectionId, tag: Tag, text: impl AsRef<[u8]>) {
         self.shard.refused_outside(1);
+        self.hub.accounts.refuses();
         self.reply_known(id, tag, &reply::error_bytes(text));
     }
 
@@ -271,6 +409,16 @@ impl<P: Ports> Driver<P> {
         self.resp(id).waits_for_replies = true;
         Done::Later
     }
+}
+
+/// What became of a command, as it is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    CarriedOut,
+    /// It waits for EXEC.
+    Queued,
+    /// Its name or the number of its arguments is wrong.
+    Rejected,
 }
 
 impl Ask {

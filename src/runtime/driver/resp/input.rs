@@ -294,7 +294,7 @@ impl<P: Ports> Driver<P> {
                 many = spans.iter().map(argument).collect();
                 &many[..]
             };
-            self.carry_out(now, id, front, arguments)
+            self.carry_out(now, id, front, command, arguments)
         };
         front.parser = parser;
         if let Some(put) = front.large_put.take() {

@@ -9,9 +9,11 @@
 //! | `dispatch` | from a command to requests, and what of it can be answered here |
 //! | `queue` | from answers to replies, in order |
 //! | `unit` | EXEC, MSET, RENAME: what takes effect together |
+//! | `execute` | EXEC: what of it is a unit, and what is carried out before and behind that |
 //! | `across` | the same over several shards |
 //! | `rounds` | SCAN, KEYS, RANDOMKEY, FLUSHALL, INFO, SELECT, WATCH: what takes several rounds |
 //! | `session` | what concerns the connection: HELLO, MULTI |
+//! | `accounts` | what is counted of commands, and which are slow |
 //! | `admin` | what concerns the node: CLIENT LIST, SLOWLOG, INFO, CONFIG, CLUSTER |
 //!
 //! # Order
@@ -20,9 +22,11 @@
 //! need no order among them as long as nobody can tell; a command that could (it looks at a whole keyspace, or changes the connection) is a **barrier**: it is
 //! carried out when every earlier command has its reply, and those that go through several rounds keep later ones waiting too.
 
+mod accounts;
 mod across;
 mod admin;
 mod dispatch;
+mod execute;
 mod input;
 mod queue;
 mod rounds;
@@ -30,19 +34,21 @@ mod session;
 mod unit;
 
 use bytes::Bytes;
-use corduroy_proto_wire::Status;
+use corduroy_proto_wire::{RequestId, Response, Status};
 
+pub(super) use accounts::Accounts;
 pub(super) use across::Across;
 pub use admin::NodeFacts;
 pub(super) use admin::{NodeAsk, NodeTold};
 pub(super) use queue::{ReplyQueue, Tag};
 
-use super::connection::LargeInput;
+use super::connection::{LargeInput, Output};
 use super::gather::Gathering;
 use crate::gateway::resp::Protocol;
 use crate::gateway::resp::parse::Parser;
 use crate::gateway::resp::session::{Session, Settings};
 use crate::limits;
+use crate::ports::ConnectionId;
 use crate::shard::Whereabouts;
 use crate::types::{KeyspaceId, MonoNanos};
 
@@ -51,6 +57,8 @@ use crate::types::{KeyspaceId, MonoNanos};
 pub(super) struct Resp {
     /// Commands without a reply, in order.
     pub(super) queue: ReplyQueue,
+    /// Those of them that are to be counted when they are answered.
+    unsettled: accounts::Unsettled,
     /// In which its replies are written.
     pub(super) protocol: Protocol,
     /// The next command waits until every earlier one has its reply.
@@ -61,6 +69,8 @@ pub(super) struct Resp {
     ends: bool,
     /// The next command waits until then.
     pub(super) sleeps_until: Option<MonoNanos>,
+    /// What the command in hand replies is not the client's yet: it is one of an EXEC.
+    captured: Option<Vec<u8>>,
     /// How far the command at the front of the input is understood. Away while commands are carried out.
     front: Option<Box<Front>>,
 }
@@ -87,6 +97,14 @@ pub(super) struct Front {
     ahead: Ahead,
     /// A command of many parts, as far as it is carried out.
     parts: Option<Parts>,
+    /// The command in hand is an EXEC that takes several rounds.
+    executing: Option<Box<execute::Executing>>,
+    /// Of the command in hand, if an earlier round of it has asked for it.
+    tag: Option<Tag>,
+    /// And when it was carried out first.
+    began: Option<MonoNanos>,
+    /// What the slow log would show of the EXEC in hand.
+    kept: Option<Vec<Vec<u8>>>,
 }
 
 /// How far a command is that takes several rounds. After each round it is looked at again, from its arguments.
@@ -182,6 +200,8 @@ struct Parts {
     /// The slot of all, if they have one together.
     slot: Option<u32>,
     tag: Tag,
+    /// The call that is to be counted at its end, and what the slow log would show of it.
+    called: Option<(accounts::Called, Vec<Vec<u8>>)>,
 }
 
 /// What is asked of each of many keys.
@@ -207,6 +227,10 @@ impl Resp {
             random: 0,
             ahead: Ahead::default(),
             parts: None,
+            executing: None,
+            tag: None,
+            began: None,
+            kept: None,
         };
         Resp {
             front: Some(Box::new(front)),
@@ -215,10 +239,41 @@ impl Resp {
     }
 
     /// Whether the next command may be carried out as far as the earlier ones are concerned.
+    /// `in_flight` requests have no answer.
     #[inline]
-    pub(super) fn may_go_on(&self, now: MonoNanos) -> bool {
-        (!self.waits_for_replies || self.queue.is_empty())
+    pub(super) fn may_go_on(&self, now: MonoNanos, in_flight: usize) -> bool {
+        let is_answered = || self.queue.is_empty() || (self.queue.has_open() && in_flight == 0);
+        (!self.waits_for_replies || is_answered())
             && self.sleeps_until.is_none_or(|until| until <= now)
+    }
+
+    /// Takes the answer to a request. Says how many requests are answered with it. `value` is given if it ends with a value that is not copied.
+    #[inline]
+    pub(super) fn answer(
+        &mut self,
+        client: ConnectionId,
+        request: RequestId,
+        response: &Response<'_>,
+        value: Option<Bytes>,
+        out: &mut Output,
+        accounts: &mut Accounts,
+    ) -> usize {
+        if response.status != Status::Ok && self.queue.is_refusal(request, response.status) {
+            match self.unsettled.find(request) {
+                Some((row, true)) => accounts.failed(row),
+                // A command of an EXEC.
+                Some((_, false)) => {}
+                None => accounts.fails(),
+            }
+        }
+        let answered = self
+            .queue
+            .answer(request, response, value, self.protocol, out);
+        if !self.unsettled.is_empty() && !self.queue.waits_at(request) {
+            self.unsettled
+                .answered(request, self.queue.front(), client, accounts);
+        }
+        answered
     }
 
     /// Whether a command with many keys is worked off in slices.

@@ -10,6 +10,7 @@
 //! | `Sum`, `All` | one a key | how many succeeded, or that all did |
 //! | `Head` | one: whether a unit took effect | an array's head, and the unit's slots follow; or why not, and they fall away |
 //! | `Version`, `Silent` | one | nothing: the command makes its reply when all are there |
+//! | `Open` | none | what a command of an EXEC replies that is carried out behind its unit |
 //! | `Done` | none | bytes that are known |
 //!
 //! # What holds always
@@ -65,6 +66,8 @@ enum Content {
     Part(Vec<RequestId>),
     /// The end of a gather of which the command makes its reply itself. Nothing is written.
     Silent,
+    /// A command of an EXEC that is no part of its unit and is carried out when that has taken effect.
+    Open,
     /// Written when its turn comes.
     Done(Vec<u8>, Option<(Bytes, &'static [u8])>),
 }
@@ -86,6 +89,10 @@ pub(in super::super) struct ReplyQueue {
     /// Versions that were asked for, each with its slot's number; or the first error among the answers.
     versions: Vec<(RequestId, Option<u64>)>,
     versions_failure: Option<Vec<u8>>,
+    /// Slots that are open.
+    open: usize,
+    /// Whether the last EXEC's unit took effect.
+    took_effect: bool,
 }
 
 /// What belongs to each slot of a command.
@@ -100,6 +107,70 @@ impl ReplyQueue {
     #[inline]
     pub(in super::super) fn is_empty(&self) -> bool {
         self.slots.is_empty()
+    }
+
+    /// Whether replies are missing that nobody was asked for.
+    #[inline]
+    pub(in super::super) fn has_open(&self) -> bool {
+        self.open > 0
+    }
+
+    /// Whether the unit of the last EXEC, which is answered, took effect.
+    pub(in super::super) fn took_effect(&self) -> bool {
+        self.took_effect
+    }
+
+    /// The number of the first slot whose reply has not left.
+    #[inline]
+    pub(in super::super) fn front(&self) -> RequestId {
+        self.first
+    }
+
+    /// The number that the next slot gets.
+    #[inline]
+    pub(in super::super) fn next(&self) -> RequestId {
+        self.first.wrapping_add(self.slots.len() as u32)
+    }
+
+    /// Whether a slot waits for an answer.
+    #[inline]
+    pub(in super::super) fn waits_at(&self, slot: RequestId) -> bool {
+        let at = slot.wrapping_sub(self.first) as usize;
+        self.slots
+            .get(at)
+            .is_some_and(|slot| !matches!(slot.content, Content::Done(..)))
+    }
+
+    /// Whether any of the slots from this one on waits for an answer.
+    #[inline]
+    pub(in super::super) fn waits_from(&self, slot: RequestId) -> bool {
+        let begin = slot.wrapping_sub(self.first) as usize;
+        // What has left does not count: its numbers are below the first.
+        let begin = if begin > u32::MAX as usize / 2 {
+            0
+        } else {
+            begin
+        };
+        let slots = self.slots.range(begin.min(self.slots.len())..);
+        slots
+            .into_iter()
+            .any(|slot| !matches!(slot.content, Content::Done(..)))
+    }
+
+    /// Whether an answer with this status to a slot's request is an error for the client.
+    pub(in super::super) fn is_refusal(&self, slot: RequestId, status: Status) -> bool {
+        let at = slot.wrapping_sub(self.first) as usize;
+        let shape = match self.slots.get(at).map(|slot| &slot.content) {
+            Some(
+                Content::One(shape)
+                | Content::Head {
+                    then: Then::Whole(shape),
+                    ..
+                },
+            ) => Some(shape),
+            _ => None,
+        };
+        status.is_error() || shape.is_some_and(|shape| shape.is_refusal(status))
     }
 
     /// Bytes that wait for earlier replies.
@@ -185,6 +256,22 @@ impl ReplyQueue {
         } else if !tag.muted {
             out.frames().extend_from_slice(bytes);
         }
+    }
+
+    /// A slot for a reply that [`ReplyQueue::fill`] brings.
+    pub(in super::super) fn open(&mut self, tag: Tag) {
+        self.open += 1;
+        self.push(tag, Content::Open);
+    }
+
+    /// The reply for the first open slot, before which everything is answered.
+    pub(in super::super) fn fill(&mut self, bytes: Vec<u8>, out: &mut Output) {
+        let front = self.slots.front_mut().expect("it is open");
+        assert!(matches!(front.content, Content::Open), "it is open");
+        self.open -= 1;
+        self.held_bytes += bytes.len();
+        front.content = Content::Done(bytes, None);
+        self.drain(out);
     }
 
     /// A reply that is known already, behind a unit's head.
@@ -303,6 +390,9 @@ impl ReplyQueue {
                 let (then, followers) = (*then, *followers as usize);
                 let failure = failure.take();
                 let took_effect = response.status == Status::Ok;
+                if matches!(then, Then::Array(_)) {
+                    self.took_effect = took_effect;
+                }
                 match then {
                     Then::Array(len) if took_effect => reply::array(&mut bytes, len as usize),
                     Then::Array(_) if !response.status.is_error() => {
@@ -337,7 +427,7 @@ impl ReplyQueue {
                 self.drain(out);
                 return answered;
             }
-            Content::One(_) | Content::Done(..) => {
+            Content::One(_) | Content::Open | Content::Done(..) => {
                 unreachable!("a request is answered once")
             }
         }
@@ -373,6 +463,10 @@ impl ReplyQueue {
                 | Content::Version
                 | Content::Part(_)
                 | Content::Silent => 1,
+                Content::Open => {
+                    self.open -= 1;
+                    0
+                }
                 Content::Sum { remaining, .. }
                 | Content::All { remaining, .. }
                 | Content::Quiet { remaining, .. } => *remaining as usize,

@@ -194,7 +194,7 @@ impl<P: Ports> Driver<P> {
                 let text = format!(
                     "ERR the keys that match take over {most} bytes (half of output_bytes_max): use SCAN"
                 );
-                reply::error(&mut bytes, &text);
+                reply::error(&mut bytes, text);
                 return Round::Reply(bytes);
             }
             cursor = page.cursor();
@@ -261,7 +261,12 @@ impl<P: Ports> Driver<P> {
             self.resp(id).sleeps_until = None;
             return Round::Reply(b"+OK\r\n".to_vec());
         }
-        self.resp(id).sleeps_until = Some(MonoNanos(now.mono.0.saturating_add(nanos)));
+        let until = MonoNanos(now.mono.0.saturating_add(nanos));
+        self.resp(id).sleeps_until = Some(until);
+        // Where there are too many the connection is looked at when the house is kept.
+        if self.hub.sleeps.len() < limits::DEBUG_SLEEPS_MAX {
+            self.hub.sleeps.insert(until);
+        }
         Round::Asked(Step::Asked)
     }
 

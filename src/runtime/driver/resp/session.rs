@@ -184,7 +184,7 @@ impl<P: Ports> Driver<P> {
     }
 
     /// Says why, and closes the connection once that and every reply before it is sent.
-    pub(in super::super) fn close_resp(&mut self, id: ConnectionId, text: &str) {
+    pub(in super::super) fn close_resp(&mut self, id: ConnectionId, text: impl AsRef<[u8]>) {
         self.close_resp_after(id, &reply::error_bytes(text));
     }
 

@@ -1,4 +1,4 @@
-//! What takes effect together: EXEC, MSET, MSETNX, RENAME, COPY.
+//! What takes effect together: MSET, MSETNX, RENAME, COPY, and the commands on keys of an EXEC, which `execute` understands.
 //!
 //! All of it becomes one [`Request::Unit`] for the shard that has the keys, which evaluates it in one go and logs it in one block. Each
 //! request inside is answered by its own slot, as if it had come alone; the unit's head says whether it took effect.
@@ -13,10 +13,8 @@ use super::across::{Shares, frame_of};
 use super::input::Done;
 use super::queue::Then;
 use super::{Front, Tag};
-use crate::gateway::resp::commands;
-use crate::gateway::resp::order::SessionOrder;
 use crate::gateway::resp::session::Transaction;
-use crate::gateway::resp::{Moving, Order, Precondition, Shape, reply};
+use crate::gateway::resp::{Moving, Precondition, Shape, reply};
 use crate::limits;
 use crate::ports::ConnectionId;
 use crate::shard::{Origin, Target, request_key};
@@ -31,9 +29,11 @@ const TOO_LARGE: &str = "ERR what takes effect together has at most 1024 keys an
 const _: () = assert!(limits::ATOMIC_LEN_MAX == 1024 && limits::BATCH_BYTES_MAX == 1 << 20);
 
 /// One command of a transaction, understood.
-enum Step<'a> {
+pub(super) enum Step<'a> {
     /// A reply that needs no shard.
     Known(Vec<u8>),
+    /// It is no part of the unit, and its reply comes later.
+    Aside,
     /// The head of an array, and a request for each element.
     Array(Vec<Request<'a>>),
     Sum(Vec<Request<'a>>),
@@ -172,84 +172,29 @@ impl<P: Ports> Driver<P> {
         self.owner(KeyspaceId(keyspace), key)
     }
 
-    /// EXEC.
-    pub(super) fn execute(
-        &mut self,
-        now: Now,
-        id: ConnectionId,
-        front: &mut Front,
-        tag: Tag,
-    ) -> Done {
-        // What came before on the same keys may still be on its way to their shards, and if this goes over several shards, holds go another way.
-        if self.config.shard_count > 1 && !self.resp(id).queue.is_empty() {
-            return self.wait_for_replies(id);
+    /// Whether a transaction can be carried out as one unit, or else the error to answer.
+    pub(super) fn check_transaction(
+        &self,
+        transaction: &Transaction,
+        steps: &[Step<'_>],
+    ) -> Result<(), String> {
+        let preconditions: Vec<Precondition<'_>> = transaction.preconditions().collect();
+        let requests = || steps.iter().flat_map(Step::requests);
+        if self.owner_of_all(&preconditions, requests()).is_none()
+            && !steps.iter().all(|step| self.is_on_one_shard(step))
+        {
+            return Err(CROSSSLOT.into());
         }
-        let transaction = match front.session.execute() {
-            Ok(transaction) => transaction,
-            Err(error) => {
-                self.reply_error(id, tag, &error.to_string());
-                return Done::Yes;
-            }
-        };
-        match self.steps(now, front, &transaction) {
-            Ok(steps) => self.send_transaction(now, id, tag, &transaction, &steps),
-            Err(text) => self.reply_error(id, tag, &text),
+        if !fits_a_unit(&preconditions, requests()) {
+            return Err(format!(
+                "EXECABORT Transaction discarded because of: {TOO_LARGE}"
+            ));
         }
-        Done::Yes
+        Ok(())
     }
 
-    /// Understands the commands of a transaction, one after the other: a SELECT among them counts for those after it.
-    fn steps<'a>(
-        &mut self,
-        now: Now,
-        front: &mut Front,
-        transaction: &'a Transaction,
-    ) -> Result<Vec<Step<'a>>, String> {
-        let mut steps = Vec::new();
-        for arguments in transaction.commands().iter() {
-            let order = match commands::order(&arguments, &front.session, now) {
-                Ok(order) => order,
-                Err(error) => {
-                    steps.push(Step::Known(reply::error_bytes(&error.to_string())));
-                    continue;
-                }
-            };
-            let values = |requests: Vec<(Request<'a>, Shape)>| {
-                requests.into_iter().map(|(request, _)| request).collect()
-            };
-            steps.push(match order {
-                Order::One(request, shape) => Step::One(request, shape),
-                Order::Reply(bytes) | Order::AfterEarlier(bytes) => Step::Known(bytes),
-                Order::Array(requests) => Step::Array(values(requests)),
-                Order::Sum(requests) => Step::Sum(requests),
-                Order::Move(mut moving, shape) => {
-                    if let Some(number) = moving.database {
-                        let Some(keyspace) = self.keyspace_of_database(number) else {
-                            return Err(not_in_transaction(arguments[0]));
-                        };
-                        moving.destination.0 = keyspace;
-                    }
-                    Step::One(move_request(&moving), shape)
-                }
-                Order::Together {
-                    requests,
-                    preconditions,
-                    ..
-                } if preconditions.is_empty() => Step::Sum(requests),
-                Order::Session(SessionOrder::Select(number)) => {
-                    let Some(keyspace) = self.keyspace_of_database(number) else {
-                        return Err(not_in_transaction(arguments[0]));
-                    };
-                    front.session.select(number, keyspace);
-                    Step::Known(b"+OK\r\n".to_vec())
-                }
-                _ => return Err(not_in_transaction(arguments[0])),
-            });
-        }
-        Ok(steps)
-    }
-
-    fn send_transaction(
+    /// Sends a transaction that was checked.
+    pub(super) fn send_transaction(
         &mut self,
         now: Now,
         id: ConnectionId,
@@ -260,18 +205,6 @@ impl<P: Ports> Driver<P> {
         let preconditions: Vec<Precondition<'_>> = transaction.preconditions().collect();
         let requests = steps.iter().flat_map(Step::requests);
         let owner = self.owner_of_all(&preconditions, requests);
-        if owner.is_none() && !steps.iter().all(|step| self.is_on_one_shard(step)) {
-            self.reply_error(id, tag, CROSSSLOT);
-            return;
-        }
-        if !fits_a_unit(&preconditions, steps.iter().flat_map(Step::requests)) {
-            self.reply_error(
-                id,
-                tag,
-                &format!("EXECABORT Transaction discarded because of: {TOO_LARGE}"),
-            );
-            return;
-        }
         let slots: usize = steps.iter().map(Step::slots).sum();
         let then = Then::Array(steps.len() as u32);
         let Some(owner) = owner else {
@@ -388,9 +321,9 @@ impl<P: Ports> Driver<P> {
 }
 
 impl<'a> Step<'a> {
-    fn requests(&self) -> &[Request<'a>] {
+    pub(super) fn requests(&self) -> &[Request<'a>] {
         match self {
-            Step::Known(_) => &[],
+            Step::Known(_) | Step::Aside => &[],
             Step::Array(requests) | Step::Sum(requests) => requests,
             Step::One(request, _) => std::slice::from_ref(request),
         }
@@ -398,7 +331,7 @@ impl<'a> Step<'a> {
 
     fn slots(&self) -> usize {
         match self {
-            Step::Known(_) | Step::Sum(_) | Step::One(..) => 1,
+            Step::Known(_) | Step::Aside | Step::Sum(_) | Step::One(..) => 1,
             Step::Array(requests) => 1 + requests.len(),
         }
     }
@@ -407,6 +340,7 @@ impl<'a> Step<'a> {
     fn take_slots(&self, queue: &mut super::ReplyQueue, tag: Tag, frames: &mut Vec<Vec<u8>>) {
         match self {
             Step::Known(bytes) => queue.known_later(tag, bytes),
+            Step::Aside => queue.open(tag),
             Step::Array(requests) => {
                 let mut head = Vec::new();
                 reply::array(&mut head, requests.len());
@@ -453,16 +387,11 @@ fn fits_a_unit<'a>(
 /// At least what a precondition takes in a unit beside its key, in bytes.
 const PRECONDITION_SLACK: usize = 32;
 
-fn move_request<'a>(moving: &Moving<'a>) -> Request<'a> {
+pub(super) fn move_request<'a>(moving: &Moving<'a>) -> Request<'a> {
     Request::Move {
         source: (moving.source.0.0, moving.source.1),
         destination: (moving.destination.0.0, moving.destination.1),
         if_absent: moving.if_absent,
         keep_source: moving.keep_source,
     }
-}
-
-fn not_in_transaction(command: &[u8]) -> String {
-    let command = String::from_utf8_lossy(command).to_ascii_lowercase();
-    format!("EXECABORT Transaction discarded: '{command}' can't be part of one here")
 }

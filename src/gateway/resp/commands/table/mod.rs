@@ -230,14 +230,106 @@ const fn by_name() -> [(u128, usize); COMMANDS.len()] {
     sorted
 }
 
-/// The row of a command, by its name in whatever case.
+/// The number of a command or subcommand: first the commands in the order of the table, then the subcommands of each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Row(u16);
+
+/// By their numbers.
+static ROWS: [&Command; Row::COUNT] = {
+    let mut rows = [&COMMANDS[0]; Row::COUNT];
+    let mut command = 0;
+    while command < COMMANDS.len() {
+        rows[command] = &COMMANDS[command];
+        if let Some(subcommands) = COMMANDS[command].subcommands {
+            let mut index = 0;
+            while index < subcommands.len() {
+                rows[subcommands_begin(command) + index] = &subcommands[index];
+                index += 1;
+            }
+        }
+        command += 1;
+    }
+    rows
+};
+
+/// The number of the first subcommand of the command at this place.
+const fn subcommands_begin(command: usize) -> usize {
+    let mut begin = COMMANDS.len();
+    let mut index = 0;
+    while index < command {
+        if let Some(subcommands) = COMMANDS[index].subcommands {
+            begin += subcommands.len();
+        }
+        index += 1;
+    }
+    begin
+}
+
+impl Row {
+    /// How many there are.
+    pub const COUNT: usize = subcommands_begin(COMMANDS.len());
+    /// GET's.
+    pub const GET: Row = Row::of(b"get");
+    /// SET's.
+    pub const SET: Row = Row::of(b"set");
+
+    const fn of(name: &[u8]) -> Row {
+        let name = packed(name);
+        let mut index = 0;
+        loop {
+            if let (Some(name), Some(candidate)) = (name, packed(COMMANDS[index].name.as_bytes()))
+                && name == candidate
+            {
+                return Row(index as u16);
+            }
+            index += 1;
+        }
+    }
+
+    /// That of this number.
+    #[must_use]
+    pub fn at(index: usize) -> Row {
+        assert!(index < Row::COUNT);
+        Row(index as u16)
+    }
+
+    /// Its number.
+    #[inline]
+    #[must_use]
+    pub fn index(self) -> usize {
+        usize::from(self.0)
+    }
+
+    /// What the table says.
+    #[must_use]
+    pub fn command(self) -> &'static Command {
+        ROWS[self.index()]
+    }
+
+    /// The subcommand of this name, if it has subcommands.
+    pub(super) fn subcommand(self, name: &[u8]) -> Option<Row> {
+        let subcommands = self.command().subcommands?;
+        let place = subcommands
+            .iter()
+            .position(|row| name.eq_ignore_ascii_case(row.own_name().as_bytes()))?;
+        Some(Row((subcommands_begin(self.index()) + place) as u16))
+    }
+}
+
+/// The number of a command, by its name in whatever case.
 #[must_use]
-pub fn find(name: &[u8]) -> Option<&'static Command> {
+pub fn find_row(name: &[u8]) -> Option<Row> {
     let name = packed(name)?;
     let place = BY_NAME
         .binary_search_by_key(&name, |&(name, _)| name)
         .ok()?;
-    Some(&COMMANDS[BY_NAME[place].1])
+    Some(Row(BY_NAME[place].1 as u16))
+}
+
+/// The row of a command, by its name in whatever case.
+#[must_use]
+pub fn find(name: &[u8]) -> Option<&'static Command> {
+    find_row(name).map(Row::command)
 }
 
 /// The row of a command or, as `command|subcommand`, of a subcommand.
@@ -278,6 +370,25 @@ mod tests {
         }
         assert_eq!(find_full(b"Client|ID").unwrap().name, "client|id");
         assert!(find_full(b"client|").is_none() && find_full(b"get|x").is_none());
+    }
+
+    /// A number that leads to another row would count one command as another.
+    #[test]
+    fn numbers_lead_to_their_rows() {
+        assert_eq!(Row::GET.command().name, "get");
+        assert_eq!(Row::SET.command().name, "set");
+        let mut names: Vec<&str> = ROWS.iter().map(|row| row.name).collect();
+        for command in COMMANDS {
+            let row = find_row(command.name.as_bytes()).unwrap();
+            assert_eq!(row.command().name, command.name);
+            for subcommand in command.subcommands.unwrap_or_default() {
+                let found = row.subcommand(subcommand.own_name().as_bytes()).unwrap();
+                assert_eq!(found.command().name, subcommand.name);
+            }
+        }
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), Row::COUNT);
     }
 
     /// A subcommand in the wrong list, or one without its command's name, is shown under a name that nobody can call.

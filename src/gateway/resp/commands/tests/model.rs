@@ -79,7 +79,7 @@ impl Node {
         match next(arguments, &mut self.session, Node::now()) {
             Next::Do(order) => self.carry_out(&order, &mut out),
             Next::Queued => reply::simple(&mut out, "QUEUED"),
-            Next::Refused(error) => reply::error(&mut out, &error.to_string()),
+            Next::Refused(error) => reply::error(&mut out, error.text()),
         }
         out
     }
@@ -175,7 +175,7 @@ impl Node {
             SessionOrder::Exec => {
                 return match session.execute() {
                     Ok(transaction) => self.execute(&transaction, out),
-                    Err(error) => reply::error(out, &error.to_string()),
+                    Err(error) => reply::error(out, error.text()),
                 };
             }
             SessionOrder::SetText(which, text) => session.set_text(*which, text),
@@ -207,7 +207,7 @@ impl Node {
         for arguments in transaction.commands().iter() {
             match order(&arguments, &self.session, Node::now()) {
                 Ok(order) => self.carry_out(&order, out),
-                Err(error) => reply::error(out, &error.to_string()),
+                Err(error) => reply::error(out, error.text()),
             }
         }
     }
