@@ -241,6 +241,7 @@ impl World {
         if losing {
             // Of what a power loss takes, only the default keyspace's part is looked at (`losses`).
             self.catalog.leave_alone();
+            self.redis.lost();
             self.history.keep_keyspace(DEFAULT);
             self.atomics
                 .retain(|batch| batch.iter().all(|id| id.place.keyspace == DEFAULT));
@@ -264,6 +265,7 @@ impl World {
             shard.driver = None;
         }
         self.channels.clear();
+        self.redis_died();
         self.pipes.clear();
         self.pipe_of.clear();
         for client in &mut self.clients {
@@ -380,6 +382,7 @@ impl World {
             }
             self.step()?;
         }
+        self.audit_redis()?;
         if let Some(pipe) = self.clients[auditor].pipe {
             self.clients[auditor].disconnected();
             self.abandon(pipe);
