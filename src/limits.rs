@@ -84,10 +84,10 @@ const _: () = assert!(SEGMENT_LEN_MIN < SEGMENT_LEN_MAX);
 
 /// Longest text of a number with a fraction, in bytes, as value and as increment.
 pub const FLOAT_TEXT_LEN_MAX: usize = corduroy_proto_wire::INCREMENT_LEN_MAX;
-/// A number with a fraction whose text is plain and no longer than this, in bytes, is read and added in a microsecond.
+/// A number with a fraction whose text is no longer than this, in bytes, and has no large exponent, is read and added in a microsecond or two.
 pub const FLOAT_SHORT_LEN: usize = 64;
 /// A longer one takes as long as copying about this many bytes.
-pub const FLOAT_LONG_COST: usize = 64 << 10;
+pub const FLOAT_LONG_COST: usize = 256 << 10;
 
 /// A batch takes no more commands once its effects take this many bytes: the block that it becomes, with one more command
 /// of the largest size, must fit into a segment.
@@ -184,8 +184,9 @@ pub const TURN_INPUT_BYTES: usize = 128 << 10;
 pub const TURN_RECEIVE_BYTES: usize = 64 << 10;
 /// Operations of a batch that one turn works off before it lets others run.
 pub const BATCH_SLICE_LEN: usize = 256;
-/// Bytes of other shards' requests that one turn works off before it lets others run.
-pub const TURN_MESH_BYTES: usize = 128 << 10;
+/// Bytes of other shards' requests that one turn works off before it lets others run. It is a small part of [`MESH_WINDOW_BYTES`], because
+/// answers are longer than requests, and a shard whose turn fills the window waits for the other's next turn, which then does the same.
+pub const TURN_MESH_BYTES: usize = 64 << 10;
 /// How long answers to a connection wait for those to its gets that other shards have in hand, in nanoseconds, so that they leave together.
 pub const HOLD_NS: u64 = 1_000_000;
 /// Answers that wait for others take at most this many bytes.

@@ -64,6 +64,45 @@ impl CpuTime {
     }
 }
 
+/// What the living threads of a process have used since each began, exact to the nanosecond: for windows of milliseconds, in which no
+/// thread ends.
+#[derive(Clone, Debug)]
+pub struct ThreadsTime(Vec<(u32, Duration)>);
+
+impl ThreadsTime {
+    /// Reads it.
+    pub fn of(pid: u32) -> io::Result<ThreadsTime> {
+        let mut threads = Vec::new();
+        for task in fs::read_dir(format!("/proc/{pid}/task"))? {
+            let task = task?;
+            let Ok(tid) = task.file_name().to_string_lossy().parse::<u32>() else {
+                continue;
+            };
+            let Ok(text) = fs::read_to_string(task.path().join("schedstat")) else {
+                continue;
+            };
+            // Documentation/scheduler/sched-stats.rst: nanoseconds on a core, waiting for one, and slices.
+            let nanos = text
+                .split_ascii_whitespace()
+                .next()
+                .and_then(|word| word.parse().ok())
+                .ok_or_else(|| malformed("a schedstat does not begin with a time"))?;
+            threads.push((tid, Duration::from_nanos(nanos)));
+        }
+        Ok(ThreadsTime(threads))
+    }
+
+    /// What has been used since `earlier`.
+    #[must_use]
+    pub fn since(&self, earlier: &ThreadsTime) -> Duration {
+        let used = |&(tid, time): &(u32, Duration)| {
+            let before = earlier.0.iter().find(|(id, _)| *id == tid);
+            time.saturating_sub(before.map_or(Duration::ZERO, |(_, time)| *time))
+        };
+        self.0.iter().map(used).sum()
+    }
+}
+
 /// The time of all cores together since the machine started.
 #[derive(Clone, Copy, Debug)]
 pub struct MachineTime {
@@ -200,6 +239,20 @@ mod tests {
             threads.iter().any(|thread| thread.seconds >= 0.01),
             "{threads:?}"
         );
+    }
+
+    // Bursts last milliseconds: a reading in ticks would show none of the work, or ten times as much.
+    #[test]
+    fn a_millisecond_of_work_shows() {
+        let pid = std::process::id();
+        let before = ThreadsTime::of(pid).unwrap();
+        let mut x = 1_u64;
+        while ThreadsTime::of(pid).unwrap().since(&before) < Duration::from_millis(1) {
+            for _ in 0..10_000 {
+                x = std::hint::black_box(x.wrapping_mul(3));
+            }
+        }
+        assert_eq!(before.since(&before), Duration::ZERO);
     }
 
     #[test]

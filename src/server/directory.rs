@@ -8,7 +8,7 @@
 //!     0000000000000001.seg        one file a segment
 //! ```
 //!
-//! The manifest is written once, when the directory is first used, and before anything else in it; whole or not at all: to another
+//! The manifest is written once, when the first node on the directory has all else that it needs, and before anything else in it; whole or not at all: to another
 //! name, synced, renamed, the directory synced. It carries a checksum, because the node's secret decides where every key's hash
 //! lies: one flipped bit would make scans skip keys without a word.
 
@@ -138,6 +138,8 @@ fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Direct
 pub struct DataDirectory {
     path: PathBuf,
     manifest: Manifest,
+    /// The manifest is in the directory.
+    is_established: bool,
     _lock: File,
 }
 
@@ -168,8 +170,23 @@ struct Sealed {
     crc32: u32,
 }
 
+impl Manifest {
+    /// That of a new node.
+    fn new(shard_count: u16, now: WallMillis) -> Manifest {
+        Manifest {
+            format: FORMAT,
+            node: random(),
+            hash_secret: random(),
+            shard_count,
+            created_ms: now.0,
+        }
+    }
+}
+
 impl DataDirectory {
-    /// Locks a directory and reads its manifest; makes both if they aren't there.
+    /// Locks a directory and reads its manifest. A directory without one gets one from [`DataDirectory::establish`], which is to follow when nothing
+    /// else can keep the node from starting: a manifest settles the number of cores for good, and a first start that only found its port taken
+    /// must not have done that.
     ///
     /// # Errors
     /// [`DirectoryError`]. If the directory was empty it may hold a lock file then, and nothing else.
@@ -182,14 +199,16 @@ impl DataDirectory {
         let path = &std::path::absolute(path).map_err(failed("find", path))?;
         fs::create_dir_all(path).map_err(failed("make the directory", path))?;
         let lock = lock(path)?;
-        let manifest = match read_manifest(path)? {
+        let found = read_manifest(path)?;
+        let is_established = found.is_some();
+        let manifest = match found {
             Some(manifest) => manifest,
             None if has_shards(path)? => {
                 return Err(DirectoryError::ManifestMissing {
                     path: path.to_owned(),
                 });
             }
-            None => make_manifest(path, shard_count, now)?,
+            None => Manifest::new(shard_count, now),
         };
         if manifest.shard_count != shard_count {
             return Err(DirectoryError::ShardCount {
@@ -201,6 +220,7 @@ impl DataDirectory {
         Ok(DataDirectory {
             path: path.to_owned(),
             manifest,
+            is_established,
             _lock: lock,
         })
     }
@@ -223,11 +243,15 @@ impl DataDirectory {
         self.path.join(format!("{SHARD_PREFIX}{:03}", shard.0))
     }
 
-    /// Makes the directories of all shards.
+    /// Writes the manifest if there was none, and makes the directories of all shards.
     ///
     /// # Errors
     /// [`DirectoryError`].
-    pub fn make_shards(&self) -> Result<(), DirectoryError> {
+    pub fn establish(&mut self) -> Result<(), DirectoryError> {
+        if !self.is_established {
+            write_manifest(&self.path, &self.manifest)?;
+            self.is_established = true;
+        }
         for shard in 0..self.manifest.shard_count {
             let path = self.shard(ShardId(shard));
             fs::create_dir_all(&path).map_err(failed("make the directory", &path))?;
@@ -333,20 +357,9 @@ fn has_shards(directory: &Path) -> Result<bool, DirectoryError> {
     list().map_err(failed("list the directory", directory))
 }
 
-fn make_manifest(
-    directory: &Path,
-    shard_count: u16,
-    now: WallMillis,
-) -> Result<Manifest, DirectoryError> {
-    let manifest = Manifest {
-        format: FORMAT,
-        node: random(),
-        hash_secret: random(),
-        shard_count,
-        created_ms: now.0,
-    };
+fn write_manifest(directory: &Path, manifest: &Manifest) -> Result<(), DirectoryError> {
     let sealed = Sealed {
-        crc32: checksum(&manifest),
+        crc32: checksum(manifest),
         manifest: manifest.clone(),
     };
     let mut text = serde_json::to_string_pretty(&sealed).expect("numbers and text are always JSON");
@@ -360,8 +373,7 @@ fn make_manifest(
     write().map_err(failed("write", &new))?;
     let path = directory.join(MANIFEST);
     fs::rename(&new, &path).map_err(failed("rename to", &path))?;
-    sync_directory(directory)?;
-    Ok(manifest)
+    sync_directory(directory)
 }
 
 fn sync_directory(path: &Path) -> Result<(), DirectoryError> {

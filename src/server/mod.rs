@@ -7,5 +7,6 @@ pub mod cli;
 pub mod config;
 pub mod directory;
 pub mod error;
+mod facts;
 pub mod node;
 pub mod serve;

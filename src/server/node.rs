@@ -22,19 +22,18 @@ use std::process;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use flume::{Receiver, RecvTimeoutError, Sender};
 
 use super::config::{Config, Spin, SyncPolicy};
 use super::directory::{DataDirectory, random};
 use super::error::StartError;
-use crate::gateway::resp::cluster::ClusterData;
-use crate::gateway::resp::config::{ConfigData, Durability};
+use super::facts::node_facts;
 use crate::gateway::resp::session::Settings;
 use crate::limits;
 use crate::ports::Clock;
-use crate::runtime::driver::{DriverConfig, NodeFacts};
+use crate::runtime::driver::DriverConfig;
 use crate::runtime::glommio::{
     Acceptor, Arrival, Executor, ExecutorError, MeshEnds, Order, Pulse, Seats, Segments, Serving,
     ShardState, SystemClock, check_kernel, mesh, raise_open_files, start_watchdog,
@@ -88,9 +87,9 @@ impl Node {
         let connections_max = connections_max(config)?;
         let clock = SystemClock::start();
         let shard_count = config.shard_count();
-        let directory = DataDirectory::open(&config.data, shard_count, clock.now().wall)?;
-        directory.make_shards()?;
+        let mut directory = DataDirectory::open(&config.data, shard_count, clock.now().wall)?;
         let mut acceptor = Acceptor::bind(config.listen)?;
+        directory.establish()?;
         // If the kernel chose the port, clients are told that one.
         let config = &Config {
             listen: acceptor.address(),
@@ -562,47 +561,6 @@ fn driver_config(
         idle_timeout_ns: config.idle_timeout.map_or(0, nanos),
         stall_timeout_ns: nanos(config.stall_timeout),
         server_name: concat!("corduroy/", env!("CARGO_PKG_VERSION")).to_owned(),
-    }
-}
-
-/// What Redis clients may ask about this node.
-fn node_facts(config: &Config, directory: &DataDirectory) -> NodeFacts {
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    let process_id = process::id();
-    let executable = std::env::current_exe().unwrap_or_default();
-    let durability = match config.sync {
-        SyncPolicy::Always => Durability::Always,
-        SyncPolicy::Interval(interval) => Durability::Interval(interval.as_millis() as u64),
-        SyncPolicy::Never => Durability::Never,
-    };
-    let settings = Settings::default();
-    NodeFacts {
-        config: ConfigData {
-            host: config.listen.ip().to_string(),
-            port: config.listen.port(),
-            databases: settings.databases,
-            connections_max: config.connections_max,
-            idle_timeout_seconds: config.idle_timeout.map_or(0, |timeout| timeout.as_secs()),
-            memory_bytes: config.memory,
-            durability,
-            directory: config.data.display().to_string(),
-            slowlog_slower_than_us: limits::SLOWLOG_SLOWER_THAN_US,
-            slowlog_len_max: limits::SLOWLOG_LEN,
-            debug: config.debug_commands,
-        },
-        cluster: ClusterData {
-            node_id: format!("{:040x}", u128::from_be_bytes(directory.manifest().node)),
-            // Where clients have reached it already.
-            host: String::new(),
-            port: config.listen.port(),
-        },
-        process_id,
-        run_id: format!("{:040x}", u128::from_be_bytes(random())),
-        executable: executable.display().to_string(),
-        config_file: String::new(),
-        started_ms: now.as_millis() as u64,
     }
 }
 

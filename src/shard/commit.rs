@@ -121,12 +121,17 @@ impl Shard {
 
     /// Replies of a batch without effects: whatever they depended on is committed.
     pub(super) fn answer_ready(&mut self, now: Now, out: &mut impl Replies) {
+        let toil = std::mem::take(&mut self.batch.toil);
         let replies = std::mem::take(&mut self.batch.replies);
         for reply in &replies {
             self.statistics
                 .finished(reply.kind, now.mono.0.saturating_sub(reply.since.0));
             self.count_inside(now, reply);
             answer(reply, self.config.large_len, out);
+        }
+        if toil > 0 {
+            // It filled the batch, and nothing will commit.
+            self.resume_waiting(now, out);
         }
     }
 
@@ -141,6 +146,7 @@ impl Shard {
             keyspace.forget_clearing();
         }
         for reply in std::mem::take(&mut self.batch.replies) {
+            self.statistics.errors += 1;
             refuse(&reply, status, reason, out);
         }
         self.batch.clear();

@@ -81,11 +81,15 @@ impl Shard {
         let place = self.writable(keyspace, key)?;
         let facts = self.facts(now, &place, key)?;
         let current = facts.current.as_ref();
+        let is_short = float::is_short(increment)
+            && current.is_none_or(|record| float::is_short(record.value));
+        let toil = if is_short { 0 } else { limits::FLOAT_LONG_COST };
         let sum = match float::add(current.map(|record| record.value), increment) {
             Ok(sum) => sum.into_bytes(),
             Err(reason) => {
                 let decision = Decision::not_a_counter(&facts, reason);
                 self.answer_unchanged(now, origin, Kind::AddFloat, &place, decision, out);
+                self.batch.toil += toil;
                 return Ok(());
             }
         };
@@ -93,6 +97,7 @@ impl Shard {
         let expiry = current.and_then(|record| record.expiry);
         let previous = facts.previous;
         let version = self.stage_set(now, origin, &place, key, (&sum, None), expiry, previous);
+        self.batch.toil += toil;
         let body = PendingBody::Value(sum.into());
         self.done_after_commit(now, origin, Kind::AddFloat, version, body);
         Ok(())

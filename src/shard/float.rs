@@ -2,13 +2,13 @@
 //!
 //! Redis reads both summands with C's `strtold`, adds them as `long double` and prints the sum with `%.17Lf`, without the zeros at its
 //! end. Clients see that text, so it is to be the same to the byte; and on a machine whose `long double` is another one, too. So the
-//! arithmetic is done in software: `rustc_apfloat` reads and adds ([why](../../docs/decisions/0021-floats-by-rustc-apfloat.md)), and
+//! arithmetic is done in software: `rustc_apfloat` reads and adds ([why](../../docs/decisions/0019-floats-by-rustc-apfloat.md)), and
 //! what it has no function for is here: which texts `strtold` reads, and printing.
 //!
 //! # Bounds
 //!
 //! A text has at most `FLOAT_TEXT_LEN_MAX` bytes (5,119, what Redis has room for), and the longest sum has 4,933 digits before
-//! the point; both take well under a millisecond.
+//! the point; both take some hundred microseconds. So a batch, and a unit, takes few of those (`FLOAT_LONG_COST`).
 
 use std::str::FromStr;
 
@@ -50,12 +50,20 @@ pub(super) fn add(value: Option<&[u8]>, increment: &[u8]) -> Result<String, &'st
     }
 }
 
-/// Whether adding these is quick and makes a short text, whatever they hold: a few dozen plain digits.
+/// Longest text of a sum of short numbers, however many: their digits, an exponent's, and a fraction's.
+pub(super) const SHORT_SUM_LEN_MAX: usize = 4 * limits::FLOAT_SHORT_LEN;
+const _: () = assert!(SHORT_SUM_LEN_MAX > limits::FLOAT_SHORT_LEN + 99 + FRACTION_DIGITS + 10);
+
+/// Whether adding this is quick and makes no long text, whether it is a number or not: a few dozen digits, and an exponent of two.
 pub(super) fn is_short(text: &[u8]) -> bool {
+    let is_plain = |byte: &u8| matches!(byte, b'0'..=b'9' | b'.' | b'+' | b'-');
+    let mark = text.iter().position(|byte| matches!(byte, b'e' | b'E'));
+    let (significand, exponent) = text.split_at(mark.unwrap_or(text.len()));
+    let digits = exponent.iter().filter(|byte| byte.is_ascii_digit());
     text.len() <= limits::FLOAT_SHORT_LEN
-        && text
-            .iter()
-            .all(|byte| matches!(byte, b'0'..=b'9' | b'.' | b'+' | b'-'))
+        && significand.iter().all(is_plain)
+        && exponent.iter().skip(1).all(is_plain)
+        && digits.count() <= 2
 }
 
 /// Reads what `strtold` reads to the end of the text, where Redis takes the outcome: no spaces, no NaN, nothing that is too

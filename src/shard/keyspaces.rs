@@ -286,7 +286,7 @@ impl Shard {
         match command {
             ShardCommand::Count { keyspace } => match self.keyspace(keyspace) {
                 Some(found) => out.internal(origin, ShardReply::Count(found.len())),
-                None => unknown(origin, keyspace, out),
+                None => self.unknown(origin, keyspace, out),
             },
             ShardCommand::Flush { keyspace } => self.flush(now, origin, keyspace, out),
             ShardCommand::Scan(step) => self.scan(now, origin, step, out),
@@ -370,13 +370,12 @@ impl Shard {
     /// have expired by a clock that is set back later.
     fn flush(&mut self, now: Now, origin: Origin, id: KeyspaceId, out: &mut impl Replies) {
         let Some(at) = self.keyspace_index(id) else {
-            return unknown(origin, id, out);
+            return self.unknown(origin, id, out);
         };
         if let Some(reason) = self.pipeline.refusing() {
-            out.internal(
-                origin,
-                ShardReply::Failed(Status::ReadOnly, reason.to_owned()),
-            );
+            let failed = ShardReply::Failed(Status::ReadOnly, reason.to_owned());
+            self.statistics.errors += 1;
+            out.internal(origin, failed);
             return;
         }
         let Keyspace {
@@ -407,7 +406,7 @@ impl Shard {
         }
         self.reply_after_commit(PendingReply {
             origin,
-            kind: Kind::Flush,
+            kind: Kind::Part,
             since: now.mono,
             status: Status::Ok,
             version: Version(0),
@@ -415,12 +414,13 @@ impl Shard {
             body: PendingBody::Done,
         });
     }
-}
 
-fn unknown(origin: Origin, keyspace: KeyspaceId, out: &mut impl Replies) {
-    let refusal = Refusal::new(
-        Status::UnknownKeyspace,
-        format!("there is no keyspace with the number {}", keyspace.0),
-    );
-    out.internal(origin, ShardReply::Failed(refusal.status, refusal.reason));
+    fn unknown(&mut self, origin: Origin, keyspace: KeyspaceId, out: &mut impl Replies) {
+        self.statistics.errors += 1;
+        let refusal = Refusal::new(
+            Status::UnknownKeyspace,
+            format!("there is no keyspace with the number {}", keyspace.0),
+        );
+        out.internal(origin, ShardReply::Failed(refusal.status, refusal.reason));
+    }
 }

@@ -237,7 +237,7 @@ impl Shard {
 
     /// Whether the batch has as many effects as one block shall hold.
     fn batch_is_full(&self) -> bool {
-        self.batch.records_len >= self.arena_max()
+        self.batch.records_len + self.batch.toil >= self.arena_max()
             || self.batch.effects.len() >= limits::BATCH_EFFECTS_MAX
     }
 
@@ -436,7 +436,9 @@ impl Shard {
     /// Whether there is slice work left for the next turn.
     #[must_use]
     pub fn has_slices(&self) -> bool {
-        !self.graveyard.is_empty() || self.waiting.has_slices()
+        // A batch that is full of toil alone is never committed: the next turn empties it.
+        let is_idle = self.pipeline.flight.is_none() && self.batch.effects.is_empty();
+        !self.graveyard.is_empty() || self.waiting.has_slices() || (is_idle && self.batch.toil > 0)
     }
 
     /// Why writes are refused, if they are.

@@ -102,6 +102,8 @@ pub(super) struct Batch {
     large: Vec<Bytes>,
     /// Length of all records in the log.
     pub(super) records_len: usize,
+    /// What evaluating took beside, as so many bytes: enough of that fills a batch, too.
+    pub(super) toil: usize,
     pub(super) effects: Vec<Effect>,
     pub(super) replies: Vec<PendingReply>,
 }
@@ -170,6 +172,7 @@ impl Batch {
         self.arena.clear();
         self.large.clear();
         self.records_len = 0;
+        self.toil = 0;
         self.effects.clear();
         self.replies.clear();
         // One oversized turn shall not hold its memory for ever.

@@ -5,7 +5,8 @@ use serde::Serialize;
 
 use super::Shard;
 
-/// Kinds of requests that are counted apart.
+/// Kinds of requests that are counted apart. Those on single keys count on the shard that owns the key; those that concern several shards, and those
+/// that need none, on the shard whose connection they came in on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "each is the request of the same name")]
 pub enum Kind {
@@ -26,10 +27,23 @@ pub enum Kind {
     Move,
     Unit,
     Flush,
+    Batch,
+    Scan,
+    Count,
+    KeyspaceCreate,
+    KeyspaceDrop,
+    KeyspaceList,
+    KeyspaceOpen,
+    Status,
+    Ping,
+    Hello,
+    /// A shard's part of a request that is counted where it came in, or nothing that a client asked for: not shown.
+    Part,
 }
 
 impl Kind {
-    const ALL: [Kind; 17] = [
+    /// Those that are shown.
+    const ALL: [Kind; 27] = [
         Kind::Get,
         Kind::Exists,
         Kind::Ttl,
@@ -47,7 +61,19 @@ impl Kind {
         Kind::Move,
         Kind::Unit,
         Kind::Flush,
+        Kind::Batch,
+        Kind::Scan,
+        Kind::Count,
+        Kind::KeyspaceCreate,
+        Kind::KeyspaceDrop,
+        Kind::KeyspaceList,
+        Kind::KeyspaceOpen,
+        Kind::Status,
+        Kind::Ping,
+        Kind::Hello,
     ];
+
+    const COUNT: usize = Kind::Part as usize + 1;
 
     fn name(self) -> &'static str {
         match self {
@@ -68,6 +94,17 @@ impl Kind {
             Kind::Move => "move",
             Kind::Unit => "unit",
             Kind::Flush => "flush",
+            Kind::Batch => "batch",
+            Kind::Scan => "scan",
+            Kind::Count => "count",
+            Kind::KeyspaceCreate => "keyspace_create",
+            Kind::KeyspaceDrop => "keyspace_drop",
+            Kind::KeyspaceList => "keyspace_list",
+            Kind::KeyspaceOpen => "keyspace_open",
+            Kind::Status => "status",
+            Kind::Ping => "ping",
+            Kind::Hello => "hello",
+            Kind::Part => "part",
         }
     }
 }
@@ -78,8 +115,6 @@ const LATENCY_US_MAX: u64 = 60_000_000;
 #[derive(Debug)]
 struct KindStatistics {
     requests: u64,
-    /// Answered in this turn at once; their latency is known when the turn ends.
-    this_turn: u64,
     latency_us: Histogram<u64>,
 }
 
@@ -87,6 +122,8 @@ struct KindStatistics {
 #[derive(Debug)]
 pub(super) struct Statistics {
     kinds: Vec<KindStatistics>,
+    /// By kind, answered in this turn at once; their latency is known when the turn ends. Apart, because every turn's end goes through them.
+    this_turn: [u64; Kind::COUNT],
     pub(super) errors: u64,
     pub(super) expired: u64,
     pub(super) damaged_reads: u64,
@@ -101,12 +138,12 @@ impl Statistics {
     pub(super) fn new() -> Statistics {
         let kind = || KindStatistics {
             requests: 0,
-            this_turn: 0,
             latency_us: Histogram::new_with_max(LATENCY_US_MAX, 2)
                 .expect("the bounds are constants that fit"),
         };
         Statistics {
-            kinds: Kind::ALL.iter().map(|_| kind()).collect(),
+            kinds: (0..Kind::COUNT).map(|_| kind()).collect(),
+            this_turn: [0; Kind::COUNT],
             errors: 0,
             expired: 0,
             damaged_reads: 0,
@@ -122,7 +159,7 @@ impl Statistics {
     /// A request was answered at once, in this turn.
     #[inline]
     pub(super) fn immediate(&mut self, kind: Kind) {
-        self.kinds[kind as usize].this_turn += 1;
+        self.this_turn[kind as usize] += 1;
     }
 
     /// A request was answered that took this long.
@@ -141,12 +178,12 @@ impl Statistics {
 
     /// The turn that began `nanos` ago ends: so long did its immediate answers take at most.
     pub(super) fn turn_ended(&mut self, nanos: u64) {
-        for kind in &mut self.kinds {
-            if kind.this_turn > 0 {
-                kind.requests += kind.this_turn;
+        for (kind, this_turn) in self.kinds.iter_mut().zip(&mut self.this_turn) {
+            if *this_turn > 0 {
+                kind.requests += *this_turn;
                 kind.latency_us
-                    .saturating_record_n((nanos / 1000).max(1), kind.this_turn);
-                kind.this_turn = 0;
+                    .saturating_record_n((nanos / 1000).max(1), *this_turn);
+                *this_turn = 0;
             }
         }
     }
@@ -226,7 +263,7 @@ pub struct ShardStatus {
     pub block_bytes: u64,
     /// Keys taken away because they expired.
     pub expired: u64,
-    /// Requests refused or failed.
+    /// Requests, and operations of batches, that were refused or failed.
     pub errors: u64,
     /// Records read from disk.
     pub cold_reads: u64,
@@ -295,6 +332,22 @@ impl Shard {
         }
     }
 
+    /// The driver has answered a request of this kind at once.
+    #[inline]
+    pub fn answered_at_once(&mut self, kind: Kind) {
+        self.statistics.immediate(kind);
+    }
+
+    /// The driver has answered a request of this kind, after so long.
+    pub fn answered_after(&mut self, kind: Kind, nanos: u64) {
+        self.statistics.finished(kind, nanos);
+    }
+
+    /// The driver has refused so many requests before they came to a shard.
+    pub fn refused_outside(&mut self, requests: u64) {
+        self.statistics.errors += requests;
+    }
+
     /// A turn held the core up for so long.
     #[inline]
     pub fn turn_took(&mut self, nanos: u64) {
@@ -319,7 +372,7 @@ impl Shard {
         let at = |quantile| statistics.latency_us.value_at_quantile(quantile);
         KindStatus {
             kind: kind.name(),
-            requests: statistics.requests + statistics.this_turn,
+            requests: statistics.requests + self.statistics.this_turn[kind as usize],
             latency_us_p50: at(0.5),
             latency_us_p90: at(0.9),
             latency_us_p99: at(0.99),

@@ -173,11 +173,10 @@ fn other_languages_and_garbage_are_turned_away() {
     let mut random = Random::new(41);
     let mut greetings: Vec<Vec<u8>> = [
         &b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"[..],
-        b"*1\r\n$4\r\nPING\r\n",
-        b"PING\r\n",
+        b"POST /\r\n\r\n",
+        b"*1\r\n$nothing\r\n",
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
         b"\xc0RDX\x0c\x00\x00\x00",
-        b"\r\n\r\n",
         b"\0",
     ]
     .map(<[u8]>::to_vec)
@@ -212,7 +211,10 @@ fn garbage_in_frames_is_answered_by_its_id() {
             let mut frame: Vec<u8> = (0..len).map(|_| random.next() as u8).collect();
             // Mostly a known opcode, and often a key that fits, so that more than the header is looked at.
             if random.percent(80) {
-                let opcodes = [1, 2, 3, 16, 17, 18, 19, 20, 21, 22, 23, 24, 32, 33, 34, 35];
+                let opcodes = [
+                    1, 2, 3, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 32, 33, 34, 35,
+                    64, 65,
+                ];
                 frame[4] = opcodes[random.below(opcodes.len() as u64) as usize];
             }
             if random.percent(70) {

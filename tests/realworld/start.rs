@@ -87,6 +87,14 @@ fn a_taken_port_is_refused() {
     let taken = listener.local_addr().unwrap().to_string();
     let third = refused(&place, serve(&other, &["--listen", &taken]));
     expect(&third, &[&taken, "--listen"]);
+    // Nor has it settled anything: a first start with a wrong port and a wrong number of cores once left a directory that only that
+    // number could be used with.
+    let mut left: Vec<_> = fs::read_dir(&other)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    left.sort();
+    assert_eq!(left, ["LOCK"]);
     assert!(node.connect().get(b"k").is_none());
 }
 

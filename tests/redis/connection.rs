@@ -91,13 +91,6 @@ impl Connection {
         self.receive()
             .unwrap_or_else(|error| panic!("no reply to {:?}: {error}", line_of(words)))
     }
-
-    /// As [`Connection::ask`], for a command whose words hold no blanks.
-    #[track_caller]
-    pub(crate) fn ask_line(&mut self, line: &str) -> Reply {
-        let words: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
-        self.ask(&words)
-    }
 }
 
 /// A command as an array of byte strings.

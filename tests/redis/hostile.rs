@@ -44,7 +44,7 @@ fn beside_a_good_client(node: &Node, misdeeds: impl FnOnce(&dyn Fn())) {
                 let set = client.ask(&[b"SET", key.as_bytes(), value.as_bytes()]);
                 assert_eq!(set.line, b"+OK");
                 let get = client.ask(&[b"GET", key.as_bytes()]);
-                assert_eq!(get.bulk.as_deref(), Some(value.as_bytes()));
+                assert_eq!(get.bulk.as_deref(), Some(value.as_bytes()), "{get:?}");
                 rounds.fetch_add(1, Ordering::Relaxed);
             }
         });
@@ -355,6 +355,12 @@ fn commands_of_sixty_thousand_keys_are_carried_out() {
     node.stop();
 }
 
+/// A command that gives each of these keys this value.
+fn pairs<'a>(name: &'a [u8], keys: &'a [Vec<u8>], value: &'a [u8]) -> Vec<&'a [u8]> {
+    let pairs = keys.iter().flat_map(|key| [key.as_slice(), value]);
+    std::iter::once(name).chain(pairs).collect()
+}
+
 /// A unit, a forwarded request, a precondition: each has a field of its own for a key's length, and a bound on all of it together, behind
 /// which a node once ended itself.
 #[test]
@@ -409,24 +415,12 @@ fn what_is_too_long_for_a_request_is_refused_by_every_command() {
             .map(|it| format!("{{t}}{it}").into_bytes())
             .collect();
         let large = vec![b'v'; 200 << 10];
-        let many_pairs = |name: &'static [u8],
-                          keys: &'static [Vec<u8>],
-                          value: &'static [u8]|
-         -> Vec<&'static [u8]> {
-            let mut words = vec![name];
-            for key in keys {
-                words.extend([key.as_slice(), value]);
-            }
-            words
-        };
-        let (keys, tagged): (&'static [Vec<u8>], &'static [Vec<u8>]) = (keys.leak(), tagged.leak());
-        let large: &'static [u8] = large.leak();
-        for keys in [keys, tagged] {
+        for keys in [&keys, &tagged] {
             for words in [
-                many_pairs(b"MSET", keys, b"v"),
-                many_pairs(b"MSETNX", keys, b"v"),
-                many_pairs(b"MSET", &keys[..6], large),
-                many_pairs(b"MSETNX", &keys[..6], large),
+                pairs(b"MSET", keys, b"v"),
+                pairs(b"MSETNX", keys, b"v"),
+                pairs(b"MSET", &keys[..6], &large),
+                pairs(b"MSETNX", &keys[..6], &large),
             ] {
                 let reply = client.ask(&words);
                 assert!(reply.is_error(), "{}: {reply:?}", words[0].escape_ascii());
@@ -439,7 +433,7 @@ fn what_is_too_long_for_a_request_is_refused_by_every_command() {
             client.ask(&mget);
             let exec = client.ask(&[b"EXEC"]);
             assert!(exec.is_error(), "{exec:?}");
-            let few = many_pairs(b"MSET", &keys[..1_000], b"v");
+            let few = pairs(b"MSET", &keys[..1_000], b"v");
             assert_eq!(client.ask(&few).line, b"+OK");
         }
         assert_eq!(
@@ -497,7 +491,7 @@ fn values_of_megabytes_by_every_command() {
                 );
                 assert_eq!(client.ask(&[b"PING"]).line, b"+PONG");
             }
-            client.ask(&[b"FLUSHALL"]);
+            client.ask(&[b"DEL", b"long", b"appended", b"ranged", b"a", b"new"]);
         }
         let resident = node.resident_bytes();
         assert!(resident < RESIDENT_MAX, "{resident} bytes");

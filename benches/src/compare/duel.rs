@@ -153,11 +153,7 @@ pub(super) fn compare([subject, peer]: [Side; 2], metric: Metric, at_least: Opti
     let runs = || subject.runs.iter().chain(&peer.runs);
     let mut notes = Vec::new();
     let others_cores = median(&runs().map(|report| report.others_cores).collect::<Vec<_>>());
-    if others_cores > OTHERS_CORES_MAX {
-        notes.push(format!(
-            "other processes kept {others_cores:.2} cores busy meanwhile: doubtful"
-        ));
-    }
+    notes.extend(doubt(others_cores));
     let is_held_back =
         |side: &Side| metric == Metric::Rate && side.runs.iter().any(is_driver_the_limit);
     let (certainty, note) = match (is_held_back(&subject), is_held_back(&peer)) {
@@ -186,6 +182,12 @@ pub(super) fn compare([subject, peer]: [Side; 2], metric: Metric, at_least: Opti
         peer,
         notes,
     }
+}
+
+/// What to say of figures beside which other processes kept so many cores busy, if it is too much.
+pub(super) fn doubt(others_cores: f64) -> Option<String> {
+    (others_cores > OTHERS_CORES_MAX)
+        .then(|| format!("other processes kept {others_cores:.2} cores busy meanwhile: doubtful"))
 }
 
 /// Whether the driver had no time left while the server had.

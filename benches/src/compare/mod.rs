@@ -8,6 +8,7 @@
 //! - [`row`]: what is promised. Pure.
 //! - [`server`], [`arena`]: the servers, and starting and ending them.
 //! - [`duel`]: the rows that set two servers against each other.
+//! - [`field`]: the same two servers of Corduroy, hit by bursts.
 //! - [`cores`]: the row about two cores and the price of a hop between them.
 //! - [`volume`]: the rows about many keys, memory and start.
 //! - [`environment`]: what it ran on.
@@ -32,6 +33,7 @@ pub mod arena;
 pub mod cores;
 pub mod duel;
 pub mod environment;
+pub mod field;
 pub mod outcome;
 pub mod row;
 pub mod server;

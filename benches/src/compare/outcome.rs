@@ -82,8 +82,6 @@ pub enum Certainty {
     AtMost,
     /// Both were held back.
     Unknown,
-    /// It was computed from other figures, as this machine can't show it.
-    Computed,
 }
 
 /// One contender's figures.
@@ -125,7 +123,7 @@ impl Outcome {
                     Certainty::Measured => Some(holds),
                     Certainty::AtLeast => holds.then_some(true),
                     Certainty::AtMost => (!holds).then_some(false),
-                    Certainty::Unknown | Certainty::Computed => None,
+                    Certainty::Unknown => None,
                 }
             }
             Outcome::Figure(figure) => Some(figure.value <= figure.at_most),
@@ -320,7 +318,7 @@ mod tests {
     // of them may read as a success.
     #[test]
     fn only_what_was_measured_counts_as_reached() {
-        use Certainty::{AtLeast, AtMost, Computed, Measured, Unknown};
+        use Certainty::{AtLeast, AtMost, Measured, Unknown};
         let reached = |outcome: &Outcome| (outcome.is_reached(), outcome.verdict());
         assert_eq!(
             reached(&ratio(1.3, Some(1.3), Measured)),
@@ -349,10 +347,6 @@ mod tests {
         );
         assert_eq!(
             reached(&ratio(9.0, Some(1.3), Unknown)),
-            (None, "undecided")
-        );
-        assert_eq!(
-            reached(&ratio(9.0, Some(1.3), Computed)),
             (None, "undecided")
         );
         let missing = Outcome::Missing {

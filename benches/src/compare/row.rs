@@ -243,7 +243,7 @@ pub fn all() -> Vec<Row> {
         ),
         Row {
             id: "two-cores",
-            title: "get, 16 in flight, two cores and keys of both on any connection, against one core",
+            title: "get, two cores and keys of both on any connection, against one core",
             kind: Kind::TwoCores { at_least: 1.5 },
         },
         duel(

@@ -271,7 +271,7 @@ fn send(
 }
 
 /// The keys that a connection of this shard asks for. `known` holds the sets that were made already, by shard.
-fn shard_keys<D: Dialect>(
+pub(crate) fn shard_keys<D: Dialect>(
     dialect: &D,
     keys: u64,
     shard: Option<u16>,

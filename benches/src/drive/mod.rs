@@ -20,7 +20,7 @@ use std::{io, net::SocketAddr, time::Duration};
 
 pub mod config;
 mod connection;
-mod engine;
+pub(crate) mod engine;
 mod measure;
 pub mod protocol;
 pub mod report;
@@ -122,7 +122,7 @@ pub enum DriveError {
 
 impl DriveError {
     /// For `map_err`: an I/O error with what was tried.
-    fn io<E: Into<io::Error>>(action: &'static str) -> impl FnOnce(E) -> DriveError {
+    pub(crate) fn io<E: Into<io::Error>>(action: &'static str) -> impl FnOnce(E) -> DriveError {
         move |error| DriveError::Io {
             action,
             source: error.into(),

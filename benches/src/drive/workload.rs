@@ -83,8 +83,9 @@ pub enum KeySet {
 }
 
 impl KeySet {
+    /// One of them, uniformly at random.
     #[inline]
-    fn pick(&self, random: &mut fastrand::Rng) -> u64 {
+    pub(crate) fn pick(&self, random: &mut fastrand::Rng) -> u64 {
         match self {
             KeySet::All(count) => random.u64(0..*count),
             KeySet::Some(numbers) => numbers[random.usize(0..numbers.len())],

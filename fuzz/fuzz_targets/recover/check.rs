@@ -154,6 +154,11 @@ fn carry_out(image: &mut Image, repair: &Repair) {
             image.remove(&segment.0).expect("was there");
             return;
         }
+        Repair::Extend { segment, len } => {
+            let file = image.get_mut(&segment.0).expect("was there");
+            file.resize(*len as usize, 0);
+            return;
+        }
         Repair::Zero {
             segment,
             offset,

@@ -80,12 +80,12 @@ pub fn key_ahead(bytes: &[u8]) -> Option<(&[u8], usize)> {
     let mut at = 4;
     let mut key: &[u8] = &[];
     for number in 0..count - b'0' {
-        let (len, head) = match bytes.get(at..)? {
-            &[b'$', a @ b'0'..=b'9', b'\r', b'\n', ..] => (usize::from(a - b'0'), 4),
-            &[b'$', a @ b'1'..=b'9', b @ b'0'..=b'9', b'\r', b'\n', ..] => {
+        let (len, head) = match *bytes.get(at..)? {
+            [b'$', a @ b'0'..=b'9', b'\r', b'\n', ..] => (usize::from(a - b'0'), 4),
+            [b'$', a @ b'1'..=b'9', b @ b'0'..=b'9', b'\r', b'\n', ..] => {
                 (usize::from(a - b'0') * 10 + usize::from(b - b'0'), 5)
             }
-            &[
+            [
                 b'$',
                 a @ b'1'..=b'9',
                 b @ b'0'..=b'9',
@@ -525,8 +525,6 @@ impl Parser {
         };
         let line = bytes[..end].strip_suffix(b"\r").unwrap_or(&bytes[..end]);
         let (arguments, spans) = (&mut self.inline, &mut self.spans);
-        arguments.clear();
-        spans.clear();
         inline::split(line, arguments, |place| {
             spans.push(Span::Bytes {
                 at: place.start as u32,

@@ -39,6 +39,14 @@ pub fn error(out: &mut Vec<u8>, text: &str) {
     out.extend_from_slice(b"\r\n");
 }
 
+/// The same, as a reply of its own.
+#[must_use]
+pub fn error_bytes(text: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    error(&mut bytes, text);
+    bytes
+}
+
 /// `:number`.
 pub fn integer(out: &mut Vec<u8>, number: i64) {
     number_line(out, b':', number);

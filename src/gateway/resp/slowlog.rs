@@ -67,6 +67,18 @@ impl Slowlog {
         self.entries.truncate(self.len_max);
     }
 
+    /// What [`Slowlog::set_slower_than`] was told last.
+    #[must_use]
+    pub fn slower_than_us(&self) -> i64 {
+        self.slower_than_us
+    }
+
+    /// Most entries.
+    #[must_use]
+    pub fn len_max(&self) -> u64 {
+        self.len_max as u64
+    }
+
     /// Whether a command that took so long is to be noted.
     #[inline]
     #[must_use]

@@ -5,7 +5,7 @@ use corduroy_proto_wire::{Body, Response, Status};
 use super::gather::{Gather, Gathering, wire_results};
 use super::{Driver, Ports};
 use crate::shard::ShardCommand;
-use crate::types::{KeyspaceId, Now};
+use crate::types::{KeyspaceId, MonoNanos, Now};
 
 impl<P: Ports> Driver<P> {
     /// Goes on with gathers whose parts are all there: the next round, or the answer.
@@ -47,18 +47,20 @@ impl<P: Ports> Driver<P> {
                 continue;
             }
             let gather = self.hub.gathers.remove(id.slot as usize);
-            self.answer_gather(gather);
+            self.answer_gather(now, gather);
         }
     }
 
-    fn answer_gather(&mut self, gather: Gather) {
+    fn answer_gather(&mut self, now: Now, gather: Gather) {
         let Gather {
             client,
             request,
             failure,
             gathering,
+            since,
             ..
         } = gather;
+        self.count_gather(now.mono, since, &gathering, failure.as_ref());
         if self.resp_mut(client).is_some() {
             let result = match failure {
                 Some(failure) => Err(failure),
@@ -70,7 +72,7 @@ impl<P: Ports> Driver<P> {
         if let Some((status, reason)) = failure {
             // That a keyspace is not there is an answer, not an error: another client was quicker to drop it.
             if status.is_error() {
-                self.refuse(client, request, status, &reason);
+                self.respond(client, request, status, Body::Error(&reason));
             } else {
                 self.respond(client, request, status, Body::Empty);
             }
@@ -122,6 +124,24 @@ impl<P: Ports> Driver<P> {
                 self.hub.answer_large(client, request, &response, value);
             }
             _ => self.hub.answer(client, request, &response),
+        }
+    }
+
+    /// Counts a gather as a request of its kind or, if it failed by what the driver found, as an error; the shards count what they refuse.
+    fn count_gather(
+        &mut self,
+        now: MonoNanos,
+        since: MonoNanos,
+        gathering: &Gathering,
+        failure: Option<&(Status, String)>,
+    ) {
+        match failure {
+            Some((Status::AlreadyExists, _)) => self.shard.refused_outside(1),
+            Some((status, _)) if status.is_error() => {}
+            _ => {
+                let nanos = now.0.saturating_sub(since.0);
+                self.shard.answered_after(gathering.kind(), nanos);
+            }
         }
     }
 }

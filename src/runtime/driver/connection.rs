@@ -225,6 +225,8 @@ pub(super) struct Connection {
     pub(super) remote_gets: usize,
     /// Since when its output waits for the answers to those.
     pub(super) held_since: Option<MonoNanos>,
+    /// The last word on it: a frame that is sent when every request has been answered.
+    pub(super) farewell: Option<Vec<u8>>,
     /// The runtime was told to stop reading.
     pub(super) paused: bool,
     /// It is on the list of connections to go on with.
@@ -257,6 +259,7 @@ impl Connection {
             in_flight: 0,
             remote_gets: 0,
             held_since: None,
+            farewell: None,
             paused: false,
             waits_for_room: false,
             blocked: false,
@@ -298,7 +301,7 @@ impl Connection {
     ) {
         let resp = self.resp.as_mut().expect("it speaks RESP");
         let protocol = resp.protocol;
-        let (answered, _) = resp
+        let answered = resp
             .queue
             .answer(request, response, value, protocol, &mut self.output);
         self.in_flight -= answered;

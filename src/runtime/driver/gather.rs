@@ -12,10 +12,10 @@ use corduroy_proto_wire::{
 use super::resp::{Across, NodeTold};
 use crate::limits;
 use crate::ports::ConnectionId;
-use crate::shard::statistics::ShardStatus;
+use crate::shard::statistics::{Kind, ShardStatus};
 use crate::shard::{OwnedScanItem, ShardReply, keyspace_of_version};
 use crate::storage::index::HashCursor;
-use crate::types::KeyspaceId;
+use crate::types::{KeyspaceId, MonoNanos};
 
 /// One operation's result, kept until all are there.
 #[derive(Clone, Debug)]
@@ -82,12 +82,33 @@ pub(super) enum Gathering {
     Node(NodeTold),
 }
 
+impl Gathering {
+    /// As what it is counted when it is answered.
+    pub(super) fn kind(&self) -> Kind {
+        match self {
+            Gathering::Batch { .. } => Kind::Batch,
+            Gathering::Count { .. } => Kind::Count,
+            Gathering::Flush => Kind::Flush,
+            Gathering::Scan(_) => Kind::Scan,
+            Gathering::Status { .. } => Kind::Status,
+            Gathering::CreateRecord { .. } | Gathering::CreateInstall { .. } => {
+                Kind::KeyspaceCreate
+            }
+            Gathering::DropRecord { .. } | Gathering::DropRemove => Kind::KeyspaceDrop,
+            // A transaction's parts are counted by their shards; what drivers ask each other for Redis clients is no request of the store's.
+            Gathering::Across(_) | Gathering::Node(_) => Kind::Part,
+        }
+    }
+}
+
 /// A request in parts.
 #[derive(Debug)]
 pub(super) struct Gather {
     pub(super) generation: u32,
     pub(super) client: ConnectionId,
     pub(super) request: RequestId,
+    /// When the turn began in which it came in.
+    pub(super) since: MonoNanos,
     pub(super) remaining: usize,
     /// The keyspace is recorded; its installation on all shards has been asked for.
     pub(super) installed: bool,

@@ -24,9 +24,6 @@ pub(super) struct Hub {
     pub(super) me: ShardId,
     /// Commands of this shard's Redis clients that took long.
     pub(super) slowlog: Slowlog,
-    /// As CONFIG GET tells them.
-    pub(super) slowlog_slower_than_us: i64,
-    pub(super) slowlog_len_max: u64,
     /// How random numbers were drawn so far.
     pub(super) randoms: u64,
     /// When the turn began.
@@ -41,6 +38,8 @@ pub(super) struct Hub {
     pub(super) dirty: VecDeque<ConnectionId>,
     /// Connections whose output waits for answers from other shards, and since when, in that order. Some are out of date.
     pub(super) held: VecDeque<(ConnectionId, MonoNanos)>,
+    /// Requests that were refused here, and that the shard was not told of yet to count them.
+    pub(super) refused: u64,
     /// The link to some shard is full: no more requests are taken until it is not, for the next one might go there.
     pub(super) congested: bool,
     /// A connection with more unsent output than this is cut.
@@ -53,8 +52,6 @@ impl Hub {
         Hub {
             me,
             slowlog: Slowlog::new(limits::SLOWLOG_SLOWER_THAN_US, limits::SLOWLOG_LEN),
-            slowlog_slower_than_us: limits::SLOWLOG_SLOWER_THAN_US,
-            slowlog_len_max: limits::SLOWLOG_LEN,
             randoms: 0,
             clock: MonoNanos(0),
             connections: Slab::new(),
@@ -63,6 +60,7 @@ impl Hub {
             complete: Vec::new(),
             dirty: VecDeque::new(),
             held: VecDeque::new(),
+            refused: 0,
             congested: false,
             output_bytes_max,
             generation_next: 0,
@@ -190,6 +188,7 @@ impl Hub {
 
     /// Refuses a get or a scan whose answer has come and has no room: the client may ask again when it has read what it asked for before.
     pub(super) fn refuse_flooded(&mut self, client: ConnectionId, request: RequestId) {
+        self.refused += 1;
         let reason = "the connection has too many answers to read: read them and ask again";
         let body = Body::Error(reason);
         self.answer(
@@ -242,6 +241,7 @@ impl Hub {
             generation,
             client,
             request,
+            since: self.clock,
             remaining: parts,
             installed: false,
             failure: None,

@@ -85,8 +85,7 @@ impl<P: Ports> Driver<P> {
                 .resp
                 .as_ref()
                 .is_none_or(|resp| resp.may_go_on(self.hub.clock))
-            && connection.in_flight < self.config.in_flight_max
-            && connection.unsent() < limits::OUTPUT_HIGH_WATER
+            && self.takes_more(connection)
             && (connection.large_wanted == 0 || self.claims.has_room(connection.large_wanted))
             && self.has_room()
     }
@@ -248,10 +247,14 @@ impl<P: Ports> Driver<P> {
 
     /// Whether the next of a request's many parts could be worked off now.
     fn parts_may_go_on(&self, connection: &Connection) -> bool {
-        connection.batch.is_some()
-            || (connection.has_parts()
-                && connection.in_flight < self.config.in_flight_max
-                && connection.unsent() < limits::OUTPUT_HIGH_WATER)
+        connection.batch.is_some() || (connection.has_parts() && self.takes_more(connection))
+    }
+
+    /// Whether a connection may have one more request, or part of one, as far as its own answers are concerned.
+    #[inline]
+    pub(super) fn takes_more(&self, connection: &Connection) -> bool {
+        connection.in_flight < self.config.in_flight_max
+            && connection.unsent() < limits::OUTPUT_HIGH_WATER
     }
 
     /// Whether a connection that waits could go on now.

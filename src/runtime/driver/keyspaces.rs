@@ -6,6 +6,7 @@ use super::gather::Gathering;
 use super::{Driver, Ports};
 use crate::limits;
 use crate::ports::ConnectionId;
+use crate::shard::statistics::Kind;
 use crate::shard::{DEFAULT_KEYSPACE, encode_partitions};
 use crate::types::{KeyspaceId, Now, ShardId};
 
@@ -101,6 +102,7 @@ impl<P: Ports> Driver<P> {
             .into_iter()
             .find(|info| info.name == name)
         else {
+            self.shard.answered_at_once(Kind::KeyspaceDrop);
             self.respond(client, id, Status::NotFound, Body::Empty);
             return;
         };

@@ -148,6 +148,8 @@ pub struct Driver<P> {
     operations: Vec<(DiskTicket, DiskOperation)>,
     /// Memory of large frames that are coming in.
     claims: Claims,
+    /// The shard whose requests the next turn's end goes on with first.
+    peer_first: u16,
     draining: bool,
     sealing: bool,
     housekeeping_at: MonoNanos,
@@ -169,6 +171,7 @@ impl<P: Ports> Driver<P> {
             waiting: VecDeque::new(),
             waiting_large: VecDeque::new(),
             operations: Vec::new(),
+            peer_first: 0,
             draining: false,
             sealing: false,
             housekeeping_at: MonoNanos(0),
@@ -281,7 +284,7 @@ impl<P: Ports> Driver<P> {
         }
     }
 
-    /// Another shard has sent a batch.
+    /// Another shard has sent a batch. Its requests are worked off when the turn ends, for all shards together.
     pub fn mesh_received(&mut self, from: ShardId, mut batch: MeshBatch) {
         let now = self.now();
         let link = &mut self.hub.links[from.index()];
@@ -320,8 +323,6 @@ impl<P: Ports> Driver<P> {
         for (gather, told) in std::mem::take(&mut batch.tells) {
             self.hub.gather_told(gather, told);
         }
-        let mut budget = limits::TURN_MESH_BYTES;
-        self.work_off_inbox(now, from, &mut budget);
         self.complete_gathers(now);
     }
 
@@ -342,8 +343,8 @@ impl<P: Ports> Driver<P> {
     pub fn end_turn(&mut self) -> TurnEnd {
         let began = self.now();
         let mut budget = limits::TURN_MESH_BYTES;
-        for peer in 0..self.config.shard_count {
-            self.work_off_inbox(began, ShardId(peer), &mut budget);
+        for peer in self.peers_in_turn() {
+            self.work_off_inbox(began, peer, &mut budget);
         }
         self.go_on_with_waiting(began);
         self.complete_gathers(began);
@@ -352,14 +353,17 @@ impl<P: Ports> Driver<P> {
             self.shard.stop();
         }
         self.shard
+            .refused_outside(std::mem::take(&mut self.hub.refused));
+        self.shard
             .end_turn(now, began.mono, &mut self.operations, &mut self.hub);
         self.complete_gathers(now);
         for (ticket, operation) in self.operations.drain(..) {
             self.ports.submit(ticket, operation);
         }
         self.keep_house(now.mono);
-        self.flush_outputs(now.mono);
+        // First: what this shard's sockets take a while for, the others can use.
         self.flush_links();
+        self.flush_outputs(now.mono);
         let ended = self.ports.now();
         self.shard
             .turn_took(ended.mono.0.saturating_sub(began.mono.0));
@@ -461,6 +465,14 @@ impl<P: Ports> Driver<P> {
                 *link.inbox.front_mut().expect("the batch's place is kept") = batch;
             }
         }
+    }
+
+    /// All shards, another one first in each turn: what one of them asks must not use up the budget of the others for ever.
+    fn peers_in_turn(&mut self) -> impl Iterator<Item = ShardId> + use<P> {
+        let count = self.config.shard_count;
+        let first = self.peer_first;
+        self.peer_first = (first + 1) % count;
+        (0..count).map(move |step| ShardId((first + step) % count))
     }
 
     /// Whether a peer's requests wait and could be evaluated now.

@@ -9,6 +9,7 @@ use super::gather::Gathering;
 use super::{Driver, Ports};
 use crate::limits;
 use crate::ports::ConnectionId;
+use crate::shard::statistics::Kind;
 use crate::shard::{GatherId, Origin, ShardCommand, Target, item_key};
 use crate::types::{KeyspaceId, Now, ShardId};
 
@@ -47,6 +48,7 @@ impl<P: Ports> Driver<P> {
                         "there is no keyspace with the number 0",
                     );
                 } else if items.is_empty() {
+                    self.shard.answered_at_once(Kind::Atomic);
                     self.respond(client, id, Status::Ok, Body::Batch(Vec::new()));
                 } else if owner == self.config.shard {
                     self.shard.execute(now, origin, &request, &mut self.hub);
@@ -145,6 +147,7 @@ impl<P: Ports> Driver<P> {
             return;
         }
         if items.is_empty() {
+            self.shard.answered_at_once(Kind::Batch);
             self.respond(client, id, Status::Ok, Body::Batch(Vec::new()));
             return;
         }

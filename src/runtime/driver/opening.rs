@@ -7,6 +7,7 @@ use super::{Driver, Flow, Ports};
 use crate::gateway::native::{self, Opening, OpeningError};
 use crate::limits;
 use crate::ports::ConnectionId;
+use crate::shard::statistics::Kind;
 use crate::types::{Now, ShardId};
 
 impl<P: Ports> Driver<P> {
@@ -69,6 +70,7 @@ impl<P: Ports> Driver<P> {
             body: Body::Hello(reply),
         };
         connection.push(request, &response);
+        self.shard.answered_at_once(Kind::Hello);
         self.hub.mark_dirty(id);
         Ok(Some(consumed))
     }
@@ -94,6 +96,7 @@ impl<P: Ports> Driver<P> {
         status: Status,
         reason: &str,
     ) -> Flow {
+        self.shard.refused_outside(1);
         let connection = &mut self.hub.connections[id.slot as usize];
         if connection.resp.is_some() {
             self.close_resp(id, &format!("ERR {reason}"));
@@ -101,15 +104,15 @@ impl<P: Ports> Driver<P> {
         }
         connection.read_nothing_more();
         connection.frame_since = None;
-        connection.push(
-            request,
-            &Response {
-                status,
-                version: 0,
-                timestamp_ms: 0,
-                body: Body::Error(reason),
-            },
-        );
+        let response = Response {
+            status,
+            version: 0,
+            timestamp_ms: 0,
+            body: Body::Error(reason),
+        };
+        let mut farewell = Vec::new();
+        response.encode(request, &mut farewell);
+        connection.farewell = Some(farewell);
         self.hub.mark_dirty(id);
         Flow::Continue
     }

@@ -34,6 +34,11 @@ impl<P: Ports> Driver<P> {
                 continue;
             }
             connection.held_since = None;
+            if connection.in_flight == 0
+                && let Some(farewell) = connection.farewell.take()
+            {
+                connection.output.frames().extend_from_slice(&farewell);
+            }
             let unsent = connection.output.len();
             if unsent > self.config.output_bytes_max || !self.offer(now, id) {
                 self.cut(id);

@@ -11,6 +11,7 @@ use super::{Driver, Ports};
 use crate::limits;
 use crate::ports::ConnectionId;
 use crate::runtime::prefetch::prefetch;
+use crate::shard::statistics::Kind;
 use crate::shard::{KeyPlace, Origin, Replies, Target, Whereabouts};
 use crate::types::{KeyspaceId, Now, ShardId};
 
@@ -215,32 +216,27 @@ impl<P: Ports> Driver<P> {
             // Clients can't reach the keyspace in which the node keeps its own records; gathers can.
             Ok((_, request)) if !may_reach(&request, &origin) => {
                 let reason = "there is no keyspace with the number 0";
-                let body = Body::Error(reason);
-                self.hub.reply(
-                    origin,
-                    &Response {
-                        status: Status::UnknownKeyspace,
-                        version: 0,
-                        timestamp_ms: 0,
-                        body,
-                    },
-                );
+                self.refuse_origin(origin, Status::UnknownKeyspace, reason);
             }
             Ok((_, request)) => self.shard.execute(now, origin, &request, &mut self.hub),
             Err(error) => {
-                let reason = error.to_string();
-                let body = Body::Error(&reason);
-                self.hub.reply(
-                    origin,
-                    &Response {
-                        status: error.status(),
-                        version: 0,
-                        timestamp_ms: 0,
-                        body,
-                    },
-                );
+                self.refuse_origin(origin, error.status(), &error.to_string());
             }
         }
+    }
+
+    /// Refuses a request that may be another shard's.
+    fn refuse_origin(&mut self, origin: Origin, status: Status, reason: &str) {
+        self.shard.refused_outside(1);
+        self.hub.reply(
+            origin,
+            &Response {
+                status,
+                version: 0,
+                timestamp_ms: 0,
+                body: Body::Error(reason),
+            },
+        );
     }
 
     fn keyless_request(
@@ -252,12 +248,17 @@ impl<P: Ports> Driver<P> {
         frame: &[u8],
     ) {
         match request {
-            Request::Ping { payload } => self.respond(client, id, Status::Ok, Body::Value(payload)),
+            Request::Ping { payload } => {
+                self.shard.answered_at_once(Kind::Ping);
+                self.respond(client, id, Status::Ok, Body::Value(payload));
+            }
             Request::KeyspaceList => {
+                self.shard.answered_at_once(Kind::KeyspaceList);
                 let infos = self.keyspace_infos();
                 self.respond(client, id, Status::Ok, Body::Keyspaces(infos));
             }
             Request::KeyspaceOpen { name } => {
+                self.shard.answered_at_once(Kind::KeyspaceOpen);
                 let info = self
                     .keyspace_infos()
                     .into_iter()
@@ -316,6 +317,7 @@ impl<P: Ports> Driver<P> {
         status: Status,
         reason: &str,
     ) {
+        self.shard.refused_outside(1);
         self.respond(client, id, status, Body::Error(reason));
     }
 }

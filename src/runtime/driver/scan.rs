@@ -6,6 +6,7 @@ use super::gather::{Gathering, ScanProgress};
 use super::{Driver, Ports};
 use crate::limits;
 use crate::ports::ConnectionId;
+use crate::shard::statistics::Kind;
 use crate::shard::{GatherId, ScanStep, ShardCommand};
 use crate::storage::index::HashCursor;
 use crate::types::{KeyspaceId, Now, partition_of_key, shard_of_partition};
@@ -68,6 +69,7 @@ impl<P: Ports> Driver<P> {
             large_len: self.config.large_len,
         };
         if scan.is_done() {
+            self.shard.answered_at_once(Kind::Scan);
             self.respond(
                 client,
                 id,

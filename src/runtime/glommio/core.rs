@@ -291,6 +291,8 @@ impl Core {
             self.turn.taken().await;
             if self.end_turn() {
                 yield_once().await;
+                // The reader may be waiting for bytes meanwhile, and does not look then.
+                self.take_from_threads();
                 self.turn.give();
             }
         }

@@ -148,6 +148,15 @@ impl Segments {
                         .and_then(|()| file.sync_all())
                         .map_err(at("repair", &path))?;
                 }
+                Repair::Extend { segment, len } => {
+                    tracing::info!(segment = %segment, len, "fill up a file that has lost its end");
+                    let path = directory.join(file_name(*segment));
+                    let file = open_to_write(&path)?;
+                    let metadata = file.metadata().map_err(at("look at", &path))?;
+                    let from = metadata.len().min(*len);
+                    file.sync_all().map_err(at("sync", &path))?;
+                    zero(&path, from, len - from)?;
+                }
                 Repair::Delete { segment } => {
                     tracing::debug!(segment = %segment, "delete a segment that was never begun");
                     let path = directory.join(file_name(*segment));
@@ -234,6 +243,7 @@ mod tests {
                 offset: 4,
                 bytes: vec![1, 2],
             },
+            Repair::Extend { segment, len: 130 },
             Repair::Delete {
                 segment: SegmentId(2),
             },
@@ -241,7 +251,7 @@ mod tests {
         segments.repair(&repairs).unwrap();
         let mut expected = vec![7; 90];
         expected[4..6].copy_from_slice(&[1, 2]);
-        expected.extend([0; 30]);
+        expected.extend([0; 40]);
         assert_eq!(fs::read(path(1)).unwrap(), expected);
         assert!(!path(2).exists());
     }

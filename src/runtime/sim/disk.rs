@@ -7,7 +7,7 @@
 //! What a failed fdatasync leaves is the worst that kernels do: some of the dirty sectors are taken for written though they were
 //! not, so that a later sync succeeds without them.
 //!
-//! Files at rest rot: bits turn over, and sectors that were synced come back as zeros. What rotted stays so until it is written over or its file is gone: whoever brings the files back from a backup
+//! Files at rest rot: bits turn over, sectors that were synced come back as zeros, and files lose their end. What rotted stays so until it is written over or its file is gone: whoever brings the files back from a backup
 //! turns back only what is still wrong, and not a bit of a new file that has the old one's name.
 //!
 //! Files exist durably only after the directory was synced; until then a new one may be gone after a power loss, and a deleted one back.
@@ -43,6 +43,8 @@ pub(super) enum Damage {
     },
     /// A sector that was synced reads as zeros.
     Lost { segment: SegmentId, offset: usize },
+    /// The file is shorter than it was.
+    Cut { segment: SegmentId, len: usize },
 }
 
 /// One shard's directory.
@@ -204,6 +206,11 @@ impl SimDisk {
                     file.write(number, *offset as usize, bytes);
                 }
             }
+            Repair::Extend { segment, len } => {
+                if let Some(file) = self.files.get_mut(segment) {
+                    file.extend(number, *len as usize);
+                }
+            }
             Repair::Delete { segment } => {
                 if let Some(file) = self.files.remove(segment) {
                     self.unlinked.insert(*segment, file);
@@ -260,17 +267,34 @@ impl SimDisk {
         if candidates.is_empty() {
             return None;
         }
-        let segment = candidates[random.index(candidates.len())];
-        if random.percent(50) {
-            let mut later = self.files.range(segment..).skip(1);
-            let later_begun = later.any(|(_, file)| file.has_begun());
+        // What was written last is what matters most.
+        let segment = match random.percent(50) {
+            true => candidates[random.index(candidates.len())],
+            false => *candidates
+                .iter()
+                .rfind(|segment| self.files[*segment].has_begun())?,
+        };
+        let mut later = self.files.range(segment..).skip(1);
+        let later_begun = later.any(|(_, file)| file.has_begun());
+        if random.percent(30) {
+            // Not one that is being written to.
+            if only_old && !later_begun {
+                return None;
+            }
+            let len = self.files.get_mut(&segment)?.cut(random)?;
+            return Some(Damage::Cut { segment, len });
+        }
+        if random.percent(40) {
             let file = self.files.get_mut(&segment)?;
             let offset = file.lose_sector(later_begun, random)?;
             return Some(Damage::Lost { segment, offset });
         }
         let file = self.files.get_mut(&segment)?;
         let used = file.image.iter().rposition(|byte| *byte != 0)? + 1;
-        let offset = random.index(used);
+        let offset = match random.percent(50) {
+            true => random.index(used),
+            false => used - 1 - random.skewed(used as u64) as usize,
+        };
         if file.is_dirty(offset) {
             return None;
         }
@@ -299,7 +323,10 @@ impl SimDisk {
     /// Whether some of these bytes are rotten.
     pub(super) fn is_rotten(&self, segment: SegmentId, offset: usize, len: usize) -> bool {
         let file = self.files.get(&segment);
-        file.is_some_and(|file| file.rotten.range(offset..offset + len).next().is_some())
+        file.is_some_and(|file| {
+            file.rotten.range(offset..offset + len).next().is_some()
+                || (file.is_cut() && offset + len > file.image.len())
+        })
     }
 
     /// Segments with damage that was neither healed nor written over.
@@ -307,16 +334,14 @@ impl SimDisk {
         let rotten = self
             .files
             .iter()
-            .filter(|(_, file)| !file.rotten.is_empty());
+            .filter(|(_, file)| !file.rotten.is_empty() || file.is_cut());
         rotten.map(|(segment, _)| *segment).collect()
     }
 
     /// The operator brings the files back from a backup.
     pub(super) fn heal(&mut self) {
         for file in self.files.values_mut() {
-            for (offset, mask) in std::mem::take(&mut file.rotten) {
-                file.image[offset] ^= mask;
-            }
+            file.heal();
         }
     }
 
@@ -330,7 +355,7 @@ impl SimDisk {
     /// A recovery has read everything and gone on: what is left of rot is where no data is.
     pub(super) fn outlived_rot(&mut self) {
         for file in self.files.values_mut() {
-            file.rotten.clear();
+            file.outlived_rot();
         }
     }
 }

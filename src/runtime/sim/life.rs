@@ -126,6 +126,8 @@ impl World {
                     "shard {shard} was stopped cleanly and does not know it"
                 ));
             }
+            self.check_lost_versions(&recovered)
+                .map_err(|reason| format!("shard {shard}: {reason}"))?;
             self.tally.records_recovered += recovered.records;
             self.tally.repairs += recovered.repairs.len() as u64;
             self.mix(recovered.records);
@@ -209,6 +211,7 @@ impl World {
             match damage {
                 Damage::Flip { .. } => self.tally.flips += 1,
                 Damage::Lost { .. } => self.tally.lost_sectors += 1,
+                Damage::Cut { .. } => self.tally.cut_files += 1,
             }
             self.note(|| format!("shard {shard}: {damage:?}"));
         }

@@ -12,7 +12,7 @@
 //! | `world`, `asking`, `traffic`, `storage`, `life` | the events: rounds, clients, connections, disks and channels, starts and deaths |
 //! | `report` | what a run leaves |
 //! | `client`, `action`, `answers`, `value` | what clients ask, and what the answers say |
-//! | `rogue` | clients that break the protocol |
+//! | `rogue`, `nonsense` | clients that break the protocol |
 //! | `redis` | clients of the RESP front door |
 //! | `salvage` | starts with `--salvage`, and what they may give up |
 //! | `history`, `check`, `atomic`, `catalog`, `losses` | the model, and whether the history of each key adds up |
@@ -34,6 +34,7 @@ mod habits;
 mod history;
 mod life;
 mod losses;
+mod nonsense;
 mod ports;
 mod random;
 mod redis;

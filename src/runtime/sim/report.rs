@@ -45,6 +45,8 @@ pub struct Tally {
     pub flips: u64,
     /// Sectors that were synced and came back as zeros.
     pub lost_sectors: u64,
+    /// Files that lost their end.
+    pub cut_files: u64,
     /// Jumps of the wall clock.
     pub clock_jumps: u64,
     /// Scans that went through to their end.

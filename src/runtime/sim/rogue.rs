@@ -1,10 +1,13 @@
-//! Clients that break the protocol: garbage, lengths that no frame has, frames that never come to their end.
+//! Clients that break the protocol: garbage, lengths that no frame has, frames that never come to their end, whole frames with nonsense in them.
 //!
 //! Nothing of that may hurt anybody else, and there is one right outcome: what was asked in order before is answered, then the server says
-//! what is wrong and closes the connection; a client that only falls silent in the middle of a frame is cut without a word.
+//! what is wrong and closes the connection; a client that only falls silent in the middle of a frame is cut without a word. A whole frame with
+//! nonsense in it (`nonsense`) gets an error of its own, and the connection goes on.
 //! That nobody else is hurt needs no check of its own: the others' requests are checked as ever.
 
 use corduroy_proto_wire::{CONNECTION_REQUEST_ID, Hello, PREAMBLE, Request, Response, split};
+
+use super::nonsense::nonsense;
 
 use super::random::Random;
 use super::traffic::HELLO_ID;
@@ -15,10 +18,15 @@ pub(super) struct Rogue {
     /// Pings that it sends before it breaks the protocol; their ids count from 1.
     pings: u32,
     says_hello: bool,
+    /// Frames with nonsense in them; their ids count from [`NONSENSE_ID`].
+    nonsense: u32,
     /// It sends something wrong, and does not merely stop.
     is_wrong: bool,
     received: Vec<u8>,
 }
+
+/// Pings are fewer.
+const NONSENSE_ID: u32 = 1000;
 
 /// How it breaks the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,19 +43,30 @@ enum Way {
     HalfFrame,
     /// A preamble or hello without its end.
     HalfOpening,
+    /// Whole frames that say nothing sensible, and then a length that no frame has.
+    Nonsense,
 }
 
 impl Rogue {
     /// A client, and all that it will ever send.
     pub(super) fn new(shard: Option<u16>, random: &mut Random) -> (Rogue, Vec<u8>) {
-        use Way::{Garbage, HalfFrame, HalfOpening, NoHello, TooLong, TooShort};
-        let ways = [Garbage, NoHello, TooLong, TooShort, HalfFrame, HalfOpening];
+        use Way::{Garbage, HalfFrame, HalfOpening, NoHello, Nonsense, TooLong, TooShort};
+        let ways = [
+            Garbage,
+            NoHello,
+            TooLong,
+            TooShort,
+            HalfFrame,
+            HalfOpening,
+            Nonsense,
+            Nonsense,
+        ];
         let way = ways[random.index(ways.len())];
         let mut bytes = PREAMBLE.to_vec();
         let says_hello = match way {
             Garbage | NoHello | HalfOpening => false,
             TooLong | TooShort => random.percent(70),
-            HalfFrame => true,
+            HalfFrame | Nonsense => true,
         };
         let hello = Hello {
             version_min: 1,
@@ -64,6 +83,13 @@ impl Rogue {
         } else {
             0
         };
+        let frames = match way {
+            Nonsense => 1 + random.below(12) as u32,
+            _ => 0,
+        };
+        for id in NONSENSE_ID..NONSENSE_ID + frames {
+            nonsense(id, random, &mut bytes);
+        }
         for id in 1..=pings {
             Request::Ping { payload: b"rogue" }.encode(id, &mut bytes);
         }
@@ -74,7 +100,7 @@ impl Rogue {
                 let length = random.between(1 << 31, u64::from(u32::MAX)) as u32;
                 bytes.extend_from_slice(&length.to_le_bytes());
             }
-            TooShort => bytes.extend_from_slice(&(random.below(8) as u32).to_le_bytes()),
+            TooShort | Nonsense => bytes.extend_from_slice(&(random.below(8) as u32).to_le_bytes()),
             HalfFrame => {
                 let whole = bytes.len();
                 let payload = vec![7; random.skewed(20_000) as usize];
@@ -91,6 +117,7 @@ impl Rogue {
         let rogue = Rogue {
             pings,
             says_hello,
+            nonsense: frames,
             is_wrong,
             received: Vec::new(),
         };
@@ -105,6 +132,7 @@ impl Rogue {
     pub(super) fn judge(&self) -> Result<(), String> {
         let mut rest = &self.received[..];
         let mut ids = Vec::new();
+        let mut refused = Vec::new();
         let mut said_why = false;
         while !rest.is_empty() {
             let found = split(rest, u32::MAX).ok().flatten();
@@ -117,12 +145,19 @@ impl Rogue {
                     "an answer to {id} follows the last word: {response:?}"
                 ));
             }
-            if response.status.is_error() {
+            if (NONSENSE_ID..NONSENSE_ID + self.nonsense).contains(&id) {
+                if !response.status.is_error() {
+                    return Err(format!(
+                        "nonsense {id} is answered as {response:?}: {self:?}"
+                    ));
+                }
+                refused.push(id);
+            } else if response.status.is_error() {
                 said_why = true;
             } else if id != HELLO_ID {
                 ids.push(id);
             }
-            if said_why && id != CONNECTION_REQUEST_ID && self.says_hello {
+            if said_why && self.says_hello && id != CONNECTION_REQUEST_ID {
                 return Err(format!("{id} is answered as {response:?}"));
             }
         }
@@ -131,6 +166,12 @@ impl Rogue {
         }
         if !ids.iter().copied().eq(1..=self.pings) {
             return Err(format!("the answers were to {ids:?}: {self:?}"));
+        }
+        // Shards answer in any order, but each once.
+        refused.sort_unstable();
+        let expected = NONSENSE_ID..NONSENSE_ID + self.nonsense;
+        if !refused.iter().copied().eq(expected) {
+            return Err(format!("nonsense {refused:?} was answered: {self:?}"));
         }
         Ok(())
     }

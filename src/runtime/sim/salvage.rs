@@ -154,28 +154,23 @@ fn check_records(sound: &Reading, saved: &Reading) -> Result<(), String> {
     ))
 }
 
-/// No version that was given with what is lost is given again: a client may go by it.
-fn check_versions(
-    sound: &Reading,
-    saved: &Reading,
-    recovered: &RecoveredShard,
-) -> Result<(), String> {
-    let logged = |record: &&Noted| record.position < saved.plan.end;
-    for record in sound.records.iter().filter(logged) {
-        let mut keyspaces = recovered.shard.keyspaces();
-        let next = keyspaces
-            .find(|keyspace| keyspace.id() == record.partition.keyspace)
-            .and_then(|keyspace| keyspace.version_next(record.partition.index));
-        if next.is_some_and(|next| next <= record.version) {
-            return Err(format!(
-                "after salvage version {next:?} would be given again, which {record:?} had"
-            ));
-        }
-    }
-    Ok(())
-}
-
 impl World {
+    /// No version that was given with what is lost is given again, at this start or any later one: a client may go by it.
+    pub(super) fn check_lost_versions(&self, recovered: &RecoveredShard) -> Result<(), String> {
+        for (partition, lost) in &self.lost_versions {
+            let mut keyspaces = recovered.shard.keyspaces();
+            let next = keyspaces
+                .find(|keyspace| keyspace.id() == partition.keyspace)
+                .and_then(|keyspace| keyspace.version_next(partition.index));
+            if next.is_some_and(|next| next <= *lost) {
+                return Err(format!(
+                    "version {next:?} of {partition:?} would be given again, and {lost:?} was given up"
+                ));
+            }
+        }
+        Ok(())
+    }
+
     /// Starts a shard with salvage, after a start without it reported `first`. `None` if that is not possible.
     pub(super) fn salvage(
         &mut self,
@@ -222,8 +217,6 @@ impl World {
         if recovered.damage != saved.plan.damage {
             return Err(format!("shard {shard} does not say what it gave up"));
         }
-        check_versions(&sound, &saved, &recovered)
-            .map_err(|reason| format!("shard {shard}: {reason}"))?;
         self.tally.salvages += 1;
         self.tally.records_given_up +=
             sound.records.len().saturating_sub(saved.records.len()) as u64;
@@ -234,6 +227,12 @@ impl World {
 
     /// Makes unknown what was told of that which is not as it was.
     fn gave_up(&mut self, sound: &Reading, saved: &Reading) {
+        for record in &sound.records {
+            if record.position < saved.plan.end && !saved.records.contains(record) {
+                let lost = self.lost_versions.entry(record.partition).or_default();
+                *lost = record.version.max(*lost);
+            }
+        }
         let (before, after) = (state_of(&sound.records), state_of(&saved.records));
         let keys = before.keys().chain(after.keys());
         let changed: Vec<_> = keys

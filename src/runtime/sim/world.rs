@@ -24,7 +24,7 @@ use super::traffic::Pipe;
 use crate::ports::ConnectionId;
 use crate::runtime::driver::{Buffered, Driver, MeshBatch};
 use crate::storage::disk::DiskTicket;
-use crate::types::{MonoNanos, Now, SegmentId, ShardId, WallMillis};
+use crate::types::{MonoNanos, Now, PartitionId, SegmentId, ShardId, Version, WallMillis};
 
 /// What happens at a moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -112,6 +112,8 @@ pub(super) struct World {
     pub(super) redis: Books,
     /// Reads of this life that found damage or failed: the shard, the segment and where in its file.
     pub(super) bad_reads: BTreeSet<(ShardId, SegmentId, u64)>,
+    /// The highest version that salvage gave up of each partition: no later one may be as low.
+    pub(super) lost_versions: BTreeMap<PartitionId, Version>,
     /// The key whose history does not add up.
     pub(super) suspect: Option<Place>,
     pub(super) tally: Tally,
@@ -162,6 +164,7 @@ impl World {
             atomics: Vec::new(),
             catalog: Catalog::default(),
             bad_reads: BTreeSet::new(),
+            lost_versions: BTreeMap::new(),
             suspect: None,
             tally: Tally::default(),
             trace: Trace::new(seed),

@@ -181,9 +181,7 @@ impl World {
                 len,
             } => {
                 let file = self.files.get_mut(&segment).expect("it was there");
-                let end = (offset + len) as usize;
-                file.resize(file.len().max(end), 0);
-                file[offset as usize..end].fill(0);
+                file[offset as usize..(offset + len) as usize].fill(0);
             }
             Repair::Write {
                 segment,
@@ -191,7 +189,13 @@ impl World {
                 bytes,
             } => {
                 let file = self.files.get_mut(&segment).expect("it was there");
-                file[offset as usize..offset as usize + bytes.len()].copy_from_slice(&bytes);
+                let end = offset as usize + bytes.len();
+                file.resize(file.len().max(end), 0);
+                file[offset as usize..end].copy_from_slice(&bytes);
+            }
+            Repair::Extend { segment, len } => {
+                let file = self.files.get_mut(&segment).expect("it was there");
+                file.resize(len as usize, 0);
             }
             Repair::Delete { segment } => {
                 self.files.remove(&segment);

@@ -236,6 +236,38 @@ fn numbers_with_a_fraction_are_added_to() {
     assert_eq!(world.value(b"n").as_deref(), Some(&b"a word"[..]));
 }
 
+/// A value of five thousand digits, and a pipeline of increments of one digit: each takes half a millisecond, thousands in a turn would take
+/// seconds. Failing ones take as long.
+#[test]
+fn long_sums_fill_a_batch_soon() {
+    let mut world = World::new();
+    let long = "9".repeat(4_900);
+    for (value, increment) in [
+        (long.as_str(), "1"),
+        ("1", long.as_str()),
+        ("word", long.as_str()),
+    ] {
+        world.put(b"n", value.as_bytes());
+        let sums = (0..100)
+            .take_while(|_| {
+                let had_room = world.shard.has_room();
+                if had_room {
+                    world.send(&add_float(b"n", increment.as_bytes()));
+                }
+                had_room
+            })
+            .count();
+        assert!((1..=4).contains(&sums), "{sums} before the batch is full");
+        world.settle();
+        assert!(world.shard.has_room());
+    }
+    for number in 0..100 {
+        let increment = format!("1.5e{}", number % 20);
+        world.send(&add_float(b"short", increment.as_bytes()));
+    }
+    assert!(world.shard.has_room());
+}
+
 /// A client that is told "not an integer" of a counter that is one looks for a bug that isn't there. That must hold, too, where the
 /// answer waits for another's commit.
 #[test]

@@ -270,6 +270,26 @@ fn a_write_behind_a_flush_starts_from_nothing() {
     assert_eq!(world.get(b"counter").value.as_deref(), Some(&b"1"[..]));
 }
 
+/// Sums that take long and come to nothing fill a batch that never commits; who waits behind them for the same record must go on.
+#[test]
+fn who_waits_behind_long_failing_sums_is_answered() {
+    let mut world = with_cold_record(b"no number");
+    let long = "9".repeat(4_900);
+    let sums: Vec<u32> = (0..100)
+        .map(|_| {
+            world.send(&Request::AddFloat {
+                keyspace: KEYSPACE,
+                key: b"{tag}cold",
+                increment: long.as_bytes(),
+            })
+        })
+        .collect();
+    world.settle();
+    for number in sums {
+        assert_eq!(world.inbox.answers[&number].status, Status::NotACounter);
+    }
+}
+
 /// The simulator's seed 3125: while flush after flush is on its way, the commit of one let requests through though the next one's clear was
 /// staged already. A sum went on from an acknowledged one, over a flush that was asked for after that.
 #[test]

@@ -22,8 +22,6 @@ use crate::types::{KeyspaceId, Now};
 
 /// Longest text of a counter.
 const COUNTER_LEN_MAX: usize = 20;
-/// Longest sum of short numbers with a fraction, however many.
-const SHORT_SUM_LEN_MAX: usize = 2 * limits::FLOAT_SHORT_LEN;
 
 /// What is known of a key's value at some point of a unit.
 #[derive(Clone, Copy, Debug)]
@@ -198,7 +196,7 @@ fn add_request<'a>(
         Request::AddFloat { increment, .. } => {
             value.is_short &= float::is_short(increment);
             let len = if value.is_short {
-                SHORT_SUM_LEN_MAX
+                float::SHORT_SUM_LEN_MAX
             } else {
                 cost.copied += limits::FLOAT_LONG_COST;
                 limits::FLOAT_TEXT_LEN_MAX

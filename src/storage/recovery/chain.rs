@@ -42,7 +42,7 @@ impl<'a> Span<'a> {
                 reach: chain.end,
             });
         }
-        let reach = Position(self.base.0.saturating_add(self.capacity));
+        let reach = self.reach();
         match self.next.zip(self.next_base) {
             Some((next, base)) if base < self.base => Err(self.overlap(next, base)),
             Some((next, base)) if base > reach => Err(RecoveryError::Gap {
@@ -51,6 +51,37 @@ impl<'a> Span<'a> {
                 reach,
             }),
             _ => Ok(()),
+        }
+    }
+
+    /// The position behind the last byte that the segment can hold.
+    fn reach(&self) -> Position {
+        Position(self.base.0.saturating_add(self.capacity))
+    }
+
+    /// The position behind the last byte of it that is there.
+    pub(super) fn present(&self) -> Position {
+        Position(self.base.0.saturating_add(self.log.len() as u64))
+    }
+
+    /// That the file is shorter than its header says.
+    pub(super) fn file_length(&self) -> Fault {
+        Fault::FileLength {
+            expected: SEGMENT_HEADER_LEN as u64 + self.capacity,
+            actual: self.file.bytes.len() as u64,
+        }
+    }
+
+    /// Whether the block at `at` may have been there, and is not because the file has lost its end. A header that is there and is zeros
+    /// was never written, and so nothing behind it was ever acknowledged.
+    fn is_cut_at(&self, at: usize, fault: &Fault) -> bool {
+        let (present, capacity) = (self.log.len() as u64, self.capacity);
+        let at = at as u64;
+        match fault {
+            _ if present >= capacity => false,
+            Fault::Missing => at + BLOCK_HEADER_LEN as u64 > present,
+            Fault::TooLong { len } => at + len <= capacity,
+            _ => false,
         }
     }
 
@@ -174,6 +205,13 @@ impl Chain {
                 }
                 Err(broken) => broken,
             };
+            let from = self.end;
+            if span.is_cut_at(at, &broken.fault) {
+                let end = span.next_base.unwrap_or(span.reach());
+                self.skip(span, plan, at, end, span.file_length(), Proof::Prepared)?;
+                visitor.given_up(self.end.0 - from.0);
+                continue;
+            }
             match tear::judge(span, self.log, at, &broken.fault, broken.block.as_ref()) {
                 Verdict::End => return Ok(()),
                 Verdict::Torn { used } => {
@@ -186,8 +224,8 @@ impl Chain {
                     return Ok(());
                 }
                 Verdict::Damaged(proof) => {
-                    let from = self.end;
-                    self.skip(span, plan, at, broken, proof)?;
+                    let end = self.skip_end(span, at, broken.block.as_ref());
+                    self.skip(span, plan, at, end, broken.fault, proof)?;
                     visitor.given_up(self.end.0 - from.0);
                 }
             }
@@ -244,23 +282,23 @@ impl Chain {
         self.last = Some(header.kind);
     }
 
-    /// Gives up what is between here and the next block that can be found, and covers it with a skip block.
+    /// Gives up what is between here and `end`, and covers it with a skip block.
     fn skip(
         &mut self,
         span: &Span<'_>,
         plan: &mut Plan,
         at: usize,
-        broken: Break,
+        end: Position,
+        fault: Fault,
         proof: Proof,
     ) -> Result<(), RecoveryError> {
-        let end = self.skip_end(span, at, broken.block.as_ref());
         let offset = (SEGMENT_HEADER_LEN + at) as u64;
         plan.give_up(Damage {
             file: span.file.name.to_owned(),
             segment: span.file.id,
             offset,
             len: end.0 - self.end.0,
-            fault: broken.fault,
+            fault,
             proof,
         })?;
         let header = BlockHeader {

@@ -185,7 +185,8 @@ pub enum RecoveryError {
     },
     /// A file is not there.
     #[error(
-        "segment {missing} is missing before {file}. Put the file back, or restore this shard's directory from a backup"
+        "segment {missing} is missing before {file}. Put the file back, or restore this shard's directory from a backup. If it is lost, make an \
+         empty file in its place and start with --salvage: that gives up what was in it and keeps the rest"
     )]
     MissingSegment {
         /// The segment that should be there.

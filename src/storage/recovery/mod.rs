@@ -132,12 +132,11 @@ pub struct RecoveredSegment {
 ///
 /// All are idempotent, and a crash may leave any sectors of them done and others not: [`recover`] then comes to
 /// the same result. A `Zero` begins where the chain broke, and each sector it clears is one more that is
-/// missing of a block that was torn already. A `Write` is one sector. A `Delete` that is forgotten leaves a
-/// segment that has not begun.
+/// missing of a block that was torn already. A `Write` is one sector. Before an `Extend`, all earlier changes of its file are synced: a file that is
+/// too short is damage at the next start too, until what it lost is covered. A `Delete` that is forgotten leaves a segment that has not begun.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Repair {
-    /// Write zeros, beyond the file's end if need be: what a crash left of blocks that were never acknowledged,
-    /// so that it can't come back when the log has grown up to it.
+    /// Write zeros over what a crash left of blocks that were never acknowledged, so that it can't come back when the log has grown up to it.
     Zero {
         /// In this segment.
         segment: SegmentId,
@@ -154,6 +153,13 @@ pub enum Repair {
         offset: u64,
         /// The bytes.
         bytes: Vec<u8>,
+    },
+    /// Fill a file that has lost its end up with zeros.
+    Extend {
+        /// This segment.
+        segment: SegmentId,
+        /// To so many bytes.
+        len: u64,
     },
     /// Delete the file: it was prepared and never begun.
     Delete {
@@ -197,19 +203,6 @@ pub fn recover(
             plan.give_up(damage.clone())?;
         }
         let base = begun.base.unwrap_or(chain.end);
-        // Before the header: a file that was cut inside it is filled up from there.
-        let missing = begun
-            .header
-            .segment_len
-            .saturating_sub(begun.file.bytes.len() as u64);
-        if missing > 0 {
-            let offset = begun.header.segment_len - missing;
-            plan.repairs.push(Repair::Zero {
-                segment: begun.file.id,
-                offset,
-                len: missing,
-            });
-        }
         if !begun.header_is_good {
             let header = SegmentHeader {
                 state: SegmentState::Active { base },
@@ -233,6 +226,24 @@ pub fn recover(
         };
         span.check_place(&chain)?;
         chain.follow(&span, &mut plan, visitor)?;
+        let actual = begun.file.bytes.len() as u64;
+        // What is behind the length that the header says is never read, so a longer file has lost nothing.
+        if actual < begun.header.segment_len {
+            if chain.end <= span.present() {
+                plan.give_up(Damage {
+                    file: begun.file.name.to_owned(),
+                    segment: begun.file.id,
+                    offset: actual,
+                    len: 0,
+                    fault: span.file_length(),
+                    proof: Proof::Prepared,
+                })?;
+            }
+            plan.repairs.push(Repair::Extend {
+                segment: begun.file.id,
+                len: begun.header.segment_len,
+            });
+        }
         visitor.segment_end(begun.file.id);
         segments.push(RecoveredSegment {
             id: begun.file.id,

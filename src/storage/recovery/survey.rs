@@ -37,7 +37,7 @@ pub(super) struct Begun<'a> {
     pub(super) header_is_good: bool,
     /// Position of its first block, if the header or a block tells.
     pub(super) base: Option<Position>,
-    /// What is wrong with header and file.
+    /// What is wrong with the header.
     pub(super) damage: Vec<Damage>,
 }
 
@@ -77,6 +77,8 @@ pub(super) fn survey<'a>(
             file: files[0].name.to_owned(),
         });
     };
+    let lengths = headers.iter().flatten().map(|header| header.segment_len);
+    let longest = lengths.max().unwrap_or(SEGMENT_LEN_MIN);
     let mut begun = Vec::with_capacity(last + 1);
     for (index, file) in files[..=last].iter().enumerate() {
         let expected = SegmentId(FIRST.0 + index as u64);
@@ -89,7 +91,7 @@ pub(super) fn survey<'a>(
         let later = files[..=last].get(index + 1);
         begun.push(match &headers[index] {
             Ok(header) if header.state != SegmentState::Prepared => Begun::as_read(file, header),
-            other => Begun::rebuilt(identity, tag, file, other, later),
+            other => Begun::rebuilt(identity, tag, file, other, later, longest),
         });
     }
     let testimony = files[last + 1..]
@@ -114,22 +116,12 @@ impl<'a> Begun<'a> {
             SegmentState::Active { base } => Some(base),
             SegmentState::Prepared => None,
         };
-        let (expected, actual) = (header.segment_len, file.bytes.len() as u64);
-        // What is behind the length that the header says is never read, so a longer file has lost nothing.
-        let damage = (actual < expected).then(|| Damage {
-            file: file.name.to_owned(),
-            segment: file.id,
-            offset: actual,
-            len: 0,
-            fault: Fault::FileLength { expected, actual },
-            proof: Proof::Prepared,
-        });
         Begun {
             file: *file,
             header: *header,
             header_is_good: true,
             base,
-            damage: damage.into_iter().collect(),
+            damage: Vec::new(),
         }
     }
 
@@ -141,12 +133,17 @@ impl<'a> Begun<'a> {
         file: &SegmentFile<'a>,
         read: &Result<SegmentHeader, SegmentError>,
         later: Option<&SegmentFile<'a>>,
+        longest: u64,
     ) -> Begun<'a> {
         let first = tear::blocks(log_bytes(file.bytes), 0, tag).next();
         let base = first
             .and_then(|(at, block)| block.position.0.checked_sub(at as u64))
             .map(Position);
-        let len = (file.bytes.len() as u64).next_multiple_of(SECTOR_LEN as u64);
+        let len = match file.bytes.len() {
+            // Nothing is left that says how long it was.
+            ..SECTOR_LEN => longest,
+            len => (len as u64).next_multiple_of(SECTOR_LEN as u64),
+        };
         let header = SegmentHeader {
             node: identity.node,
             shard: identity.shard,

@@ -178,7 +178,9 @@ impl Maker {
             let name = words[0].to_ascii_lowercase();
             match name.as_slice() {
                 b"multi" if words.len() == 1 => self.in_transaction[connection] = true,
-                b"exec" | b"discard" | b"reset" if words.len() == 1 => {
+                // With arguments it ends the transaction, too.
+                b"exec" => self.in_transaction[connection] = false,
+                b"discard" | b"reset" if words.len() == 1 => {
                     self.in_transaction[connection] = false;
                 }
                 _ => {}
@@ -235,6 +237,16 @@ impl Maker {
                     *word = b"a".to_vec();
                 }
             }
+        }
+        // So are keys over 65,535 bytes, and a refused HELLO that has set the name all the same.
+        let names_itself = words
+            .iter()
+            .any(|word| word.eq_ignore_ascii_case(b"setname"));
+        if words[0].eq_ignore_ascii_case(b"hello") && names_itself {
+            *words = self.words("HELLO 3");
+        }
+        if words.get(1).is_some_and(|word| word.len() > 65_535) && takes_keys {
+            words[1] = b"a".to_vec();
         }
         if words[0].eq_ignore_ascii_case(b"wait") {
             *words = self.words("WAIT 0 1");

@@ -39,6 +39,13 @@ const KNOWN: &[Known] = &[
         theirs: "$-1",
         documented: "The empty key is an error",
     },
+    // What is refused has done nothing.
+    Known {
+        lines: &["HELLO 3 SETNAME n wrong", "CLIENT GETNAME"],
+        ours: "$-1",
+        theirs: "$1",
+        documented: "sets no name",
+    },
     // A transaction is one unit of single keys; what looks at a whole keyspace takes several rounds over all shards.
     Known {
         lines: &["FLUSHALL", "MULTI", "DBSIZE", "EXEC"],

@@ -1,4 +1,4 @@
-//! `cargo xtask mutate`: shows that the simulator finds what it is for.
+//! `cargo xtask mutate`: shows that the simulator, and the tests of the shard, find what they are for.
 //!
 //! A simulator that finds nothing is either run on good code or blind. So this breaks the code's rules one at a time, in a copy
 //! of the tree, and runs seeds until one fails. A mutation that survives is a rule that nothing checks. The code itself knows
@@ -14,7 +14,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::mutations::{MUTATIONS, Mutation};
+use crate::mutations::{MUTATIONS, Mutation, TESTED_MUTATIONS};
 use crate::workspace::{TaskError, Workspace};
 
 /// What of the workspace the simulator is built from.
@@ -30,6 +30,14 @@ const SOURCES: [&str; 9] = [
     "clippy.toml",
 ];
 
+/// Who is to catch a mutation.
+#[derive(Clone, Copy, Debug)]
+enum Proof {
+    Simulator,
+    /// Of the shard, on a disk in memory.
+    Tests,
+}
+
 /// What became of a mutation.
 enum Verdict {
     /// This is the first line of what the simulator said.
@@ -39,9 +47,11 @@ enum Verdict {
 
 /// Tries the mutations whose name contains `only`, each on at most `seeds` seeds.
 pub(crate) fn run(workspace: &Workspace, only: &str, seeds: u64) -> Result<(), TaskError> {
-    let chosen: Vec<&Mutation> = MUTATIONS
-        .iter()
-        .filter(|each| each.name.contains(only))
+    let simulated = MUTATIONS.iter().map(|each| (each, Proof::Simulator));
+    let tested = TESTED_MUTATIONS.iter().map(|each| (each, Proof::Tests));
+    let chosen: Vec<(&Mutation, Proof)> = simulated
+        .chain(tested)
+        .filter(|(each, _)| each.name.contains(only))
         .collect();
     if chosen.is_empty() {
         return Err(TaskError::Malformed {
@@ -49,17 +59,21 @@ pub(crate) fn run(workspace: &Workspace, only: &str, seeds: u64) -> Result<(), T
             why: "no mutation has it in its name".to_owned(),
         });
     }
-    for mutation in &chosen {
+    for (mutation, _) in &chosen {
         mutated(workspace.root(), mutation)?;
     }
     let copy = workspace.root().join("target/mutants/tree");
     let mut survived = 0;
-    for mutation in chosen {
+    for (mutation, proof) in chosen {
         copy_sources(workspace.root(), &copy)?;
         let path = copy.join(mutation.file);
         let text = mutated(&copy, mutation)?;
         fs::write(&path, text).map_err(|source| io_error(&path, source))?;
-        match try_seeds(&copy, seeds)? {
+        let verdict = match proof {
+            Proof::Simulator => try_seeds(&copy, seeds)?,
+            Proof::Tests => try_tests(&copy)?,
+        };
+        match verdict {
             Verdict::Caught(said) => println!("caught    {}: {said}", mutation.name),
             Verdict::Survived => {
                 survived += 1;
@@ -88,6 +102,47 @@ fn mutated(root: &Path, mutation: &Mutation) -> Result<String, TaskError> {
         });
     }
     Ok(text.replace(mutation.find, mutation.replace))
+}
+
+fn try_tests(copy: &Path) -> Result<Verdict, TaskError> {
+    let what = "the tests of a mutated tree";
+    let output = Command::new("cargo")
+        .args(["test", "--quiet", "--package", "corduroy", "--lib"])
+        .arg("shard::tests")
+        .current_dir(copy)
+        .env("CARGO_TARGET_DIR", copy.join("../target"))
+        .env("RUST_BACKTRACE", "0")
+        .output()
+        .map_err(|source| TaskError::Io {
+            what: what.to_owned(),
+            source,
+        })?;
+    if output.status.success() {
+        return Ok(Verdict::Survived);
+    }
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said);
+    if said
+        .lines()
+        .any(|line| line.starts_with("error[") || line.starts_with("error: could not"))
+    {
+        return Err(TaskError::Malformed {
+            what: what.to_owned(),
+            why: said.into_owned(),
+        });
+    }
+    let failed = said.lines().filter_map(|line| {
+        let name = line.trim().strip_prefix("shard::tests::")?;
+        (!name.contains(' ')).then_some(name)
+    });
+    let mut failed: Vec<&str> = failed.collect();
+    failed.sort_unstable();
+    failed.dedup();
+    let said = match failed.as_slice() {
+        [] => "the tests ended".to_owned(),
+        failed => failed.join(", "),
+    };
+    Ok(Verdict::Caught(said.chars().take(160).collect()))
 }
 
 fn try_seeds(copy: &Path, seeds: u64) -> Result<Verdict, TaskError> {
@@ -191,11 +246,12 @@ mod tests {
     #[test]
     fn every_mutation_fits_the_code() {
         let workspace = Workspace::find().expect("the tests are run by cargo");
-        for mutation in MUTATIONS {
+        let all = || MUTATIONS.iter().chain(TESTED_MUTATIONS);
+        for mutation in all() {
             if let Err(error) = mutated(workspace.root(), mutation) {
                 panic!("{error}");
             }
-            let same = MUTATIONS.iter().filter(|each| each.name == mutation.name);
+            let same = all().filter(|each| each.name == mutation.name);
             assert_eq!(same.count(), 1, "{:?} is a name of one", mutation.name);
         }
     }

@@ -238,6 +238,30 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         replace: "            progress.next += asked + 1;",
     },
     Mutation {
+        name: "give lost versions again",
+        file: "src/shard/replay.rs",
+        find: "let versions = bytes / RECORD_LEN_MIN as u64;",
+        replace: "let versions = bytes / u64::MAX;",
+    },
+    Mutation {
+        name: "give lost versions again at the start after",
+        file: "src/storage/recovery/chain.rs",
+        find: "BlockKind::Skip => visitor.given_up(header.block_len()),",
+        replace: "BlockKind::Skip => {}",
+    },
+    Mutation {
+        name: "take a file's lost end for the log's",
+        file: "src/storage/recovery/chain.rs",
+        find: "            Fault::Missing => at + BLOCK_HEADER_LEN as u64 > present,",
+        replace: "            Fault::Missing => at > capacity,",
+    },
+    Mutation {
+        name: "leave a frame that can't be decoded without an answer",
+        file: "src/runtime/driver/requests.rs",
+        find: "            Err(error) => {\n                let id =",
+        replace: "            Err(error) if peek(frame).is_ok_and(|head| head.opcode > 40) => drop(error),\n            Err(error) => {\n                let id =",
+    },
+    Mutation {
         name: "salvage without a word",
         file: "src/storage/recovery/mod.rs",
         find: "        self.damage.push(damage);",
@@ -248,5 +272,93 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         file: "src/storage/recovery/chain.rs",
         find: "        plan.write(span.file.id, offset, bytes.to_vec());",
         replace: "        let _ = bytes;",
+    },
+    Mutation {
+        name: "give a key another expiry though that is earlier",
+        file: "src/shard/expiry_writes.rs",
+        find: "ExpiryCondition::IfLater => rank(new) > rank(old),",
+        replace: "ExpiryCondition::IfLater => old.is_some(),",
+    },
+    Mutation {
+        name: "keep a key whose new expiry has passed",
+        file: "src/shard/expiry_writes.rs",
+        find: "if expiry.is_some_and(|expiry| expiry <= now.wall) {",
+        replace: "if expiry.is_some_and(|expiry| expiry <= now.wall && current.value.is_empty()) {",
+    },
+    Mutation {
+        name: "tell another expiry than the key's",
+        file: "src/shard/reads.rs",
+        find: "Body::Ttl(record.expiry.map(|expiry| expiry.0))",
+        replace: "Body::Ttl(record.expiry.map(|expiry| expiry.0 + 1))",
+    },
+    Mutation {
+        name: "lose a key's expiry when a part of its value is written over",
+        file: "src/shard/edits.rs",
+        find: "value[begin..end].copy_from_slice(bytes);\n        let expiry = current.and_then(|record| record.expiry);",
+        replace: "value[begin..end].copy_from_slice(bytes);\n        let expiry = None;",
+    },
+    Mutation {
+        name: "write over nothing but the first byte that is asked for",
+        file: "src/shard/edits.rs",
+        find: "let begin = offset as usize;",
+        replace: "let begin = offset as usize + usize::from(old_len > 3);",
+    },
+    Mutation {
+        name: "add a number with a fraction to nothing",
+        file: "src/shard/edits.rs",
+        find: "float::add(current.map(|record| record.value), increment)",
+        replace: "float::add(current.map(|_| &b\"0\"[..]), increment)",
+    },
+];
+
+/// Those that the shard's own tests catch, for the simulator's clients do not ask for it.
+pub(crate) const TESTED_MUTATIONS: &[Mutation] = &[
+    Mutation {
+        name: "carry out a unit whose preconditions do not hold",
+        file: "src/shard/unit.rs",
+        find: "                return Ok(false);",
+        replace: "                continue;",
+    },
+    Mutation {
+        name: "read in a unit what was before others' writes",
+        file: "src/shard/unit.rs",
+        find: "            self.told_of(&origin, &key.place);",
+        replace: "            let _ = key;",
+    },
+    Mutation {
+        name: "answer a unit before it is committed",
+        file: "src/shard/unit.rs",
+        find: "if pending || self.batch.effects.len() > effects_before {",
+        replace: "if pending {",
+    },
+    Mutation {
+        name: "let others overtake a unit that waits",
+        file: "src/shard/waiting.rs",
+        find: "} => unit::keys_of(preconditions, frames),",
+        replace: "} => unit::keys_of(preconditions, &frames[frames.len() / 2..]),",
+    },
+    Mutation {
+        name: "start with a part of a unit",
+        file: "src/storage/recovery/chain.rs",
+        find: "            if stored != computed {",
+        replace: "            if stored != computed && header.payload_len == 1 {",
+    },
+    Mutation {
+        name: "let a unit log values as often as it likes",
+        file: "src/shard/unit/cost.rs",
+        find: "Request::Touch { .. } | Request::Persist { .. } => cost.write(key, value.len),",
+        replace: "Request::Touch { .. } | Request::Persist { .. } => cost.write(key, 0),",
+    },
+    Mutation {
+        name: "leave a moved value where it was",
+        file: "src/shard/relocate.rs",
+        find: "            self.stage_delete(now, origin, &source, source_key, source_previous);",
+        replace: "            let _ = source_previous;",
+    },
+    Mutation {
+        name: "lose a moved value's expiry",
+        file: "src/shard/relocate.rs",
+        find: "let expiry = current.expiry;",
+        replace: "let expiry = None;",
     },
 ];

@@ -319,6 +319,17 @@ fn what_is_understood_is_not_read_again() {
     assert_eq!(parser.spans(), expected);
 }
 
+/// How far a line was searched says nothing of the next one: a client would wait for an error that is there.
+#[test]
+fn each_line_is_searched_from_its_begin() {
+    let argument = ["\r\n", &"x".repeat(100), "\r\n"].concat();
+    for (first, rest) in [("*1000", "\r\n"), ("*2\r\n$100", &argument)] {
+        let rest = [rest, "$\r\n"].concat();
+        let caller = Caller::of([first.as_bytes(), rest.as_bytes()]);
+        assert_eq!(caller.error, Some(ParseError::InvalidLength), "{first}");
+    }
+}
+
 /// It is for a caller without memory to spare: the command waits, and is looked at again and again.
 #[test]
 fn a_large_argument_is_announced_until_it_is_taken() {

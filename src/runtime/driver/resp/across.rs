@@ -86,6 +86,20 @@ impl Shares {
         hold.preconditions.push((owned, condition.version));
     }
 
+    /// A part for each shard, with these slots for their own answers.
+    fn into_parts(self, slots: &[RequestId]) -> Vec<Part> {
+        let shares = self.shares.into_iter().zip(slots);
+        shares
+            .map(|((shard, (hold, frames)), &slot)| Part {
+                shard,
+                hold,
+                frames,
+                slot,
+                held: None,
+            })
+            .collect()
+    }
+
     pub(super) fn frame(&mut self, shard: ShardId, frame: Vec<u8>) {
         let share = self.share(shard);
         share.0.writes = true;
@@ -165,16 +179,7 @@ impl<P: Ports> Driver<P> {
         shares: Shares,
         slots: &[RequestId],
     ) {
-        let parts = shares.shares.into_iter().zip(slots);
-        let parts: Vec<Part> = parts
-            .map(|((shard, (hold, frames)), &slot)| Part {
-                shard,
-                hold,
-                frames,
-                slot,
-                held: None,
-            })
-            .collect();
+        let parts = shares.into_parts(slots);
         let requests: usize = parts.iter().map(|part| part.frames.len()).sum();
         for part in &parts {
             let heads = part
@@ -221,17 +226,8 @@ impl<P: Ports> Driver<P> {
             shares.key(shards.1, destination.0, destination.1);
         }
         shares.share(shards.1).0.writes = true;
-        let parts = shares.shares.into_iter().zip(slots);
         let across = Across {
-            parts: parts
-                .map(|((shard, (hold, frames)), &slot)| Part {
-                    shard,
-                    hold,
-                    frames,
-                    slot,
-                    held: None,
-                })
-                .collect(),
+            parts: shares.into_parts(slots),
             moving: Some(MoveAcross {
                 source: (shards.0, source.0, source.1.to_vec()),
                 destination: (shards.1, destination.0, destination.1.to_vec()),

@@ -128,13 +128,19 @@ impl<P: Ports> Driver<P> {
                 return Round::Reply(bytes);
             }
             SessionOrder::Cluster(order) => {
-                cluster::write(&mut bytes, protocol, order, &self.config.node.cluster);
+                let mut data = self.config.node.cluster.clone();
+                // Some clients (ioredis) pass over a node without an address, so it is the one by which this client came.
+                if let Some((_, local)) = self.ports.addresses(id) {
+                    data.host = local.ip().to_string();
+                    data.port = local.port();
+                }
+                cluster::write(&mut bytes, protocol, order, &data);
                 return Round::Reply(bytes);
             }
             SessionOrder::ConfigGet(patterns) => {
                 let mut data = self.config.node.config.clone();
-                data.slowlog_slower_than_us = self.hub.slowlog_slower_than_us;
-                data.slowlog_len_max = self.hub.slowlog_len_max;
+                data.slowlog_slower_than_us = self.hub.slowlog.slower_than_us();
+                data.slowlog_len_max = self.hub.slowlog.len_max();
                 config::write(&mut bytes, protocol, &patterns, &data);
                 return Round::Reply(bytes);
             }
@@ -382,12 +388,8 @@ impl<P: Ports> Driver<P> {
                     match *change {
                         Change::SlowlogSlowerThan(micros) => {
                             self.hub.slowlog.set_slower_than(micros);
-                            self.hub.slowlog_slower_than_us = micros;
                         }
-                        Change::SlowlogLenMax(len) => {
-                            self.hub.slowlog.set_len_max(len);
-                            self.hub.slowlog_len_max = len;
-                        }
+                        Change::SlowlogLenMax(len) => self.hub.slowlog.set_len_max(len),
                     }
                 }
             }

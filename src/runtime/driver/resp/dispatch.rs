@@ -1,9 +1,10 @@
 //! From a command to requests: what goes to which shard, and what is answered here.
 
 use bytes::Bytes;
-use corduroy_proto_wire::{LENGTH_LEN, Put, Request, RequestId};
+use corduroy_proto_wire::{Put, Request, RequestId};
 
 use super::super::{Driver, Ports};
+use super::across::frame_of;
 use super::input::Done;
 use super::{Ask, Front, LargePut, Parts, Resp, Tag};
 use crate::gateway::resp::commands::{self, Next};
@@ -43,7 +44,6 @@ impl<P: Ports> Driver<P> {
             return self.wait_for_replies(id);
         }
         let tag = Tag {
-            since: now.mono,
             muted: !front.session.takes_reply(),
         };
         match next {
@@ -61,6 +61,10 @@ impl<P: Ports> Driver<P> {
             Next::Queued => {
                 self.reply_known(id, tag, b"+QUEUED\r\n");
                 Done::Yes
+            }
+            Next::Refused(error) if is_http(arguments) => {
+                self.close_resp(id, &error.to_string());
+                Done::Closed
             }
             Next::Refused(error) => {
                 self.reply_error(id, tag, &error.to_string());
@@ -245,9 +249,7 @@ impl<P: Ports> Driver<P> {
     /// Whether there is room for one more part of a connection's command.
     fn part_may_go_on(&self, id: ConnectionId) -> bool {
         let connection = &self.hub.connections[id.slot as usize];
-        connection.in_flight < self.config.in_flight_max
-            && connection.unsent() < limits::OUTPUT_HIGH_WATER
-            && self.has_room()
+        self.takes_more(connection) && self.has_room()
     }
 
     /// A reply that is known already.
@@ -260,9 +262,8 @@ impl<P: Ports> Driver<P> {
     }
 
     pub(super) fn reply_error(&mut self, id: ConnectionId, tag: Tag, text: &str) {
-        let mut bytes = Vec::new();
-        reply::error(&mut bytes, text);
-        self.reply_known(id, tag, &bytes);
+        self.shard.refused_outside(1);
+        self.reply_known(id, tag, &reply::error_bytes(text));
     }
 
     /// The command in hand is looked at again when all earlier replies are there.
@@ -298,6 +299,13 @@ impl Ask {
     }
 }
 
+/// Whether this is a line of HTTP: a page in somebody's browser must not get to send commands to a node that it can reach. As in Redis, what follows is not
+/// looked at any more.
+fn is_http(arguments: &[&[u8]]) -> bool {
+    let is = |word: &[u8]| arguments[0].eq_ignore_ascii_case(word);
+    is(b"post") || is(b"host:")
+}
+
 /// Whether an order looks at more than single keys, or changes the connection: then it waits for the replies of all before it.
 fn is_barrier(order: &Order<'_>) -> bool {
     match order {
@@ -329,15 +337,12 @@ fn takes_large(order: &Order<'_>, arguments: &[&[u8]]) -> bool {
 
 /// What sends a put whose value is kept apart.
 fn large_put(slot: RequestId, keyspace: u32, put: &Put<'_>) -> LargePut {
-    let mut head = Vec::new();
     let without = Request::Put {
         keyspace,
         put: Put { value: &[], ..*put },
     };
-    without.encode(slot, &mut head);
-    head.drain(..LENGTH_LEN);
     LargePut {
-        head,
+        head: frame_of(slot, &without),
         value: put.value.as_ptr().addr(),
     }
 }

@@ -163,7 +163,7 @@ impl<P: Ports> Driver<P> {
                 }
             }
         };
-        front.ahead = Ahead::default();
+        front.ahead.forget();
         if let Some(resp) = self.resp_mut(id) {
             resp.front = Some(front);
         }
@@ -182,7 +182,6 @@ impl<P: Ports> Driver<P> {
             found += 1;
             Some((!key.is_empty()).then_some((keyspace, key)))
         }));
-        // One command alone is not worth a look ahead; the next one is looked for when it has come.
         Ahead {
             keys,
             places: places.places,
@@ -312,6 +311,7 @@ impl<P: Ports> Driver<P> {
 
     /// Ends a connection whose bytes can't be followed.
     fn refuse_bytes(&mut self, id: ConnectionId, error: &ParseError) {
+        self.shard.refused_outside(1);
         self.close_resp_after(id, &error.reply());
     }
 

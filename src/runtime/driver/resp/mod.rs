@@ -137,6 +137,12 @@ impl Ahead {
         self.used >= self.found && self.pause == 0
     }
 
+    /// Addresses mean nothing any more: the input goes.
+    #[inline]
+    fn forget(&mut self) {
+        (self.found, self.used, self.pause) = (0, 0, 0);
+    }
+
     /// Where this key lives, if it was looked for.
     #[inline]
     fn take(&mut self, key: &[u8]) -> Option<Whereabouts> {

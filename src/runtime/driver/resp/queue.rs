@@ -24,7 +24,6 @@ use corduroy_proto_wire::{Body, RequestId, Response, Status};
 
 use super::super::connection::Output;
 use crate::gateway::resp::{Protocol, Shape, reply};
-use crate::types::MonoNanos;
 
 /// What a unit's head writes once it is known that the unit took effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,9 +72,7 @@ enum Content {
 #[derive(Debug)]
 struct Slot {
     content: Content,
-    /// Its reply is not wanted: CLIENT REPLY.
     muted: bool,
-    since: MonoNanos,
 }
 
 /// What was asked and not written yet.
@@ -91,16 +88,10 @@ pub(in super::super) struct ReplyQueue {
     versions_failure: Option<Vec<u8>>,
 }
 
-/// A command whose last answer has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in super::super) struct Finished {
-    pub(in super::super) since: MonoNanos,
-}
-
-/// What belongs to each slot of a command: since when it is asked, and whether its reply is wanted.
+/// What belongs to each slot of a command.
 #[derive(Clone, Copy, Debug)]
 pub(in super::super) struct Tag {
-    pub(in super::super) since: MonoNanos,
+    /// Its reply is not wanted: CLIENT REPLY.
     pub(in super::super) muted: bool,
 }
 
@@ -190,8 +181,7 @@ impl ReplyQueue {
     /// A reply that is known already: at once if nothing is before it.
     pub(in super::super) fn known(&mut self, tag: Tag, bytes: &[u8], out: &mut Output) {
         if !self.slots.is_empty() {
-            self.held_bytes += bytes.len();
-            self.push(tag, Content::Done(bytes.to_vec(), None));
+            self.known_later(tag, bytes);
         } else if !tag.muted {
             out.frames().extend_from_slice(bytes);
         }
@@ -218,13 +208,12 @@ impl ReplyQueue {
         self.slots.push_back(Slot {
             content,
             muted: tag.muted,
-            since: tag.since,
         });
         id
     }
 
     /// Takes an answer. `value` is given if the answer ends with a value that is not copied. Says how many requests are answered
-    /// with it (more than one if a unit did not take effect), and which command is finished with it, if one is.
+    /// with it: more than one if a unit did not take effect.
     #[inline]
     pub(in super::super) fn answer(
         &mut self,
@@ -233,10 +222,9 @@ impl ReplyQueue {
         value: Option<Bytes>,
         protocol: Protocol,
         out: &mut Output,
-    ) -> (usize, Option<Finished>) {
+    ) -> usize {
         let at = id.wrapping_sub(self.first) as usize;
         let slot = self.slots.get_mut(at).expect("each request has a slot");
-        let finished = Finished { since: slot.since };
         if let Content::One(shape) = slot.content {
             let muted = slot.muted;
             if at == 0 && (muted || value.is_none()) {
@@ -244,15 +232,15 @@ impl ReplyQueue {
                     shape.write(response, protocol, out.frames());
                 }
                 self.pop();
-                self.drain(protocol, out);
+                self.drain(out);
             } else {
                 slot.content = done(shape, response, value, protocol);
                 self.held_bytes += self.slots[at].held_bytes();
                 if at == 0 {
-                    self.drain(protocol, out);
+                    self.drain(out);
                 }
             }
-            return (1, Some(finished));
+            return 1;
         }
         self.answer_many(at, response, protocol, out)
     }
@@ -263,9 +251,8 @@ impl ReplyQueue {
         response: &Response<'_>,
         protocol: Protocol,
         out: &mut Output,
-    ) -> (usize, Option<Finished>) {
+    ) -> usize {
         let slot = &mut self.slots[at];
-        let finished = Finished { since: slot.since };
         let mut answered = 1;
         let mut bytes = Vec::new();
         match &mut slot.content {
@@ -278,7 +265,7 @@ impl ReplyQueue {
                 *total += i64::from(response.status == Status::Ok);
                 note_failure(failure, response, protocol);
                 if *remaining > 0 {
-                    return (1, None);
+                    return 1;
                 }
                 match failure.take() {
                     Some(error) => bytes = error,
@@ -290,7 +277,7 @@ impl ReplyQueue {
                 *remaining -= 1;
                 note_failure(failure, response, protocol);
                 if *remaining > 0 {
-                    return (1, None);
+                    return 1;
                 }
                 match failure.take() {
                     Some(error) => bytes = error,
@@ -302,7 +289,7 @@ impl ReplyQueue {
                 *remaining -= 1;
                 note_failure(failure, response, protocol);
                 if *remaining > 0 {
-                    return (1, None);
+                    return 1;
                 }
                 let failure = failure.take();
                 slot.content = Content::Done(Vec::new(), None);
@@ -343,20 +330,20 @@ impl ReplyQueue {
                 slot.content = Content::Done(bytes, None);
                 if response.status.is_error() {
                     for request in requests {
-                        answered += self.answer(request, response, None, protocol, out).0;
+                        answered += self.answer(request, response, None, protocol, out);
                     }
                 }
                 // What was before it may have taken it away with itself.
-                self.drain(protocol, out);
-                return (answered, Some(finished));
+                self.drain(out);
+                return answered;
             }
             Content::One(_) | Content::Done(..) => {
                 unreachable!("a request is answered once")
             }
         }
         self.held_bytes += self.slots[at].held_bytes();
-        self.drain(protocol, out);
-        (answered, Some(finished))
+        self.drain(out);
+        answered
     }
 
     /// The writes of a unit with one reply are answered: if one failed, that is the reply.
@@ -398,7 +385,7 @@ impl ReplyQueue {
 
     /// Writes what is finished at the front.
     #[inline]
-    fn drain(&mut self, _protocol: Protocol, out: &mut Output) {
+    fn drain(&mut self, out: &mut Output) {
         while let Some(front) = self.slots.front() {
             if !matches!(front.content, Content::Done(..)) || self.waits_for_quiet() {
                 return;

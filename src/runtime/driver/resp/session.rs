@@ -60,7 +60,7 @@ impl<P: Ports> Driver<P> {
             }
             SessionOrder::ReplyMode(mode) => {
                 let muted = !session.set_reply_mode(mode);
-                self.reply_known(id, Tag { muted, ..tag }, OK);
+                self.reply_known(id, Tag { muted }, OK);
             }
             order => return self.session_round(now, id, front, tag, order),
         }
@@ -164,9 +164,7 @@ impl<P: Ports> Driver<P> {
         if watched {
             Round::Reply(OK.to_vec())
         } else {
-            let mut bytes = Vec::new();
-            reply::error(&mut bytes, "ERR too many keys are watched");
-            Round::Reply(bytes)
+            Round::Reply(reply::error_bytes("ERR too many keys are watched"))
         }
     }
 
@@ -187,17 +185,12 @@ impl<P: Ports> Driver<P> {
 
     /// Says why, and closes the connection once that and every reply before it is sent.
     pub(in super::super) fn close_resp(&mut self, id: ConnectionId, text: &str) {
-        let mut last = Vec::new();
-        reply::error(&mut last, text);
-        self.close_resp_after(id, &last);
+        self.close_resp_after(id, &reply::error_bytes(text));
     }
 
     /// The same, with a last reply as it is sent.
     pub(super) fn close_resp_after(&mut self, id: ConnectionId, last: &[u8]) {
-        let tag = Tag {
-            since: self.hub.clock,
-            muted: false,
-        };
+        let tag = Tag { muted: false };
         self.reply_known(id, tag, last);
         let connection = &mut self.hub.connections[id.slot as usize];
         connection.read_nothing_more();

@@ -210,7 +210,7 @@ impl<P: Ports> Driver<P> {
             let order = match commands::order(&arguments, &front.session, now) {
                 Ok(order) => order,
                 Err(error) => {
-                    steps.push(Step::Known(error_bytes(&error.to_string())));
+                    steps.push(Step::Known(reply::error_bytes(&error.to_string())));
                     continue;
                 }
             };
@@ -465,10 +465,4 @@ fn move_request<'a>(moving: &Moving<'a>) -> Request<'a> {
 fn not_in_transaction(command: &[u8]) -> String {
     let command = String::from_utf8_lossy(command).to_ascii_lowercase();
     format!("EXECABORT Transaction discarded: '{command}' can't be part of one here")
-}
-
-fn error_bytes(text: &str) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    reply::error(&mut bytes, text);
-    bytes
 }

@@ -33,21 +33,28 @@ pub(super) struct File {
     synced: usize,
     /// A block that is on disk says that all below this was synced.
     proven: usize,
+    /// Its length if it is whole: `image` is shorter if it has lost its end. What was there is in `rotten`.
+    whole_len: usize,
+    /// Its length when it was last synced: what was appended since may be gone after a power loss.
+    durable_len: usize,
+    /// Where it was cut, and what was there.
+    lost_end: (usize, Vec<u8>),
 }
 
 impl File {
     /// A file that is on disk as a whole.
     pub(super) fn durable(image: Vec<u8>) -> File {
         File {
-            image,
             is_linked: true,
-            ..File::default()
+            ..File::unlinked(image)
         }
     }
 
     /// A file that a power loss may take away.
     pub(super) fn unlinked(image: Vec<u8>) -> File {
         File {
+            whole_len: image.len(),
+            durable_len: image.len(),
             image,
             ..File::default()
         }
@@ -57,6 +64,7 @@ impl File {
         let end = offset + bytes.len();
         if end > self.image.len() {
             self.image.resize(end.next_multiple_of(SECTOR_LEN), 0);
+            self.whole_len = self.whole_len.max(self.image.len());
         }
         let (first, last) = (offset / SECTOR_LEN, (end - 1) / SECTOR_LEN);
         for sector in first..=last {
@@ -78,9 +86,10 @@ impl File {
     /// A sector as it was written.
     fn sector(&self, sector: usize) -> Sector {
         let start = sector * SECTOR_LEN;
-        let mut bytes: Sector = self.image[start..start + SECTOR_LEN]
-            .try_into()
-            .expect("a file is whole sectors");
+        let mut bytes: Sector = [0; SECTOR_LEN];
+        // The last one may have been cut in the middle.
+        let end = self.image.len().min(start + SECTOR_LEN);
+        bytes[..end - start].copy_from_slice(&self.image[start..end]);
         for (offset, mask) in self.rotten.range(start..start + SECTOR_LEN) {
             bytes[offset - start] ^= mask;
         }
@@ -90,14 +99,16 @@ impl File {
     /// Lets a sector be what it was at some moment. What is rotten in it stays so.
     fn set_sector(&mut self, sector: usize, bytes: &Sector) {
         let start = sector * SECTOR_LEN;
-        self.image[start..start + SECTOR_LEN].copy_from_slice(bytes);
-        for (offset, mask) in self.rotten.range(start..start + SECTOR_LEN) {
+        let end = self.image.len().min(start + SECTOR_LEN);
+        self.image[start..end].copy_from_slice(&bytes[..end - start]);
+        for (offset, mask) in self.rotten.range(start..end) {
             self.image[*offset] ^= mask;
         }
     }
 
     /// What was written up to `number` is on disk, but for what the kernel gave up.
     pub(super) fn sync(&mut self, number: u64) {
+        self.durable_len = self.image.len();
         let given_up = &self.given_up;
         self.dirty.retain(|sector, versions| {
             if given_up.contains(sector) {
@@ -179,6 +190,65 @@ impl File {
         Some(start)
     }
 
+    /// The file loses its end, if it is one that has begun and is on disk as it is. Says what is left.
+    pub(super) fn cut(&mut self, random: &mut Random) -> Option<usize> {
+        if !self.has_begun() || !self.dirty.is_empty() {
+            return None;
+        }
+        let used = self.image.iter().rposition(|byte| *byte != 0)? + 1;
+        let unused = self.image.len() - used;
+        let at = match random.below(4) {
+            0 if unused > 0 => used + random.index(unused),
+            0 | 1 => random.between(SECTOR_LEN as u64, used as u64 - 1) as usize,
+            _ => used - 1 - random.skewed((used - SECTOR_LEN) as u64) as usize,
+        };
+        self.lost_end = (at, self.image.split_off(at));
+        self.durable_len = at;
+        self.end_is_lost(at);
+        Some(at)
+    }
+
+    /// What was behind `from` before the file was cut is not there.
+    fn end_is_lost(&mut self, from: usize) {
+        let (at, bytes) = &self.lost_end;
+        for (offset, byte) in (*at..).zip(bytes) {
+            if offset >= from && *byte != 0 {
+                self.rotten.insert(offset, *byte);
+            }
+        }
+    }
+
+    /// Whether the file has lost its end.
+    pub(super) fn is_cut(&self) -> bool {
+        self.image.len() < self.whole_len
+    }
+
+    /// Fills the file up to a length. What was written to it before is on disk first.
+    pub(super) fn extend(&mut self, number: u64, len: usize) {
+        self.sync(number - 1);
+        let from = self.image.len();
+        if from < len {
+            self.write(number, from, &vec![0; len - from]);
+        }
+    }
+
+    /// Is as it was before it rotted, where nothing was written over that.
+    pub(super) fn heal(&mut self) {
+        self.image.resize(self.whole_len.max(self.image.len()), 0);
+        for (offset, mask) in std::mem::take(&mut self.rotten) {
+            self.image[offset] ^= mask;
+        }
+        self.durable_len = self.image.len();
+        self.lost_end = (0, Vec::new());
+    }
+
+    /// What is rotten, or lost, is where no data is.
+    pub(super) fn outlived_rot(&mut self) {
+        self.rotten.clear();
+        self.lost_end = (0, Vec::new());
+        self.whole_len = self.image.len();
+    }
+
     /// Turns a bit over.
     pub(super) fn flip(
         &mut self,
@@ -220,7 +290,14 @@ impl File {
             let newest = self.dirty.values().flatten().map(|(write, _)| *write).max();
             random.below(newest.unwrap_or(0) + 1)
         });
+        if self.image.len() > self.durable_len && random.percent(50) {
+            self.image.truncate(self.durable_len);
+            self.end_is_lost(self.durable_len);
+        }
         for (sector, versions) in std::mem::take(&mut self.dirty) {
+            if sector * SECTOR_LEN >= self.image.len() {
+                continue;
+            }
             let chosen = if self.given_up.contains(&sector) {
                 0
             } else if let Some(moment) = moment {

@@ -173,10 +173,17 @@ impl Model {
             }
             Op::Add(key, delta) => {
                 let text = String::from_utf8(value).unwrap();
-                let number = match (held, text.parse::<i64>()) {
-                    (None, _) => delta,
-                    (Some(_), Ok(number)) => number + delta,
-                    (Some(_), Err(_)) => return (Status::NotACounter, None, None),
+                // A counter is text that prints back as itself.
+                let counter = text
+                    .parse::<i64>()
+                    .ok()
+                    .filter(|number| number.to_string() == text);
+                let number = match (held, counter) {
+                    (None, _) => Some(delta),
+                    (Some(_), counter) => counter.and_then(|number| number.checked_add(delta)),
+                };
+                let Some(number) = number else {
+                    return (Status::NotACounter, None, None);
                 };
                 self.set(key, number.to_string().into_bytes(), expiry);
                 (Status::Ok, None, Some(number))

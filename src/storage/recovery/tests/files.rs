@@ -165,6 +165,30 @@ fn a_segment_that_was_emptied_is_damage_if_a_later_one_was_prepared() {
     }
 }
 
+/// A segment in the middle was emptied, and so nothing says how long it was. Taken for the shortest there can be, the next one began beyond its end, and salvage
+/// refused the whole log because of the gap.
+#[test]
+fn an_emptied_segment_was_as_long_as_the_others() {
+    let mut writer = small_log();
+    writer.rotate();
+    let kept = writer.records_to(writer.blocks[2].0);
+    let mut image = writer.kill();
+    for segment in [1, 3] {
+        image = with_header(&image, segment, |header| {
+            header.segment_len = 2 * SEGMENT_LEN_MIN;
+        });
+        image.get_mut(&segment).expect("there").resize(2 * LEN, 0);
+    }
+    image.get_mut(&2).expect("there").clear();
+    assert!(run(&image, false).is_err());
+    let (recovered, seen) = run(&image, true).expect("salvageable");
+    assert_eq!(recovered.segments[1].len, 2 * SEGMENT_LEN_MIN);
+    assert_eq!(seen, kept);
+    repair(&mut image, &recovered.repairs, || true);
+    assert_eq!(image[&2].len(), 2 * LEN);
+    assert_eq!(run(&image, false).expect("repaired").1, kept);
+}
+
 /// Something was appended to a file. Nothing of it is ever read, and nothing was lost: to call it damage would need a
 /// salvage at this start and, since salvage cuts no file, at each one after it.
 #[test]

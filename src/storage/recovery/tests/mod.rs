@@ -95,6 +95,7 @@ fn run(image: &Image, salvage: bool) -> Result<(Recovered, Vec<Known>), Recovery
 
 /// Carries out repairs; of those that write, only the sectors for which `keep` says so, and the same for deletions.
 fn repair(image: &mut Image, repairs: &[Repair], mut keep: impl FnMut() -> bool) {
+    let mut lost = BTreeSet::new();
     for repair in repairs {
         let (segment, offset, bytes) = match repair {
             Repair::Zero {
@@ -107,6 +108,16 @@ fn repair(image: &mut Image, repairs: &[Repair], mut keep: impl FnMut() -> bool)
                 offset,
                 bytes,
             } => (segment, *offset, bytes.clone()),
+            Repair::Extend { segment, len } => {
+                let file = image
+                    .get_mut(&segment.0)
+                    .expect("repairs name files that are there");
+                // It waits for what comes before it to be synced.
+                if !lost.contains(segment) && keep() {
+                    file.resize(*len as usize, 0);
+                }
+                continue;
+            }
             Repair::Delete { segment } => {
                 if keep() {
                     image.remove(&segment.0);
@@ -118,15 +129,17 @@ fn repair(image: &mut Image, repairs: &[Repair], mut keep: impl FnMut() -> bool)
             .get_mut(&segment.0)
             .expect("repairs name files that are there");
         let end = offset as usize + bytes.len();
-        if file.len() < end {
-            file.resize(end, 0);
-        }
         let mut at = offset as usize;
         while at < end {
             let sector_end = ((at + 1).next_multiple_of(SECTOR_LEN)).min(end);
             if keep() {
                 let from = at - offset as usize;
+                if file.len() < sector_end {
+                    file.resize(sector_end, 0);
+                }
                 file[at..sector_end].copy_from_slice(&bytes[from..from + sector_end - at]);
+            } else {
+                lost.insert(segment);
             }
             at = sector_end;
         }

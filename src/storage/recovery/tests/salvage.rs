@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::super::{Fault, RecoveredSegment};
+use super::super::Fault;
 use super::*;
 
 proptest! {
@@ -232,9 +232,87 @@ fn a_truncated_last_file_gives_back_what_it_holds() {
             .rfind(|(end, _)| *end <= left)
             .expect("the first segment");
         assert_eq!(seen, writer.records_to(whole.0), "cut to {len}");
-        let RecoveredSegment { len, .. } = recovered.segments[1];
-        assert_eq!(len, SEGMENT_LEN_MIN);
+        assert_eq!(recovered.segments[1].len, SEGMENT_LEN_MIN);
     }
+}
+
+/// The last file lost its end, and how much had been in it nobody can know. Taken for the log's end, the next writes would get the versions that were
+/// given to what is lost. So all that the segment can have held from there on is given up, said and covered; but nothing if what is left shows
+/// that the log had ended before.
+#[test]
+fn a_truncated_last_file_gives_up_all_that_can_have_been_in_it() {
+    let writer = small_log();
+    let reach = writer.base + (LEN - SEGMENT_HEADER_LEN) as u64;
+    for len in (SECTOR_LEN..writer.offset(writer.end) + 600).step_by(61) {
+        let mut image = writer.kill();
+        image.get_mut(&2).expect("there").truncate(len);
+        let (recovered, _) = salvage(&image);
+        let [damage] = &recovered.damage[..] else {
+            panic!("cut to {len}: {:?}", recovered.damage);
+        };
+        assert!(matches!(damage.fault, Fault::FileLength { actual, .. } if actual == len as u64));
+        if len >= writer.offset(writer.end) + BLOCK_HEADER_LEN {
+            assert_eq!((damage.len, damage.offset), (0, len as u64));
+            assert_eq!(recovered.end.0, writer.end);
+            continue;
+        }
+        assert_eq!(recovered.end.0, reach, "cut to {len}");
+        let given_up = writer.base + damage.offset - SEGMENT_HEADER_LEN as u64;
+        assert_eq!(given_up + damage.len, reach, "cut to {len}");
+    }
+}
+
+/// The file is filled up last, and only when the skip over what it lost is on disk. The other way round, a crash in between would leave a log that
+/// ends early and nothing that says so.
+#[test]
+fn a_truncated_file_is_damage_until_what_it_lost_is_covered() {
+    let writer = small_log();
+    let mut image = writer.kill();
+    let cut = writer.offset(writer.blocks[4].0) + 30;
+    image.get_mut(&2).expect("there").truncate(cut);
+    let (recovered, seen) = salvage(&image);
+    let [skip, Repair::Extend { .. }, Repair::Delete { .. }] = &recovered.repairs[..] else {
+        panic!("{:?}", recovered.repairs);
+    };
+    for seed in 0..50 {
+        let mut dice = Dice(seed);
+        let mut half = image.clone();
+        repair(&mut half, &recovered.repairs, || dice.coin());
+        match run(&half, false) {
+            Ok((again, seen_again)) => {
+                assert_eq!(
+                    (again.end, &seen_again),
+                    (recovered.end, &seen),
+                    "seed {seed}"
+                );
+            }
+            Err(error) => {
+                let RecoveryError::Damaged(damage) = error else {
+                    panic!("seed {seed}: {error}");
+                };
+                assert!(
+                    matches!(damage.fault, Fault::FileLength { .. }),
+                    "seed {seed}"
+                );
+                let (again, seen_again) = run(&half, true).expect("salvageable");
+                assert_eq!(
+                    (again.end, &seen_again),
+                    (recovered.end, &seen),
+                    "seed {seed}"
+                );
+            }
+        }
+    }
+    // With the skip there and nothing else, the same is given up again, and no more.
+    repair(&mut image, std::slice::from_ref(skip), || true);
+    let (again, _) = run(&image, true).expect("salvageable");
+    let range = |recovered: &Recovered| {
+        let ranges = recovered.damage.iter();
+        ranges
+            .map(|damage| (damage.offset, damage.len))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(range(&again), range(&recovered));
 }
 
 /// Salvage is for damage. Files of another node are not damage, and giving them up would throw somebody's data away.

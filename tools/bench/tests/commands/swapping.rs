@@ -1,5 +1,6 @@
 //! Compare-and-set in RESP: `SET key value IFEQ old`, as Redis 8.4 and Valkey 8.1 document it: `OK` if the key holds the old value, nil if it holds another one or
-//! there is no such key. Debian's servers are older, so a small one in this process stands in for them.
+//! there is no such key. Debian's servers are older, so a small one in this process stands in for them, beside Corduroy
+//! and Valkey themselves.
 
 use std::{
     collections::HashMap,
@@ -18,7 +19,7 @@ use corduroy_bench::{
 };
 
 use crate::{
-    process::valkey,
+    process::{corduroy, valkey},
     running::everything,
     support::{command, operations, say, word},
 };
@@ -181,6 +182,15 @@ fn swaps_and_lost_races_are_those_that_the_server_counted() {
         assert_eq!(run.conflicts > 0, !pace.starts_with("-c 1 "), "{pace}");
         assert_eq!(count(&held.made) > 0, !keys.contains("--load"), "{keys}");
     }
+}
+
+// One port, two languages: what a Redis client asks, the same generator can compare with what a native one gets.
+#[test]
+fn everything_in_resp_of_corduroy() {
+    let server = corduroy();
+    everything(&server, "resp", &[]);
+    let run = server.run("run --protocol resp --keys 1 -c 8 --mix cas=1 -n 4000 --warm-up 0");
+    assert!(run.conflicts > 0 && run.conflicts < 4000, "{run:?}");
 }
 
 // The real one, where it is installed: no package of Debian 12 has it.
