@@ -57,6 +57,8 @@ pub struct Tally {
     pub redis_clients: u64,
     /// Replies that they took.
     pub redis_replies: u64,
+    /// Searches for an order of their requests that were given up.
+    pub redis_undecided: u64,
     /// Batches that a full channel refused.
     pub batches_refused: u64,
 }

@@ -12,18 +12,6 @@ pub(super) enum Reply {
     NoArray,
 }
 
-impl Reply {
-    /// The number of a counter; one that is not there counts as zero.
-    pub(super) fn number(&self) -> Result<i64, String> {
-        match self {
-            Reply::Number(number) => Ok(*number),
-            Reply::Bulk(None) => Ok(0),
-            Reply::Bulk(Some(text)) => text.parse().map_err(|_| format!("{text:?} is no number")),
-            other => Err(format!("{other:?} is no counter")),
-        }
-    }
-}
-
 /// Takes one reply from the front; `None` if it is not whole, and then nothing is taken.
 pub(super) fn take_reply(rest: &mut &[u8]) -> Result<Option<Reply>, String> {
     let mut ahead = *rest;
