@@ -18,6 +18,7 @@ mod pairs;
 mod reply;
 
 use std::collections::VecDeque;
+use std::fmt;
 
 use super::habits::Habits;
 use super::random::Random;
@@ -127,10 +128,18 @@ enum Expected {
 }
 
 /// What is sent in one go, once all before it has its replies.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Stage {
     bytes: Vec<u8>,
     expected: Vec<Expected>,
+}
+
+impl fmt::Debug for Stage {
+    /// The bytes as text, as far as they say what is asked.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let begin = &self.bytes[..self.bytes.len().min(400)];
+        write!(f, "{} …, {:?}", begin.escape_ascii(), self.expected)
+    }
 }
 
 /// One such client.

@@ -129,6 +129,7 @@ impl Ledger {
             answered: u64::MAX,
             clock: Clock { low: 0, high: 0 },
             reply: None,
+            has_failed: false,
         });
         self.families[family].sent.push(0);
         (family, self.families[family].requests.len() - 1)
@@ -162,7 +163,8 @@ impl Ledger {
             Reply::Array(parts) => parts.iter().any(failed),
             reply => failed(reply),
         };
-        if self.is_calm || !has_failed {
+        request.has_failed = has_failed && !self.is_calm;
+        if !request.has_failed {
             request.reply = Some(reply);
         }
     }

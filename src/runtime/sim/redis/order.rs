@@ -26,6 +26,8 @@ pub(super) struct Request {
     pub(super) answered: u64,
     pub(super) clock: Clock,
     pub(super) reply: Option<Reply>,
+    /// A disk failed: it may be done when the node starts again, though later ones were done before.
+    pub(super) has_failed: bool,
 }
 
 /// What may happen to a request that has no reply, if its keys are on several shards.
@@ -163,7 +165,7 @@ impl Search<'_> {
         let is_late = |after: &usize| is_done(done, *after);
         if is_done(done, number)
             || self.earlier[number].iter().any(waits)
-            || self.later[number].iter().any(is_late)
+            || !request.has_failed && self.later[number].iter().any(is_late)
             || self.is_out_of_time(done, number)
             || state.stuck & request.deed.keys() != 0 && !request.is_audit
         {

@@ -31,6 +31,7 @@ impl Story {
                 high: 1000,
             },
             reply,
+            has_failed: false,
         });
         self.requests.last_mut().expect("it was pushed just now")
     }
