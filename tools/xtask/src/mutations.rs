@@ -382,12 +382,6 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         replace: "        let queues = queues[..1].to_vec();\n        self.enter_waiting(now, queues, origin, Task::Hold(hold), out);",
     },
     Mutation {
-        name: "tell other shards what is not committed",
-        file: "src/shard/hold.rs",
-        find: "        if self.unit_keys_pending(now, &keys)? {",
-        replace: "        if self.unit_keys_pending(now, &keys)? && keys.is_empty() {",
-    },
-    Mutation {
         name: "let readers past a part of a transaction that is not committed",
         file: "src/shard/hold.rs",
         find: "                pending.shared = true;",
@@ -456,5 +450,11 @@ pub(crate) const TESTED_MUTATIONS: &[Mutation] = &[
         file: "src/shard/relocate.rs",
         find: "let expiry = current.expiry;",
         replace: "let expiry = None;",
+    },
+    Mutation {
+        name: "tell other shards what is not committed",
+        file: "src/shard/hold.rs",
+        find: "        if self.unit_keys_pending(now, &keys)? {",
+        replace: "        if self.unit_keys_pending(now, &keys)? && keys.is_empty() {",
     },
 ];

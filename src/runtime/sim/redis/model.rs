@@ -106,7 +106,9 @@ impl Right {
     fn is(&self, reply: &Reply) -> bool {
         match (self, reply) {
             (Right::Exactly(right), reply) => right == reply,
-            (Right::Left(low, high), Reply::Number(left)) => (low..=high).contains(&left),
+            (Right::Left(low, high), Reply::Number(left)) => {
+                (&0..=high).contains(&left) && low <= left
+            }
             (Right::Error(begins), Reply::Error(text)) => text.starts_with(begins),
             _ => false,
         }

@@ -538,3 +538,17 @@ fn nobody_reads_past_a_part_that_is_not_committed() {
     let read = &world.inbox.answers[&read];
     assert_eq!(read.value.as_deref(), Some(&b"new"[..]));
 }
+
+/// What a shard that holds says of its keys goes into what other shards write; if that was not committed, the power could fail on this one alone.
+#[test]
+fn a_hold_waits_until_its_keys_are_committed() {
+    let mut world = World::new();
+    world.send_as(1, &put(b"k", b"new"));
+    world.command(ShardCommand::Hold(Hold {
+        keys: vec![(KeyspaceId::DEFAULT, b"k".to_vec())],
+        ..Hold::default()
+    }));
+    assert!(world.inbox.internal.is_empty(), "the put is not committed");
+    world.settle();
+    assert!(matches!(world.inbox.internal[..], [ShardReply::Held(_)]));
+}
