@@ -229,7 +229,7 @@ impl Chooser {
     }
 
     fn expires(&self, random: &mut Random) -> Expires {
-        match random.below(4) {
+        match random.below(6) {
             0 if self.ttl_ms_max > 0 => Expires::Millis(random.between(1, self.ttl_ms_max)),
             1 => Expires::Keep,
             2 => Expires::Millis(LONG_MS + random.below(1000)),
@@ -254,12 +254,12 @@ impl Chooser {
             10..16 => Command::MSetNx(self.pairs(random)),
             16..26 => Command::MGet(Chooser::some_keys(random)),
             26..34 => Command::Del(Chooser::some_keys(random)),
-            34..44 => Command::Rename {
+            34..42 => Command::Rename {
                 from,
                 to,
                 if_absent: random.one_in(2),
             },
-            44..56 => Command::Copy {
+            42..50 => Command::Copy {
                 from,
                 to,
                 replace: random.one_in(2),
@@ -289,13 +289,13 @@ impl Chooser {
     fn of_one_key(&mut self, random: &mut Random) -> Command {
         let key = Chooser::key(random);
         match random.below(100) {
-            0..24 => Command::Get(key),
-            24..34 => Command::Pttl(key),
-            34..38 => Command::GetDel(key),
-            38..50 => Command::GetEx(key, self.expires(random)),
+            0..30 => Command::Get(key),
+            30..35 => Command::Pttl(key),
+            35..42 => Command::GetDel(key),
+            42..50 => Command::GetEx(key, self.expires(random)),
             50..60 => Command::Append(key, self.text(random, 20)),
-            60..70 => Command::IncrBy(key, random.between(1, 1000) as i64),
-            70..72 => Command::Del(vec![key]),
+            60..75 => Command::IncrBy(key, random.between(1, 1000) as i64),
+            75..79 => Command::Del(vec![key]),
             _ => Command::Set {
                 key,
                 value: self.value(random, key),
