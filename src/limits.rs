@@ -147,7 +147,7 @@ pub const OUTPUT_COMPACT_BYTES: usize = 256 << 10;
 pub const OUTPUT_HIGH_WATER: usize = 1 << 20;
 /// Most arguments of a RESP client's command.
 pub const RESP_ARGS_MAX: usize = 65_536;
-/// Most bytes of a RESP client's command beside its large arguments.
+/// Most bytes of a RESP client's command beside its large arguments, and of its large arguments beside the first.
 pub const RESP_COMMAND_BYTES_MAX: usize = 4 << 20;
 /// Longest inline command, in bytes.
 pub const RESP_INLINE_BYTES_MAX: usize = 64 << 10;

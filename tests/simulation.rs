@@ -28,8 +28,8 @@ fn the_first_seeds_are_good() {
 #[test]
 fn seeds_that_found_something_stay_good() {
     for seed in [
-        78, 132, 161, 168, 218, 304, 375, 402, 451, 473, 642, 924, 1086, 1133, 1137, 1181, 1932,
-        2931, 2190, 4239, 4403, 5335, 7439, 7822, 8134, 9019, 9139, 10_674,
+        66, 78, 132, 161, 168, 198, 218, 304, 375, 402, 451, 473, 642, 813, 924, 1086, 1133, 1137,
+        1181, 1596, 1932, 1942, 2931, 2190, 4239, 4403, 5335, 7439, 7822, 8134, 9019, 9139, 10_674,
     ] {
         good(seed);
     }
@@ -57,6 +57,9 @@ fn the_seeds_reach_what_they_are_for() {
     assert!(sum(|report| report.tally.lost_sectors) > 3);
     assert!(sum(|report| report.tally.gone_files) > 0);
     assert!(sum(|report| report.tally.rogues) > 100);
+    assert!(sum(|report| report.tally.redis_clients) > 3000);
+    assert!(sum(|report| report.tally.redis_replies) > 30_000);
+    assert!(sum(|report| report.tally.redis_undecided) < 3);
     assert!(sum(|report| report.tally.repairs) > 300);
     assert!(sum(|report| report.tally.records_recovered) > 10_000);
     assert!(sum(|report| report.tally.damage_reported) > 10);

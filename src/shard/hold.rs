@@ -9,17 +9,18 @@
 //!
 //! - This is two-phase locking: no part runs before all keys of all parts are held, so transactions, and requests on single keys, come in one order
 //!   everywhere (Eswaran et al., *The notions of consistency and predicate locks in a database system*, 1976, §2). FLUSHDB, FLUSHALL and scans take no part in it.
+//! - A part's effects are shared with everybody from when it has run: a read of its keys waits for its commit, for another part may be committed already.
 //! - It can't deadlock: shards are asked in one order, and a hold enters all its queues of a shard at once. Nobody outside the node is waited for
 //!   while keys are held.
 //! - Each part is atomic on its own: one block. A crash between the parts' commits, or a disk that fails just then, may leave one part without the other,
 //!   and such a transaction was not acknowledged.
 
 use bytes::Bytes;
-use corduroy_proto_wire::{Precondition, Status};
+use corduroy_proto_wire::{Precondition, Request, Status};
 
 use super::origin::{Origin, Replies, ShardReply};
 use super::waiting::{Task, WaiterId};
-use super::{Refusal, Shard, Stop};
+use super::{Refusal, Shard, Stop, unit};
 use crate::types::{KeyspaceId, Now, WallMillis};
 
 /// A key with its keyspace.
@@ -141,6 +142,25 @@ impl Shard {
     ) {
         self.replace_task(id.0, origin, Task::Part(frame));
         self.go_on_with(now, id.0, out);
+    }
+
+    /// A part was carried out and lets go of its keys. Another part may be committed, and seen, before this one is: then nobody may be shown what was
+    /// before this one any more, and whoever reads its keys waits for its commit.
+    pub(super) fn share_part(&mut self, part: &Request<'_>) {
+        let Request::Unit {
+            preconditions,
+            frames,
+        } = part
+        else {
+            unreachable!("a part is a unit");
+        };
+        for (keyspace, key) in unit::keys_of(preconditions, frames) {
+            if let Ok(place) = self.locate(keyspace, key)
+                && let Some(pending) = self.overlay.get_mut(&place.overlay_key())
+            {
+                pending.shared = true;
+            }
+        }
     }
 
     /// Lets go of keys.

@@ -511,7 +511,11 @@ impl Shard {
                 }
                 Task::Part(frame) => {
                     let (_, request) = Request::decode(frame).expect("a unit of this node decodes");
-                    self.evaluate(now, origin, &request, out)
+                    let result = self.evaluate(now, origin, &request, out);
+                    if result.is_ok() {
+                        self.share_part(&request);
+                    }
+                    result
                 }
                 Task::Scan(step) => self.try_scan(now, origin, step, out),
                 Task::Hold(hold) => self.try_hold(now, origin, id, hold, out),

@@ -148,6 +148,8 @@ pub struct Driver<P> {
     operations: Vec<(DiskTicket, DiskOperation)>,
     /// Memory of large frames that are coming in.
     claims: Claims,
+    /// Keyspaces that every shard is known to have.
+    everywhere: Vec<KeyspaceId>,
     /// The shard whose requests the next turn's end goes on with first.
     peer_first: u16,
     draining: bool,
@@ -164,6 +166,8 @@ impl<P: Ports> Driver<P> {
         Driver {
             hub: Hub::new(config.shard, config.shard_count, config.output_bytes_max),
             claims: Claims::new(config.large_input_bytes_max),
+            // All shards start with the same ones.
+            everywhere: shard.keyspaces().map(|keyspace| keyspace.id()).collect(),
             config,
             shard,
             ports,

@@ -680,3 +680,31 @@ fn a_turn_takes_a_slice_of_other_shards_requests_however_many_batches_come() {
     // Shard 2 need not wait until shard 1 has nothing left to ask.
     assert_eq!(answered(&world, 2), 1);
 }
+
+/// A command that held memory for one large argument waited for more, for the next one: for itself, if there was not enough for both, or for another that
+/// did the same. Then no client of the shard got a large value through any more.
+#[test]
+fn a_command_with_several_large_arguments_does_not_wait_for_itself() {
+    let mut world = World::new();
+    let mset = |world: &mut World, values: usize, len: usize| {
+        let id = world.driver.opened().unwrap();
+        let mut bytes = format!("*{}\r\n$4\r\nMSET\r\n", 1 + 2 * values).into_bytes();
+        for number in 0..values {
+            bytes.extend(format!("$1\r\n{number}\r\n${len}\r\n").bytes());
+            bytes.extend(vec![b'x'; len]);
+            bytes.extend(b"\r\n");
+        }
+        world.driver.received(id, &bytes);
+        world.settle();
+        String::from_utf8(world.driver.ports().last_sent.clone()).unwrap()
+    };
+    assert_eq!(mset(&mut world, 5, 100_000), "+OK\r\n");
+    let refused = mset(&mut world, 8, 1_000_000);
+    assert!(refused.starts_with("-ERR Protocol error"), "{refused}");
+    let client = world.connect();
+    world.driver.received(client, &put_frame(b"key", 250_000));
+    world.settle();
+    let answer = world.driver.ports().last_sent[LENGTH_LEN..].to_vec();
+    let (_, answer) = Response::decode(&answer).unwrap();
+    assert_eq!(answer.status, Status::Ok, "all memory is given back");
+}

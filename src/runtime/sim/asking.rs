@@ -90,6 +90,7 @@ impl World {
         if rogue > 0 && self.random.one_in(rogue) {
             self.connect_rogue();
         }
+        self.redis_may_come();
         if self.random.one_in(50) {
             // Records that have left memory are met by reads, the others by the next start.
             self.rot(true);

@@ -170,7 +170,11 @@ impl Catalog {
                 .iter()
                 .filter(move |change| change.name == name && change.deed == deed)
         };
-        for info in listed.iter().filter(|info| info.name != "default") {
+        // The databases of Redis clients are named by their numbers.
+        let is_database = |name: &str| name.bytes().all(|byte| byte.is_ascii_digit());
+        let made_by_name =
+            |info: &&KeyspaceInfo| info.name != "default" && !is_database(&info.name);
+        for info in listed.iter().filter(made_by_name) {
             let made = of(&info.name, Deed::Make)
                 .find(|change| change.end == End::Done(info.id))
                 .or_else(|| {

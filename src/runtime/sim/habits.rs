@@ -137,6 +137,11 @@ impl Habits {
         }
     }
 
+    /// The node's limit for a value. Values grow by appends; some reach it.
+    pub(super) fn stored_len_max(&self) -> usize {
+        (3 * self.value_len_max as usize / 2).max(1000)
+    }
+
     pub(super) fn kind(&self, random: &mut Random) -> Kind {
         let total: u64 = self.weights.iter().map(|(_, weight)| weight).sum();
         let mut drawn = random.below(total);

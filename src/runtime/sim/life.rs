@@ -39,7 +39,7 @@ impl World {
             },
             log_tag: LogTag(0x7A61_0000 | u32::from(shard)),
             sync: self.habits.sync,
-            value_len_max: self.value_len_max(),
+            value_len_max: self.habits.stored_len_max(),
             large_len: self.large_len(),
             memory_bytes: self.habits.memory_bytes,
             segment_len: SEGMENT_LEN_MIN,
@@ -52,11 +52,6 @@ impl World {
         [100, 2000, limits::LARGE_LEN][self.habits.keys % 3]
     }
 
-    /// Values grow by appends; some reach the limit.
-    fn value_len_max(&self) -> usize {
-        (3 * self.habits.value_len_max as usize / 2).max(1000)
-    }
-
     pub(super) fn driver_config(&self, shard: u16) -> DriverConfig {
         DriverConfig {
             node: NodeFacts::default(),
@@ -66,7 +61,7 @@ impl World {
             },
             shard: ShardId(shard),
             shard_count: self.habits.shard_count,
-            value_len_max: self.value_len_max(),
+            value_len_max: self.habits.stored_len_max(),
             large_len: self.large_len(),
             large_input_bytes_max: [1000, 10_000, limits::LARGE_INPUT_BYTES_MAX]
                 [self.habits.clients % 3],
@@ -245,6 +240,7 @@ impl World {
         if losing {
             // Of what a power loss takes, only the default keyspace's part is looked at (`losses`).
             self.catalog.leave_alone();
+            self.redis_lost();
             self.history.keep_keyspace(DEFAULT);
             self.atomics
                 .retain(|batch| batch.iter().all(|id| id.place.keyspace == DEFAULT));
@@ -268,6 +264,7 @@ impl World {
             shard.driver = None;
         }
         self.channels.clear();
+        self.redis_died();
         self.pipes.clear();
         self.pipe_of.clear();
         for client in &mut self.clients {
@@ -384,6 +381,7 @@ impl World {
             }
             self.step()?;
         }
+        self.audit_redis()?;
         if let Some(pipe) = self.clients[auditor].pipe {
             self.clients[auditor].disconnected();
             self.abandon(pipe);

@@ -13,6 +13,7 @@
 //! | `report` | what a run leaves |
 //! | `client`, `action`, `answers`, `value` | what clients ask, and what the answers say |
 //! | `rogue`, `nonsense` | clients that break the protocol |
+//! | `redis` | clients of the RESP front door |
 //! | `salvage` | starts with `--salvage`, and what they may give up |
 //! | `history`, `check`, `atomic`, `catalog`, `losses` | the model, and whether the history of each key adds up |
 //!
@@ -36,6 +37,7 @@ mod losses;
 mod nonsense;
 mod ports;
 mod random;
+mod redis;
 mod report;
 mod rogue;
 mod salvage;

@@ -55,6 +55,12 @@ pub struct Tally {
     pub scans: u64,
     /// Clients that broke the protocol.
     pub rogues: u64,
+    /// Redis clients.
+    pub redis_clients: u64,
+    /// Replies that they took.
+    pub redis_replies: u64,
+    /// Searches for an order of their requests that were given up.
+    pub redis_undecided: u64,
     /// Batches that a full channel refused.
     pub batches_refused: u64,
 }

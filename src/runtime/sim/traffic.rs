@@ -4,6 +4,7 @@ use corduroy_proto_wire::{CONNECTION_REQUEST_ID, Response, split};
 
 use super::history::Time;
 use super::ports::Socket;
+use super::redis::RedisClient;
 use super::rogue::Rogue;
 use super::world::{Event, Phase, World};
 use crate::ports::ConnectionId;
@@ -22,15 +23,17 @@ pub(super) struct Pipe {
     pub(super) client: Option<usize>,
     /// The client, if it is one that breaks the protocol.
     pub(super) rogue: Option<Rogue>,
+    /// The client, if it is one that speaks RESP.
+    pub(super) redis: Option<RedisClient>,
     shard: u16,
     /// As the shard knows it; `None` before it has arrived there and after the server closed it.
     id: Option<ConnectionId>,
     pub(super) to_server: Vec<u8>,
-    to_client: Vec<u8>,
+    pub(super) to_client: Vec<u8>,
     is_paused: bool,
     /// What the shard before had read of it.
     moving: Vec<u8>,
-    is_closed_by_server: bool,
+    pub(super) is_closed_by_server: bool,
     /// The client gave the server reason to close it.
     pub(super) is_excused: bool,
     to_server_due: bool,
@@ -42,6 +45,7 @@ impl Pipe {
         Pipe {
             client: None,
             rogue: None,
+            redis: None,
             shard,
             id: None,
             to_server,
@@ -163,7 +167,7 @@ impl World {
             return;
         };
         if let Some(pipe) = self.pipes.get_mut(&number)
-            && (pipe.client.is_some() || pipe.rogue.is_some())
+            && (pipe.client.is_some() || pipe.rogue.is_some() || pipe.redis.is_some())
         {
             pipe.to_client.extend_from_slice(bytes);
             self.deliver_to_client(number);
@@ -207,6 +211,7 @@ impl World {
     pub(super) fn abandon(&mut self, number: u32) {
         if let Some(pipe) = self.pipes.get_mut(&number) {
             pipe.client = None;
+            pipe.redis = None;
             pipe.to_client.clear();
             self.after(4 * NETWORK_NS_MAX, Event::Hangup(number));
         }
@@ -238,6 +243,9 @@ impl World {
             return Ok(());
         };
         pipe.to_client_due = false;
+        if pipe.redis.is_some() {
+            return self.reach_redis(number);
+        }
         let Some(client) = pipe.client else {
             return self.reach_rogue(number);
         };
@@ -270,7 +278,7 @@ impl World {
     }
 
     /// The client has read so many bytes: the server's socket has room for as many.
-    fn took(&mut self, number: u32, len: usize) {
+    pub(super) fn took(&mut self, number: u32, len: usize) {
         let pipe = &self.pipes[&number];
         let (shard, id) = (pipe.shard, pipe.id);
         if !pipe.to_client.is_empty() {

@@ -17,6 +17,7 @@ use super::habits::Habits;
 use super::history::{EntryId, History, Place, Time};
 use super::ports::{Effect, SimPorts};
 use super::random::Random;
+use super::redis::Books;
 use super::report::{Tally, Trace};
 use super::storage::InFlight;
 use super::traffic::Pipe;
@@ -107,6 +108,8 @@ pub(super) struct World {
     /// Atomic batches that may have to be judged by the next audit.
     pub(super) atomics: Vec<Vec<EntryId>>,
     pub(super) catalog: Catalog,
+    /// What the Redis clients know.
+    pub(super) redis: Books,
     /// Reads of this life that found damage or failed: the shard, the segment and where in its file.
     pub(super) bad_reads: BTreeSet<(ShardId, SegmentId, u64)>,
     /// The highest version that salvage gave up of each partition: no later one may be as low.
@@ -136,6 +139,7 @@ impl World {
             })
             .collect();
         World {
+            redis: Books::new(seed, &habits),
             keys: Keys::new(habits.keys),
             habits,
             random,
@@ -212,9 +216,10 @@ impl World {
         self.phase = Phase::Settle;
         let deadline = self.now + PATIENCE;
         let is_busy = |world: &World| {
-            let rogues = world.pipes.values().any(|pipe| pipe.rogue.is_some());
+            let mut pipes = world.pipes.values();
+            let visitors = pipes.any(|pipe| pipe.rogue.is_some() || pipe.redis.is_some());
             let mut clients = world.clients.iter();
-            rogues || clients.any(|client| !client.pending.is_empty())
+            visitors || clients.any(|client| !client.pending.is_empty())
         };
         while is_busy(self) {
             if self.now > deadline {
@@ -242,8 +247,10 @@ impl World {
             .collect();
         let rogues = self.pipes.values().filter_map(|pipe| pipe.rogue.as_ref());
         let rogues: Vec<String> = rogues.map(|rogue| format!("{rogue:?}")).collect();
+        let redis = self.pipes.values().filter_map(|pipe| pipe.redis.as_ref());
+        let redis: Vec<String> = redis.map(|client| format!("{client:?}")).collect();
         format!(
-            "no answer for a minute: {}; clients that broke the protocol and are still there: {rogues:?}",
+            "no answer for a minute: {}; clients that broke the protocol and are still there: {rogues:?}; Redis clients: {redis:?}",
             stuck.join("; ")
         )
     }

@@ -315,6 +315,102 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         find: "float::add(current.map(|record| record.value), increment)",
         replace: "float::add(current.map(|_| &b\"0\"[..]), increment)",
     },
+    Mutation {
+        name: "let a reply that is known overtake one that is awaited",
+        file: "src/runtime/driver/resp/queue.rs",
+        find: "if !self.slots.is_empty() {\n            self.known_later(tag, bytes);",
+        replace: "if self.slots.len() > 1 {\n            self.known_later(tag, bytes);",
+    },
+    Mutation {
+        name: "reply to a unit before its writes are answered",
+        file: "src/runtime/driver/resp/queue.rs",
+        find: "Content::Done(..)) || self.waits_for_quiet() {",
+        replace: "Content::Done(..)) {",
+    },
+    Mutation {
+        name: "carry out a part of a transaction before all keys are held",
+        file: "src/runtime/driver/resp/across.rs",
+        find: "            gather.remaining = 1;\n            let part = &across.parts[across.asked];",
+        replace: "            gather.remaining = 1;\n            let early = across.asked.checked_sub(1).filter(|_| across.moving.is_none());\n            let early = early.and_then(|at| {\n                let part = &mut across.parts[at];\n                let held = part.held.take()?;\n                Some((part.shard, part.slot, ShardCommand::Run(held, unit_of(part))))\n            });\n            if let Some((shard, slot, command)) = early {\n                self.command_for(now, shard, client, slot, command);\n                return self.go_on_across(now, id);\n            }\n            let part = &across.parts[across.asked];",
+    },
+    Mutation {
+        name: "keep holding keys of a transaction that is refused",
+        file: "src/runtime/driver/resp/across.rs",
+        find: "            } else {\n                ShardCommand::Release(held)\n            };",
+        replace: "            } else {\n                continue;\n            };",
+    },
+    Mutation {
+        name: "carry out a transaction over several shards whatever must hold",
+        file: "src/runtime/driver/resp/across.rs",
+        find: "self.refused |= !held.allowed;",
+        replace: "let _ = held.allowed;",
+    },
+    Mutation {
+        name: "lose the expiry of a key that moves to another shard",
+        file: "src/runtime/driver/resp/across.rs",
+        find: "ttl: expiry.map_or(Ttl::None, |at| Ttl::At(at.0)),",
+        replace: "ttl: expiry.map_or(Ttl::None, |_| Ttl::None),",
+    },
+    Mutation {
+        name: "carry out a transaction whatever was watched",
+        file: "src/runtime/driver/resp/unit.rs",
+        find: "let preconditions: Vec<Precondition<'_>> = transaction.preconditions().collect();",
+        replace: "let preconditions: Vec<Precondition<'_>> = transaction.preconditions().take(0).collect();",
+    },
+    Mutation {
+        name: "let commands overtake a transaction over several shards",
+        file: "src/runtime/driver/resp/unit.rs",
+        find: "            self.begin_across(now, id, head, shares, &slots);\n            self.resp(id).waits_for_replies = true;\n            return;",
+        replace: "            self.begin_across(now, id, head, shares, &slots);\n            return;",
+    },
+    Mutation {
+        name: "let MSET over several shards overtake commands",
+        file: "src/runtime/driver/resp/unit.rs",
+        find: "        if !self.resp(id).queue.is_empty() {\n            return self.wait_for_replies(id);\n        }\n        let mut shares",
+        replace: "        let mut shares",
+    },
+    Mutation {
+        name: "lose what comes behind a large argument",
+        file: "src/runtime/driver/resp/input.rs",
+        find: "        connection.input.extend_from_slice(&rest[begins + taken..]);",
+        replace: "        let _ = taken;",
+    },
+    Mutation {
+        name: "carry out what comes behind QUIT",
+        file: "src/runtime/driver/resp/input.rs",
+        find: "                        Done::Closed => break Halt::Closed,",
+        replace: "                        Done::Closed => {}",
+    },
+    Mutation {
+        name: "hold one key of several",
+        file: "src/shard/hold.rs",
+        find: "        self.enter_waiting(now, queues, origin, Task::Hold(hold), out);",
+        replace: "        let queues = queues[..1].to_vec();\n        self.enter_waiting(now, queues, origin, Task::Hold(hold), out);",
+    },
+    Mutation {
+        name: "let readers past a part of a transaction that is not committed",
+        file: "src/shard/hold.rs",
+        find: "                pending.shared = true;",
+        replace: "                let _ = pending;",
+    },
+    Mutation {
+        name: "wait for memory with large arguments in hand",
+        file: "src/runtime/driver/resp/input.rs",
+        find: "Halt::Large(len) if holds_larges || self.claims.has_room(len) => {",
+        replace: "Halt::Large(len) if self.claims.has_room(len) => {",
+    },
+    Mutation {
+        name: "select a database that other shards have not heard of",
+        file: "src/runtime/driver/resp/rounds.rs",
+        find: "if self.config.shard_count == 1 || self.everywhere.contains(&keyspace) {",
+        replace: "if self.config.shard_count > 0 || self.everywhere.contains(&keyspace) {",
+    },
+    Mutation {
+        name: "let EXEC over several shards overtake commands",
+        file: "src/runtime/driver/resp/unit.rs",
+        find: "if self.config.shard_count > 1 && !self.resp(id).queue.is_empty() {",
+        replace: "if self.config.shard_count > 100 && !self.resp(id).queue.is_empty() {",
+    },
 ];
 
 /// Those that the shard's own tests catch, for the simulator's clients do not ask for it.
@@ -366,5 +462,11 @@ pub(crate) const TESTED_MUTATIONS: &[Mutation] = &[
         file: "src/shard/relocate.rs",
         find: "let expiry = current.expiry;",
         replace: "let expiry = None;",
+    },
+    Mutation {
+        name: "tell other shards what is not committed",
+        file: "src/shard/hold.rs",
+        find: "        if self.unit_keys_pending(now, &keys)? {",
+        replace: "        if self.unit_keys_pending(now, &keys)? && keys.is_empty() {",
     },
 ];

@@ -44,6 +44,23 @@ pub(super) enum Done {
     Closed,
 }
 
+impl Front {
+    /// Whether the command that is coming in may have one more large argument. The first one waits for its memory; those after it get theirs at once, so
+    /// they are within what a command may take beside a large argument.
+    fn may_have_large(&self, len: usize) -> Result<(), ParseError> {
+        let most = limits::RESP_COMMAND_BYTES_MAX;
+        let others = self.larges.iter().skip(1);
+        let others: usize = others.map(|large| large.argument().len()).sum();
+        match self.larges.is_empty() || others + len <= most {
+            true => Ok(()),
+            false => Err(ParseError::CommandTooLong {
+                len: others + len,
+                most,
+            }),
+        }
+    }
+}
+
 impl<P: Ports> Driver<P> {
     /// Bytes have come in on a RESP connection, behind those that a large argument took.
     pub(in super::super) fn resp_received(
@@ -154,6 +171,11 @@ impl<P: Ports> Driver<P> {
                 Ok(Progress::Incomplete) => break Halt::NeedsMore,
                 Ok(Progress::Large { at: begins, len }) => {
                     debug_assert!(at + begins <= bytes.len());
+                    if let Err(error) = front.may_have_large(len) {
+                        front.larges.clear();
+                        self.refuse_bytes(id, &error);
+                        break Halt::Closed;
+                    }
                     front.large_at = begins;
                     break Halt::Large(len + LINE_END.len());
                 }
@@ -200,6 +222,8 @@ impl<P: Ports> Driver<P> {
     fn halted(&mut self, now: Now, id: ConnectionId, rest: &[u8], halt: Halt) -> Flow {
         let connection = &mut self.hub.connections[id.slot as usize];
         connection.large_wanted = 0;
+        let front = connection.resp.as_ref().and_then(|it| it.front.as_ref());
+        let holds_larges = front.is_some_and(|front| !front.larges.is_empty());
         match halt {
             Halt::NeedsMore => {
                 connection.input.extend_from_slice(rest);
@@ -215,7 +239,8 @@ impl<P: Ports> Driver<P> {
                 connection.input.extend_from_slice(rest);
                 self.line_up(id)
             }
-            Halt::Large(len) if self.claims.has_room(len) => {
+            // A command that holds memory already must not wait for more: two could wait for each other, or one for itself.
+            Halt::Large(len) if holds_larges || self.claims.has_room(len) => {
                 connection.frame_since.get_or_insert(now.mono);
                 self.begin_large_argument(now, id, len, rest)
             }

@@ -115,6 +115,8 @@ enum Step {
     Begin,
     /// What it asked for is on its way, or has come.
     Asked,
+    /// SELECT: every shard is asked for this keyspace.
+    Looked(KeyspaceId),
     /// KEYS: what was found so far.
     Keys(Found),
     /// FLUSHALL: the keyspaces that are left.

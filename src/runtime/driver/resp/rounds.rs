@@ -6,7 +6,7 @@
 //!
 //! KEYS is bounded: its reply must fit into the connection's output. SCAN is what goes through large keyspaces.
 
-use corduroy_proto_wire::Cursor;
+use corduroy_proto_wire::{Cursor, Status};
 
 use super::super::gather::{Gathering, ScanProgress};
 use super::super::{Driver, Ports};
@@ -312,21 +312,52 @@ impl<P: Ports> Driver<P> {
         found.map(|keyspace| keyspace.id())
     }
 
-    /// Answers whether SELECT's or COPY's keyspace is there, or begins to make it.
+    /// SELECT's or COPY's keyspace, once every shard has it. Else it begins to make it, or asks them all whether they do: another connection may have made it
+    /// just now, and this shard may have heard of it before those to which the next commands go.
     pub(super) fn open_database(
         &mut self,
         now: Now,
         id: ConnectionId,
         tag: Tag,
         number: u32,
+        step: &Step,
     ) -> Result<KeyspaceId, Round> {
-        if let Some(keyspace) = self.keyspace_of_database(number) {
+        // One that does not know it yet is asked again.
+        let not_yet = |it: &mut Result<_, (Status, String)>| {
+            it.as_ref()
+                .is_err_and(|(status, _)| *status == Status::UnknownKeyspace)
+        };
+        self.resp(id).collected.take_if(not_yet);
+        if let Some(bytes) = self.take_failure(id) {
+            return Err(Round::Reply(bytes));
+        }
+        let counted = self.resp(id).collected.take();
+        let Some(keyspace) = self.keyspace_of_database(number) else {
+            // If it was asked for already, another connection was quicker, and its keyspace is on its way to this shard; or it was dropped since.
+            let slot = self.collect(id, tag);
+            self.create_keyspace(now, id, slot, &number.to_string(), 0);
+            return Err(Round::Asked(Step::Asked));
+        };
+        if matches!(step, Step::Looked(looked) if *looked == keyspace)
+            && matches!(counted, Some(Ok(Gathering::Count { .. })))
+        {
+            self.note_everywhere(keyspace);
+        }
+        if self.config.shard_count == 1 || self.everywhere.contains(&keyspace) {
             return Ok(keyspace);
         }
-        // If it was asked for already, another connection was quicker, and its keyspace is on its way to this shard; or it was dropped since.
         let slot = self.collect(id, tag);
-        self.create_keyspace(now, id, slot, &number.to_string(), 0);
-        Err(Round::Asked(Step::Asked))
+        let command = ShardCommand::Count { keyspace };
+        self.ask_all(now, id, slot, Gathering::Count { keys: 0 }, &command);
+        Err(Round::Asked(Step::Looked(keyspace)))
+    }
+
+    /// Every shard has this keyspace. Those that were dropped are forgotten.
+    fn note_everywhere(&mut self, keyspace: KeyspaceId) {
+        let shard = &self.shard;
+        self.everywhere
+            .retain(|known| shard.partitions_of(*known).is_some());
+        self.everywhere.push(keyspace);
     }
 }
 

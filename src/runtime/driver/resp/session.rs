@@ -77,6 +77,16 @@ impl<P: Ports> Driver<P> {
         order: SessionOrder<'_>,
     ) -> Done {
         let step = std::mem::take(&mut front.step);
+        if let SessionOrder::Select(number) = order {
+            let round = match self.open_database(now, id, tag, number, &step) {
+                Ok(keyspace) => {
+                    front.session.select(number, keyspace);
+                    Round::Reply(OK.to_vec())
+                }
+                Err(round) => round,
+            };
+            return self.end_rounds(id, tag, round, front);
+        }
         let failure = self.take_failure(id);
         let told = match self.resp(id).collected.take() {
             Some(Ok(Gathering::Node(told))) => Some(told),
@@ -84,13 +94,6 @@ impl<P: Ports> Driver<P> {
         };
         let round = match order {
             _ if let Some(bytes) = failure => Round::Reply(bytes),
-            SessionOrder::Select(number) => match self.open_database(now, id, tag, number) {
-                Ok(keyspace) => {
-                    front.session.select(number, keyspace);
-                    Round::Reply(OK.to_vec())
-                }
-                Err(round) => round,
-            },
             SessionOrder::Watch(keys) => self.watch_round(now, id, front, tag, &keys, &step),
             SessionOrder::Hello { protocol, name } => {
                 if let Some(protocol) = protocol {

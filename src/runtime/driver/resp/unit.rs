@@ -82,12 +82,8 @@ impl<P: Ports> Driver<P> {
         let mut moving = *moving;
         if let Some(number) = moving.database {
             // A keyspace that has to be made is one that nothing is in: it takes a round of its own.
-            front.step = super::Step::Begin;
-            if let Some(bytes) = self.take_failure(id) {
-                self.reply_known(id, tag, &bytes);
-                return Done::Yes;
-            }
-            match self.open_database(now, id, tag, number) {
+            let step = std::mem::take(&mut front.step);
+            match self.open_database(now, id, tag, number, &step) {
                 Ok(keyspace) => moving.destination.0 = keyspace,
                 Err(round) => return self.end_rounds(id, tag, round, front),
             }
