@@ -102,9 +102,17 @@ pub struct Journal {
 /// Why a journal can't be written or read.
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
-    /// The file's.
+    /// The file's, reading it.
+    #[error("{}: {source}; give a file that `run --record FILE` wrote", path.display())]
+    NotRead {
+        /// Which file.
+        path: PathBuf,
+        /// The kernel's reason.
+        source: io::Error,
+    },
+    /// The file's, writing it.
     #[error("{}: {source}", path.display())]
-    Io {
+    NotWritten {
         /// Which file.
         path: PathBuf,
         /// The kernel's reason.
@@ -212,7 +220,7 @@ impl Journal {
     ///
     /// The file's.
     pub fn write_to(&self, path: &Path) -> Result<(), JournalError> {
-        let failed = |source| JournalError::Io {
+        let failed = |source| JournalError::NotWritten {
             path: path.to_owned(),
             source,
         };
@@ -231,7 +239,7 @@ impl Journal {
     ///
     /// The file's, or that it is no whole journal.
     pub fn read_from(path: &Path) -> Result<Journal, JournalError> {
-        let text = fs::read_to_string(path).map_err(|source| JournalError::Io {
+        let text = fs::read_to_string(path).map_err(|source| JournalError::NotRead {
             path: path.to_owned(),
             source,
         })?;
@@ -283,8 +291,15 @@ impl Journal {
             ));
         }
         let mut lines = body.lines();
-        let header: Header = serde_json::from_str(lines.next().unwrap_or_default())
-            .map_err(|error| (1, format!("this is no journal: {error}")))?;
+        let header: Header =
+            serde_json::from_str(lines.next().unwrap_or_default()).map_err(|error| {
+                (
+                    1,
+                    format!(
+                        "this is no journal: {error}; give a file that `run --record FILE` wrote"
+                    ),
+                )
+            })?;
         if header.format != FORMAT {
             return Err((1, format!("the format is {}, not {FORMAT}", header.format)));
         }
