@@ -119,7 +119,7 @@ pub enum JournalError {
         source: io::Error,
     },
     /// It is no journal, of another version, cut off or changed.
-    #[error("{}, line {line}: {reason}", path.display())]
+    #[error("{}, line {line}: {reason}; give a file that `run --record FILE` wrote", path.display())]
     Unreadable {
         /// Which file.
         path: PathBuf,
@@ -291,15 +291,8 @@ impl Journal {
             ));
         }
         let mut lines = body.lines();
-        let header: Header =
-            serde_json::from_str(lines.next().unwrap_or_default()).map_err(|error| {
-                (
-                    1,
-                    format!(
-                        "this is no journal: {error}; give a file that `run --record FILE` wrote"
-                    ),
-                )
-            })?;
+        let header: Header = serde_json::from_str(lines.next().unwrap_or_default())
+            .map_err(|error| (1, format!("this is no journal: {error}")))?;
         if header.format != FORMAT {
             return Err((1, format!("the format is {}, not {FORMAT}", header.format)));
         }
