@@ -64,6 +64,15 @@ impl CpuTime {
     }
 }
 
+/// The CPU time, user and system, of this process's children that have ended and were waited for.
+pub fn ended_children_time() -> io::Result<Duration> {
+    let text = fs::read_to_string("/proc/self/stat")?;
+    // proc(5): cutime is field 16, cstime 17.
+    let (_, ticks) = parse_stat(&text, 16)
+        .ok_or_else(|| malformed("/proc/self/stat is not what proc(5) describes"))?;
+    Ok(from_ticks(ticks))
+}
+
 /// What the living threads of a process have used since each began, exact to the nanosecond: for windows of milliseconds, in which no
 /// thread ends.
 #[derive(Clone, Debug)]
@@ -183,7 +192,8 @@ impl Memory {
 /// The name and the CPU time in one `stat` file.
 fn read_stat(path: &str) -> io::Result<(String, Duration)> {
     let text = fs::read_to_string(path)?;
-    let (name, ticks) = parse_stat(&text)
+    // proc(5): utime is field 14, stime 15.
+    let (name, ticks) = parse_stat(&text, 14)
         .ok_or_else(|| malformed(&format!("{path} is not what proc(5) describes")))?;
     Ok((name.to_owned(), from_ticks(ticks)))
 }
@@ -192,16 +202,17 @@ fn from_ticks(ticks: u64) -> Duration {
     Duration::from_nanos(ticks * (1_000_000_000 / rustix::param::clock_ticks_per_second()))
 }
 
-/// The name and `utime + stime` in ticks. The name stands in parentheses and may itself hold parentheses and blanks, so the
-/// numbers are counted from the last closing one.
-fn parse_stat(text: &str) -> Option<(&str, u64)> {
+/// The name and the sum of a user and a system time in ticks, which are the fields `user_field` and the next one. The name
+/// stands in parentheses and may itself hold parentheses and blanks, so the numbers are counted from the last closing one.
+fn parse_stat(text: &str, user_field: usize) -> Option<(&str, u64)> {
     let open = text.find('(')?;
     let close = text.rfind(')')?;
     let name = text.get(open + 1..close)?;
-    // proc(5): state is field 3, utime 14, stime 15.
-    let mut fields = text.get(close + 1..)?.split_ascii_whitespace().skip(14 - 3);
-    let user: u64 = fields.next()?.parse().ok()?;
-    let system: u64 = fields.next()?.parse().ok()?;
+    // proc(5): what follows the name is field 3.
+    let fields = text.get(close + 1..)?.split_ascii_whitespace();
+    let mut times = fields.skip(user_field - 3);
+    let user: u64 = times.next()?.parse().ok()?;
+    let system: u64 = times.next()?.parse().ok()?;
     Some((name, user + system))
 }
 
@@ -216,10 +227,11 @@ mod tests {
     // Counting the fields from the left would take a name like `(a) b` for two of them, and page faults for CPU time.
     #[test]
     fn a_name_with_parentheses_and_blanks_shifts_no_field() {
-        let line = "7 ((a) b) S 1 7 7 0 -1 4194560 999 0 0 0 120 34 0 0 20 0 1 0 5 1 1";
-        assert_eq!(parse_stat(line), Some(("(a) b", 154)));
-        assert_eq!(parse_stat("7 (a) S 1"), None);
-        assert_eq!(parse_stat(") 7 ("), None);
+        let line = "7 ((a) b) S 1 7 7 0 -1 4194560 999 0 0 0 120 34 7 3 20 0 1 0 5 1 1";
+        assert_eq!(parse_stat(line, 14), Some(("(a) b", 154)));
+        assert_eq!(parse_stat(line, 16), Some(("(a) b", 10)));
+        assert_eq!(parse_stat("7 (a) S 1", 14), None);
+        assert_eq!(parse_stat(") 7 (", 14), None);
     }
 
     // A figure per CPU second is only as good as the reading of the CPU time: work that is done must show.

@@ -232,7 +232,7 @@ impl Running {
             return Err(CompareError::Start {
                 server: self.server.to_string(),
                 reason,
-                output: end_of(output),
+                output: end_of(&fs::read(output).unwrap_or_default()),
             });
         }
     }
@@ -273,15 +273,16 @@ fn free_address() -> io::Result<SocketAddr> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
 }
 
-fn on_path(program: &str) -> Option<PathBuf> {
+/// Where a program is installed.
+pub(super) fn on_path(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(&path)
         .map(|directory| directory.join(program))
         .find(|path| path.is_file())
 }
 
-fn end_of(path: &Path) -> String {
-    let bytes = fs::read(path).unwrap_or_default();
+/// The last lines of what a program printed, for an error.
+pub(super) fn end_of(bytes: &[u8]) -> String {
     let end = &bytes[bytes.len().saturating_sub(OUTPUT_LEN_MAX)..];
     let text = String::from_utf8_lossy(end).trim().to_owned();
     if text.is_empty() {

@@ -11,7 +11,7 @@
 use super::{
     CompareError, Options,
     arena::{Arena, Running},
-    duel,
+    duel::{self, Asked},
     field::{CORES, Field, Figures},
     outcome::{Certainty, Outcome, Ratio, Side, median},
     row::{self, Contender, Metric},
@@ -80,6 +80,7 @@ fn bursts(
     let [two, one] = field.commands();
     let side = |command: &str, shots| Side {
         command: command.to_owned(),
+        client: "bursts".to_owned(),
         median: worst.rate(shots),
         runs: Vec::new(),
     };
@@ -107,21 +108,15 @@ fn closed_loop(
         sync: Sync::Never,
         memory_mib: row::MEMORY_MIB * CORES as u32,
     })?;
-    let load = |server: &Running| {
-        let contender = Contender {
-            server: server.server,
-            load: row::gets(IN_FLIGHT),
-        };
-        duel::config(arena, options, &contender, server)
-    };
-    let runs = duel::take_turns(
-        options.rounds,
-        &[(&two, load(&two)), (&one, load(&one))],
-        say,
-    )?;
+    let contender = |server: &Running| Contender::driven(server.server, row::gets(IN_FLIGHT));
+    let contenders = [
+        Asked::new(arena, options, &contender(&two), &two)?,
+        Asked::new(arena, options, &contender(&one), &one)?,
+    ];
+    let [two_runs, one_runs] = duel::take_turns(options.rounds, &contenders, say)?;
     let direct = Config {
         route: Route::Direct,
-        ..load(&two)
+        ..duel::config(arena, options, &contender(&two), &two)
     };
     let mut direct_runs = Vec::new();
     for _ in 0..options.rounds {
@@ -130,11 +125,11 @@ fn closed_loop(
         direct_runs.push(report);
     }
 
-    let [two_runs, one_runs] = runs;
     let (any_us, direct_us) = (cpu_us(&two_runs), cpu_us(&direct_runs));
+    let [two, one] = &contenders;
     let sides = [
-        duel::side(&two, two_runs, Metric::Rate),
-        duel::side(&one, one_runs, Metric::Rate),
+        two.side(two_runs, Metric::Rate),
+        one.side(one_runs, Metric::Rate),
     ];
     let mut ratio = duel::compare(sides, Metric::Rate, Some(at_least));
     let hopping_share = (CORES - 1) as f64 / CORES as f64;

@@ -62,7 +62,11 @@ impl Environment {
                 first_line(Command::new(arena.program(server).ok()?).arg("--version"))
             })
             .collect();
-        versions.extend(first_line(Command::new("rustc").arg("--version")));
+        versions.extend(
+            ["redis-benchmark", "rustc"]
+                .into_iter()
+                .filter_map(|program| first_line(Command::new(program).arg("--version"))),
+        );
         Ok(Environment {
             cpu: field("/proc/cpuinfo", "model name")?,
             cores: arena.cores.clone(),

@@ -8,6 +8,7 @@
 //! - [`row`]: what is promised. Pure.
 //! - [`server`], [`arena`]: the servers, and starting and ending them.
 //! - [`duel`]: the rows that set two servers against each other.
+//! - [`redis_benchmark`]: that program as the client of such a row.
 //! - [`field`]: the same two servers of Corduroy, hit by bursts.
 //! - [`cores`]: the row about two cores and the price of a hop between them.
 //! - [`volume`]: the rows about many keys, memory and start.
@@ -35,6 +36,7 @@ pub mod duel;
 pub mod environment;
 pub mod field;
 pub mod outcome;
+pub mod redis_benchmark;
 pub mod row;
 pub mod server;
 pub mod volume;
@@ -113,6 +115,18 @@ pub enum CompareError {
         server: String,
         /// Why.
         source: DriveError,
+    },
+    /// Another client than our own failed.
+    #[error("{command}, asking {server}, {reason}; the end of its output: {output}")]
+    Client {
+        /// What was run.
+        command: String,
+        /// Whom it asked.
+        server: String,
+        /// What it did.
+        reason: String,
+        /// The last lines that it printed.
+        output: String,
     },
     /// Some replies were wrong, so that the figures mean nothing.
     #[error("{server} answered {count} requests wrongly, the first: {first}")]

@@ -89,6 +89,8 @@ pub enum Certainty {
 pub struct Side {
     /// How the server was started.
     pub command: String,
+    /// Who asked it.
+    pub client: String,
     /// The median of what is compared.
     pub median: f64,
     /// Each round's run.
@@ -291,6 +293,7 @@ mod tests {
     fn ratio(median: f64, at_least: Option<f64>, certainty: Certainty) -> Outcome {
         let side = || Side {
             command: String::new(),
+            client: String::new(),
             median: 1.0,
             runs: Vec::new(),
         };

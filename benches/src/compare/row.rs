@@ -50,6 +50,8 @@ pub struct Duel {
     pub peer: Contender,
     /// What is compared.
     pub metric: Metric,
+    /// What is compared instead if a server's core was not full in one of the runs, so that something else set the pace.
+    pub metric_if_not_full: Option<Metric>,
     /// The least ratio of subject to peer; `None` where nothing is promised.
     pub at_least: Option<f64>,
 }
@@ -68,8 +70,19 @@ pub enum Metric {
 pub struct Contender {
     /// Who.
     pub server: Server,
+    /// Who asks.
+    pub client: Client,
     /// How it is asked.
     pub load: Load,
+}
+
+/// Who asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Client {
+    /// The closed-loop driver ([`crate::drive`]), in this protocol.
+    Driver(Protocol),
+    /// `redis-benchmark`, as a user would run it.
+    RedisBenchmark,
 }
 
 /// A load in whatever protocol.
@@ -100,15 +113,37 @@ pub enum Question {
     },
 }
 
-impl Server {
-    /// The protocol in which it is driven.
+impl Contender {
+    /// A server that the driver asks in the server's own protocol.
     #[must_use]
-    pub fn protocol(self) -> Protocol {
-        match self {
+    pub fn driven(server: Server, load: Load) -> Contender {
+        let protocol = match server {
             Server::Corduroy { .. } => Protocol::Native,
             Server::Redis { .. } => Protocol::Resp,
             Server::Memcached => Protocol::Memcached,
             Server::EchoGlommio => Protocol::Echo,
+        };
+        Contender {
+            server,
+            client: Client::Driver(protocol),
+            load,
+        }
+    }
+
+    /// The same, asked by another client.
+    #[must_use]
+    fn by(self, client: Client) -> Contender {
+        Contender { client, ..self }
+    }
+}
+
+impl Client {
+    /// The protocol in which the keys are written and asked.
+    #[must_use]
+    pub fn protocol(self) -> Protocol {
+        match self {
+            Client::Driver(protocol) => protocol,
+            Client::RedisBenchmark => Protocol::Resp,
         }
     }
 }
@@ -151,23 +186,58 @@ fn duel(
     metric: Metric,
     at_least: Option<f64>,
 ) -> Row {
-    let subject = Contender {
-        server: subject,
-        load: subject_load,
-    };
-    let peer = Contender {
-        server: peer,
-        load: peer_load,
+    let duel = Duel {
+        subject: Contender::driven(subject, subject_load),
+        peer: Contender::driven(peer, peer_load),
+        metric,
+        metric_if_not_full: None,
+        at_least,
     };
     Row {
         id,
         title,
-        kind: Kind::Duel(Duel {
-            subject,
-            peer,
-            metric,
-            at_least,
-        }),
+        kind: Kind::Duel(duel),
+    }
+}
+
+/// What Redis's protocol costs: Corduroy asked in it, against the same server asked in its own.
+fn resp(id: &'static str, title: &'static str, load: Load) -> Row {
+    let native = Contender::driven(corduroy(Sync::Never), load);
+    let duel = Duel {
+        subject: native.clone().by(Client::Driver(Protocol::Resp)),
+        peer: native,
+        metric: Metric::Rate,
+        metric_if_not_full: Some(Metric::CpuRate),
+        at_least: Some(0.85),
+    };
+    Row {
+        id,
+        title,
+        kind: Kind::Duel(duel),
+    }
+}
+
+/// Corduroy in Redis's place: `redis-benchmark` asks both.
+fn redis(
+    id: &'static str,
+    title: &'static str,
+    (sync, append_always): (Sync, bool),
+    load: Load,
+    metric: Metric,
+    at_least: f64,
+) -> Row {
+    let asked = |server| Contender::driven(server, load).by(Client::RedisBenchmark);
+    let duel = Duel {
+        subject: asked(corduroy(sync)),
+        peer: asked(Server::Redis { append_always }),
+        metric,
+        metric_if_not_full: None,
+        at_least: Some(at_least),
+    };
+    Row {
+        id,
+        title,
+        kind: Kind::Duel(duel),
     }
 }
 
@@ -177,12 +247,14 @@ pub fn all() -> Vec<Row> {
     use Metric::{CpuRate, Rate};
     let never = corduroy(Sync::Never);
     let always = corduroy(Sync::Always);
-    let redis = Server::Redis {
+    let redis_memory = Server::Redis {
         append_always: false,
     };
     let redis_always = Server::Redis {
         append_always: true,
     };
+    let in_memory = (Sync::Never, false);
+    let durable = (Sync::Always, true);
     let echo = Load {
         operations: Operations::Put,
         value_len: ECHO_VALUE_LEN,
@@ -197,7 +269,7 @@ pub fn all() -> Vec<Row> {
             "get-1",
             "get, 1 in flight, against redis-server",
             (never, gets(1)),
-            (redis, gets(1)),
+            (redis_memory, gets(1)),
             CpuRate,
             Some(1.3),
         ),
@@ -205,7 +277,7 @@ pub fn all() -> Vec<Row> {
             "get-16",
             "get, 16 in flight, against redis-server",
             (never, gets(16)),
-            (redis, gets(16)),
+            (redis_memory, gets(16)),
             CpuRate,
             Some(1.8),
         ),
@@ -213,7 +285,7 @@ pub fn all() -> Vec<Row> {
             "put-never-16",
             "put --sync never, 16 in flight, against redis-server without AOF",
             (never, puts(16)),
-            (redis, puts(16)),
+            (redis_memory, puts(16)),
             CpuRate,
             Some(1.5),
         ),
@@ -285,6 +357,66 @@ pub fn all() -> Vec<Row> {
             (Server::Memcached, puts(16)),
             CpuRate,
             None,
+        ),
+        resp(
+            "resp-get-1",
+            "get over RESP, 1 in flight, against the native protocol",
+            gets(1),
+        ),
+        resp(
+            "resp-get-16",
+            "get over RESP, 16 in flight, against the native protocol",
+            gets(16),
+        ),
+        resp(
+            "resp-put-1",
+            "put --sync never over RESP, 1 in flight, against the native protocol",
+            puts(1),
+        ),
+        resp(
+            "resp-put-16",
+            "put --sync never over RESP, 16 in flight, against the native protocol",
+            puts(16),
+        ),
+        redis(
+            "redis-get-1",
+            "redis-benchmark -t get -P 1, against redis-server",
+            in_memory,
+            gets(1),
+            CpuRate,
+            1.25,
+        ),
+        redis(
+            "redis-set-1",
+            "redis-benchmark -t set -P 1, --sync never against redis-server without AOF",
+            in_memory,
+            puts(1),
+            CpuRate,
+            1.25,
+        ),
+        redis(
+            "redis-get-16",
+            "redis-benchmark -t get -P 16, against redis-server",
+            in_memory,
+            gets(16),
+            CpuRate,
+            1.6,
+        ),
+        redis(
+            "redis-set-16",
+            "redis-benchmark -t set -P 16, --sync never against redis-server without AOF",
+            in_memory,
+            puts(16),
+            CpuRate,
+            1.6,
+        ),
+        redis(
+            "redis-set-always-16",
+            "redis-benchmark -t set -P 16, --sync always against redis-server --appendfsync always",
+            durable,
+            puts(16),
+            Rate,
+            1.8,
         ),
         Row {
             id: "memory",

@@ -133,10 +133,7 @@ fn fill(arena: &Arena, options: &Options, server: &Running) -> Result<Report, Co
         value_len: VALUE_LEN,
         ..row::gets(1)
     };
-    let contender = Contender {
-        server: server.server,
-        load,
-    };
+    let contender = Contender::driven(server.server, load);
     let config = Config {
         keys: options.keys,
         preload: true,

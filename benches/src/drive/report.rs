@@ -19,7 +19,7 @@ pub struct Report {
     pub requests: u64,
     /// `requests / window_seconds`.
     pub requests_per_second: f64,
-    /// Time from building a request to reading its reply, over the window.
+    /// Time from building a request to reading its reply, over the window; with another client, as that defines it.
     pub latency_us: Latency,
     /// The server's CPU time in the window, if its process was named.
     pub server: Option<ServerCpu>,
@@ -74,8 +74,8 @@ pub struct Latency {
     pub p50: f64,
     /// 99 of 100 were faster.
     pub p99: f64,
-    /// 999 of 1,000 were faster.
-    pub p999: f64,
+    /// 999 of 1,000 were faster. `None` if the client does not tell.
+    pub p999: Option<f64>,
     /// The slowest.
     pub max: f64,
 }
@@ -88,7 +88,7 @@ impl Latency {
         Latency {
             p50: us(nanos.value_at_quantile(0.5)),
             p99: us(nanos.value_at_quantile(0.99)),
-            p999: us(nanos.value_at_quantile(0.999)),
+            p999: Some(us(nanos.value_at_quantile(0.999))),
             max: us(nanos.max()),
         }
     }
@@ -126,13 +126,13 @@ impl fmt::Display for Report {
         } = self.config;
         write!(
             f,
-            "{connections}x{in_flight}: {:.0} requests/s, p50 {:.0} us, p99 {:.0} us, p99.9 {:.0} us, max {:.0} us",
-            self.requests_per_second,
-            self.latency_us.p50,
-            self.latency_us.p99,
-            self.latency_us.p999,
-            self.latency_us.max,
+            "{connections}x{in_flight}: {:.0} requests/s, p50 {:.0} us, p99 {:.0} us",
+            self.requests_per_second, self.latency_us.p50, self.latency_us.p99,
         )?;
+        if let Some(p999) = self.latency_us.p999 {
+            write!(f, ", p99.9 {p999:.0} us")?;
+        }
+        write!(f, ", max {:.0} us", self.latency_us.max)?;
         if let Some(server) = &self.server {
             write!(
                 f,

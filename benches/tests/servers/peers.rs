@@ -1,12 +1,19 @@
 //! The driver and the comparison against the real peers, where they are installed.
 
-use crate::common::{has, has_two_cores, programs, small_load};
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+    time::Duration,
+};
+
+use crate::common::{answers, has, has_two_cores, programs, small_load};
 use corduroy_benches::{
     compare::{
         Options,
         arena::Arena,
         duel,
         outcome::Outcome,
+        redis_benchmark::RedisBenchmark,
         row::{Contender, Duel, Load, Metric},
         server::Server,
     },
@@ -93,17 +100,15 @@ fn a_duel_measures_both_and_leaves_no_server_behind() {
         value_len: 64,
     };
     let duel = Duel {
-        subject: Contender {
-            server: Server::Redis {
+        subject: Contender::driven(
+            Server::Redis {
                 append_always: false,
             },
             load,
-        },
-        peer: Contender {
-            server: Server::Memcached,
-            load,
-        },
+        ),
+        peer: Contender::driven(Server::Memcached, load),
         metric: Metric::CpuRate,
+        metric_if_not_full: None,
         at_least: None,
     };
     let mut said = Vec::new();
@@ -128,6 +133,69 @@ fn a_duel_measures_both_and_leaves_no_server_behind() {
         std::fs::read_dir(directory.path()).unwrap().count(),
         0,
         "a server's data is still there"
+    );
+}
+
+// If it asked other keys than those that were written, its gets would find nothing, which is faster, and both sides of a ratio would look fine.
+#[test]
+fn redis_benchmark_asks_the_keys_that_were_written() {
+    if !(has_two_cores() && has("redis-server") && has("redis-benchmark")) {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let server = Server::Redis {
+        append_always: false,
+    };
+    let arena = arena(&directory);
+    let running = arena.start(server).unwrap();
+    let config = Config {
+        protocol: Protocol::Resp,
+        operations: Operations::Put,
+        preload: true,
+        core: Some(arena.driver_core()),
+        ..small_load(running.address)
+    };
+    drive_in_a_thread(&config);
+    let config = Config {
+        window: Duration::from_millis(10),
+        in_flight: 4,
+        ..config
+    };
+    let client = RedisBenchmark::find().unwrap();
+    let report = client.run(server, running.pid(), &config).unwrap();
+    assert!(report.requests >= 200_000);
+    let used = report.server.unwrap();
+    assert!(used.seconds > 0.0 && report.client_cpu_share > 0.0);
+
+    let mut stream = TcpStream::connect(running.address).unwrap();
+    stream.write_all(b"DBSIZE\r\n").unwrap();
+    let mut answer = [0; 16];
+    let len = stream.read(&mut answer).unwrap();
+    assert_eq!(&answer[..len], b":1000\r\n");
+}
+
+/// The driver stays on its core; a test's own thread must not.
+fn drive_in_a_thread(config: &Config) {
+    let report = std::thread::scope(|scope| scope.spawn(|| drive::run(config)).join().unwrap());
+    assert_eq!(report.unwrap().errors.total(), 0);
+}
+
+// A server that refuses what it is asked must not be measured as a fast one.
+#[test]
+fn redis_benchmark_ends_at_a_refusal_and_its_words_are_in_the_error() {
+    if !has("redis-benchmark") {
+        return;
+    }
+    let config = small_load(answers(b"-ERR not today\r\n"));
+    let server = Server::Redis {
+        append_always: false,
+    };
+    let client = RedisBenchmark::find().unwrap();
+    let error = client.run(server, std::process::id(), &config).unwrap_err();
+    let error = error.to_string();
+    assert!(
+        error.contains("redis-benchmark") && error.contains("not today"),
+        "{error}"
     );
 }
 

@@ -193,7 +193,7 @@ pub struct SweepArguments {
     #[arg(long, value_name = "N", default_value = "3", help_heading = RATES)]
     pub refine: u32,
     /// How long each rate is measured
-    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = pace::duration, help_heading = RATES)]
+    #[arg(long, visible_alias = "duration", value_name = "TIME", default_value = "5s", value_parser = pace::duration, help_heading = RATES)]
     pub step: std::time::Duration,
     /// Before each measurement, not counted
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = pace::duration_or_zero, help_heading = RATES)]

@@ -102,16 +102,24 @@ pub struct Journal {
 /// Why a journal can't be written or read.
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
-    /// The file's.
+    /// The file's, reading it.
+    #[error("{}: {source}; give a file that `run --record FILE` wrote", path.display())]
+    NotRead {
+        /// Which file.
+        path: PathBuf,
+        /// The kernel's reason.
+        source: io::Error,
+    },
+    /// The file's, writing it.
     #[error("{}: {source}", path.display())]
-    Io {
+    NotWritten {
         /// Which file.
         path: PathBuf,
         /// The kernel's reason.
         source: io::Error,
     },
     /// It is no journal, of another version, cut off or changed.
-    #[error("{}, line {line}: {reason}", path.display())]
+    #[error("{}, line {line}: {reason}; give a file that `run --record FILE` wrote", path.display())]
     Unreadable {
         /// Which file.
         path: PathBuf,
@@ -212,7 +220,7 @@ impl Journal {
     ///
     /// The file's.
     pub fn write_to(&self, path: &Path) -> Result<(), JournalError> {
-        let failed = |source| JournalError::Io {
+        let failed = |source| JournalError::NotWritten {
             path: path.to_owned(),
             source,
         };
@@ -231,7 +239,7 @@ impl Journal {
     ///
     /// The file's, or that it is no whole journal.
     pub fn read_from(path: &Path) -> Result<Journal, JournalError> {
-        let text = fs::read_to_string(path).map_err(|source| JournalError::Io {
+        let text = fs::read_to_string(path).map_err(|source| JournalError::NotRead {
             path: path.to_owned(),
             source,
         })?;

@@ -2,7 +2,7 @@
 
 use super::{
     CLOSED_LOOP,
-    condition::why_untrusted,
+    condition::{is_of_closed_loop, why_untrusted},
     names, steps,
     units::{count, micros, percent, round_count, seconds, thousands},
 };
@@ -10,9 +10,6 @@ use crate::{
     protocol::NOT_TOLD,
     results::{BadHistogram, Pacing, Report, Run},
 };
-
-/// How the warning of a closed loop ends, in every run.
-const CLOSED_LOOP_END: &str = "latency not corrected for waiting.";
 
 /// Three answers. None of them is escaped for any format.
 #[derive(Clone, Debug, PartialEq)]
@@ -199,11 +196,7 @@ fn trust(report: &Report, pooled: &[Run]) -> Vec<String> {
             ));
             let warnings = pooled.iter().flat_map(|run| &run.generator.warnings);
             // That of the closed loop is said below, once for all.
-            sentences.extend(
-                warnings
-                    .filter(|said| !said.ends_with(CLOSED_LOOP_END))
-                    .cloned(),
-            );
+            sentences.extend(warnings.filter(|said| !is_of_closed_loop(said)).cloned());
         }
         (1, 1) => sentences.push(format!(
             "Latencies can't be claimed: {}",

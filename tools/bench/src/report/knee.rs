@@ -159,7 +159,12 @@ fn knee(points: &[Point]) -> Result<usize, String> {
     let found = (0..points.len())
         .max_by(|left, right| below(*left).total_cmp(&below(*right)))
         .filter(|index| below(*index) > 0.0);
-    found.ok_or_else(|| "the latency climbs from the first step on: begin lower".to_owned())
+    let knee = found.ok_or("the latency climbs from the first step on: begin lower")?;
+    // Above the knee a server falls behind, and no latency can be claimed there; where it is rests on the steps up to it.
+    if points[..=knee].iter().any(|point| !point.trusted) {
+        return Err("latencies of the steps below it can't be claimed".to_owned());
+    }
+    Ok(knee)
 }
 
 fn highest(points: &[Point]) -> Option<Highest> {
@@ -276,6 +281,17 @@ mod tests {
         let flat = points(&[(1.0, 100.0), (2.0, 101.0), (3.0, 99.0), (4.0, 110.0)]);
         assert!(knee(&flat).unwrap_err().contains("did not double"));
         assert!(knee(&flat[..3]).unwrap_err().contains("4 steps"));
+    }
+
+    // A knee of what the generator did, not the server.
+    #[test]
+    fn there_is_no_knee_among_latencies_that_can_not_be_claimed() {
+        let curve = [(1.0, 10.0), (2.0, 11.0), (3.0, 13.0), (4.0, 900.0)];
+        let mut curve = points(&curve);
+        curve[3].trusted = false;
+        assert_eq!(knee(&curve), Ok(2));
+        curve[1].trusted = false;
+        assert!(knee(&curve).unwrap_err().contains("can't be claimed"));
     }
 
     #[test]

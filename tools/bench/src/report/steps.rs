@@ -57,6 +57,28 @@ impl Step<'_> {
         }
     }
 
+    /// Whether the runs of another step were asked at the same rate, or both as fast as was answered.
+    #[must_use]
+    pub fn is_paced_like(&self, other: &Step<'_>) -> bool {
+        match (self.runs.first(), other.runs.first()) {
+            (Some(left), Some(right)) => same_pacing(left, right),
+            _ => false,
+        }
+    }
+
+    /// How its runs were asked: `2k/s, 50 connections, pipeline 1`.
+    #[must_use]
+    pub fn asked(&self) -> String {
+        let all = Varies {
+            connections: true,
+            pipeline: true,
+            pacing: true,
+        };
+        self.runs
+            .first()
+            .map_or_else(String::new, |run| all.label(run))
+    }
+
     /// All runs as one: histograms, operations, seconds and errors added up. Its timeline is empty unless there is only one run, and latencies can be
     /// claimed if those of each run can.
     ///

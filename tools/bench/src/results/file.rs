@@ -11,7 +11,7 @@ use super::{BadHistogram, Distribution, Report, SCHEMA, decode};
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     /// The file can't be read at all.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {source}; give a file that `--json FILE` wrote", path.display())]
     Io {
         /// The file.
         path: PathBuf,
@@ -19,7 +19,7 @@ pub enum ReadError {
         source: io::Error,
     },
     /// It is no JSON.
-    #[error("{}: line {line}, column {column}: this is no JSON: {why}", path.display())]
+    #[error("{}: line {line}, column {column}: this is no JSON: {why}; give a file that `--json FILE` wrote", path.display())]
     NotJson {
         /// The file.
         path: PathBuf,

@@ -100,6 +100,20 @@ fn no_server_and_another_one() {
     }
 }
 
+// Somebody who gives the wrong file wants to know where the right one comes from.
+#[test]
+fn files_that_are_not_there_or_none_of_ours() {
+    for (words, told) in [
+        ("show no/such/file", "`--json FILE` wrote"),
+        ("plot Cargo.toml", "`--json FILE` wrote"),
+        ("compare Cargo.toml Cargo.toml", "`--json FILE` wrote"),
+        ("verify no/such/file", "`run --record FILE` wrote"),
+        ("verify Cargo.toml", "`run --record FILE` wrote"),
+    ] {
+        bench(words).with(7).says(told);
+    }
+}
+
 // One variable for all that a shell starts: what is meant for a server of another protocol is no mistake of this command line.
 #[test]
 fn a_password_in_the_environment_is_for_those_who_ask_for_one() {

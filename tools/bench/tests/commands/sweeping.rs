@@ -22,6 +22,8 @@ fn a_goal_that_can_be_met_and_one_that_cannot() {
             "{line}"
         );
     }
+    // The name that `run` has for it is understood too.
+    let sweep = sweep.replace("--step", "--duration");
     let said = server.bench(&format!("{sweep} --slo p99<1us")).with(0);
     said.says("200/s breaks the goal: ");
     assert!(!said.err.contains("meets the goal"), "{}", said.err);

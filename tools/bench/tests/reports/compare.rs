@@ -82,8 +82,23 @@ fn different_circumstances_are_named() {
         comparison
             .warnings
             .iter()
-            .any(|warning| warning == "only the first report has the step 2 runs")
+            .any(|warning| warning.starts_with("only the first report has ")
+                && warning.contains("/s, 50 connections, pipeline "))
     );
+    assert!(text(&comparison).contains("Nothing was asked alike"));
+}
+
+// What more connections or a longer pipeline did is the commonest question of all.
+#[test]
+fn a_result_with_another_pipeline_is_compared_all_the_same() {
+    let before = repeated(5, 180.0, 100);
+    let mut after = repeated(5, 280.0, 200);
+    for run in &mut after.runs {
+        run.pipeline = 1;
+    }
+    let comparison = compare(&before, &after).unwrap();
+    assert_eq!(verdict_of(&comparison, "all", "p50"), Verdict::Worse);
+    assert!(comparison.warnings.is_empty(), "{:?}", comparison.warnings);
 }
 
 // What can't be claimed of a run can't be compared either.

@@ -44,6 +44,24 @@ fn a_generator_that_did_not_keep_up() {
     }
 }
 
+// Why a figure can't be believed must not stand behind words that are no reason, once for each run.
+#[test]
+fn that_the_loop_was_closed_is_no_reason_to_refuse_latencies() {
+    let mut report = fixture::closed();
+    let generator = &mut report.runs[0].generator;
+    generator.trusted = false;
+    generator.warnings = vec![
+        "Closed loop: latency not corrected for waiting.".to_owned(),
+        "The generator itself stood still.".to_owned(),
+    ];
+    let again = report.runs[0].clone();
+    report.runs.push(again);
+    let text = shown(&report, &ShowOptions::default());
+    let why = "\nLatencies can't be claimed: run 1: The generator itself stood still.\n";
+    assert!(text.contains(why), "{text}");
+    assert_eq!(text.matches("Closed loop").count(), 0, "{text}");
+}
+
 #[test]
 fn repetitions() {
     insta::assert_snapshot!(

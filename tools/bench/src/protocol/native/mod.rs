@@ -185,7 +185,7 @@ impl Language for NativeLanguage {
         if demand.writes_value() && demand.value_len_max > self.hello.value_len_max {
             let (asked, most) = (demand.value_len_max, self.hello.value_len_max);
             return refuse(format!(
-                "this server takes values of at most {most} bytes, not {asked}: start it with a larger --value-len-max"
+                "this server takes values of at most {most} bytes, not {asked}: give a smaller --value-size, or start it with a larger --value-len-max"
             ));
         }
         if demand.ttl_ms_max > TTL_MS_MAX {

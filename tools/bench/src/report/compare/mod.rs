@@ -118,19 +118,26 @@ pub enum Verdict {
 pub fn compare(before: &Report, after: &Report) -> Result<Comparison, BadHistogram> {
     let mut warnings = circumstances::differences(before, after);
     let (steps_before, steps_after) = (steps::steps(before), steps::steps(after));
+    // Somebody who changes connections or pipeline between two results wants to know what that did; the settings are named above.
+    let are_all_there_is = match (&steps_before[..], &steps_after[..]) {
+        ([left], [right]) => left.is_paced_like(right),
+        _ => false,
+    };
+    let belong_together =
+        |left: &Step<'_>, right: &Step<'_>| are_all_there_is || left.matches(right);
     let mut compared = Vec::new();
     for left in &steps_before {
-        match steps_after.iter().find(|right| right.matches(left)) {
+        match steps_after
+            .iter()
+            .find(|right| belong_together(left, right))
+        {
             Some(right) => compared.push(compare_step(left, right, &mut warnings)),
-            None => warnings.push(format!("only the first report has the step {}", left.label)),
+            None => warnings.push(format!("only the first report has {}", left.asked())),
         }
     }
     for right in &steps_after {
-        if !steps_before.iter().any(|left| left.matches(right)) {
-            warnings.push(format!(
-                "only the second report has the step {}",
-                right.label
-            ));
+        if !steps_before.iter().any(|left| belong_together(left, right)) {
+            warnings.push(format!("only the second report has {}", right.asked()));
         }
     }
     let figures = compared

@@ -31,6 +31,9 @@ pub fn text(comparison: &Comparison) -> String {
     for step in &comparison.steps {
         let _ = write!(text, "\n{}\n{}\n", heading(step), step_table(step));
     }
+    if comparison.steps.is_empty() {
+        text.push_str("\nNothing was asked alike in both: compare results of the same rate.\n");
+    }
     let rows = || comparison.steps.iter().flat_map(|step| &step.rows);
     let of = |verdict: Verdict| rows().filter(|row| row.verdict == verdict).count();
     text.push('\n');

@@ -79,15 +79,25 @@ pub(super) fn measure(condition: &Condition, run: &Run) -> Result<f64, NotMeasur
 
 /// Why latencies of a run can't be claimed, in one sentence or more, each with its full stop.
 pub(crate) fn why_untrusted(run: &Run) -> String {
-    if run.generator.warnings.is_empty() {
+    // That of the closed loop is no reason, and is said in a place of its own.
+    let reasons = run
+        .generator
+        .warnings
+        .iter()
+        .filter(|said| !is_of_closed_loop(said));
+    let sentences: Vec<String> = reasons
+        .map(|reason| format!("{}.", reason.trim_end_matches('.')))
+        .collect();
+    if sentences.is_empty() {
         "the generator did not keep up.".to_owned()
     } else {
-        let warnings = run.generator.warnings.iter();
-        let sentences: Vec<String> = warnings
-            .map(|warning| format!("{}.", warning.trim_end_matches('.')))
-            .collect();
         sentences.join(" ")
     }
+}
+
+/// Whether a warning of a run is that its loop was closed.
+pub(crate) fn is_of_closed_loop(warning: &str) -> bool {
+    warning.ends_with("latency not corrected for waiting.")
 }
 
 fn distribution<'a>(condition: &Condition, run: &'a Run) -> Result<&'a Distribution, NotMeasured> {

@@ -20,7 +20,7 @@ mod parse;
 use std::fmt;
 
 pub use measure::NotMeasured;
-pub(crate) use measure::why_untrusted;
+pub(crate) use measure::{is_of_closed_loop, why_untrusted};
 pub use parse::BadCondition;
 
 use super::{steps, units};
