@@ -21,7 +21,6 @@ use corduroy_proto_wire::Request;
 use super::super::{Driver, Ports};
 use super::accounts::Failing;
 use super::input::Done;
-use super::rounds::Round;
 use super::unit::{Step, move_request};
 use super::{Front, Tag};
 use crate::gateway::resp::commands;
@@ -80,7 +79,7 @@ impl Plan<'_> {
 
 /// Why there is no plan.
 enum NoPlan {
-    /// This database's keyspace has to be made first.
+    /// It is not known that every shard has this database's keyspace.
     Database(u32),
     /// The transaction is refused with this.
     Refused(String),
@@ -163,16 +162,6 @@ impl<P: Ports> Driver<P> {
         executing: &mut Executing,
     ) -> Done {
         let tag = executing.tag;
-        if executing.stage == Stage::Plan
-            && let Some(bytes) = self.take_failure(id)
-        {
-            self.reply_known(id, tag, &bytes);
-            return Done::Yes;
-        }
-        if executing.stage == Stage::Plan {
-            // A keyspace that was made is among the shard's.
-            self.resp(id).collected = None;
-        }
         if executing.stage == Stage::Behind && !self.resp(id).queue.took_effect() {
             return Done::Yes;
         }
@@ -184,17 +173,19 @@ impl<P: Ports> Driver<P> {
             replies,
             ..
         } = executing;
-        let mut plan = match self.plan(now, front, transaction) {
-            Ok(plan) => plan,
-            Err(NoPlan::Refused(text)) => {
-                self.reply_error(id, tag, text);
-                return Done::Yes;
-            }
-            Err(NoPlan::Database(number)) => {
-                return match self.open_database(now, id, tag, number) {
-                    Err(round @ Round::Asked(_)) => self.end_rounds(id, tag, round, front),
-                    _ => unreachable!("it is not there"),
-                };
+        let mut plan = loop {
+            match self.plan(now, front, transaction) {
+                Ok(plan) => break plan,
+                Err(NoPlan::Refused(text)) => {
+                    self.reply_error(id, tag, text);
+                    return Done::Yes;
+                }
+                Err(NoPlan::Database(number)) => {
+                    let asked = std::mem::take(&mut front.step);
+                    if let Err(round) = self.open_database(now, id, tag, number, &asked) {
+                        return self.end_rounds(id, tag, round, front);
+                    }
+                }
             }
         };
         if *stage == Stage::Plan {
@@ -376,7 +367,9 @@ impl<P: Ports> Driver<P> {
     ) -> Result<Step<'a>, NoPlan> {
         let keyspace = |number| {
             let keyspace = self.keyspace_of_database(number);
-            keyspace.ok_or(NoPlan::Database(number))
+            keyspace
+                .filter(|keyspace| self.is_everywhere(*keyspace))
+                .ok_or(NoPlan::Database(number))
         };
         let values = |requests: Vec<(Request<'a>, Shape)>| {
             requests.into_iter().map(|(request, _)| request).collect()

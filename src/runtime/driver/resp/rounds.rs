@@ -343,13 +343,18 @@ impl<P: Ports> Driver<P> {
         {
             self.note_everywhere(keyspace);
         }
-        if self.config.shard_count == 1 || self.everywhere.contains(&keyspace) {
+        if self.is_everywhere(keyspace) {
             return Ok(keyspace);
         }
         let slot = self.collect(id, tag);
         let command = ShardCommand::Count { keyspace };
         self.ask_all(now, id, slot, Gathering::Count { keys: 0 }, &command);
         Err(Round::Asked(Step::Looked(keyspace)))
+    }
+
+    /// Whether it is known that every shard has this keyspace.
+    pub(super) fn is_everywhere(&self, keyspace: KeyspaceId) -> bool {
+        self.config.shard_count == 1 || self.everywhere.contains(&keyspace)
     }
 
     /// Every shard has this keyspace. Those that were dropped are forgotten.
