@@ -35,37 +35,38 @@ impl<P: Ports> Driver<P> {
     /// each whether that is here and where.
     #[inline]
     pub(super) fn look_ahead<'a>(&self, frames: impl Iterator<Item = &'a [u8]>) -> LookAhead {
-        self.look_ahead_keys(frames.map(|frame| {
+        let mut ahead = LookAhead::default();
+        let keys = frames.map(|frame| {
             let key = key_of(frame)?;
             let head = peek(frame).ok()?;
             Some((KeyspaceId(head.keyspace), key))
-        }))
+        });
+        self.look_ahead_keys(keys, &mut ahead.places);
+        ahead
     }
 
-    /// As [`Driver::look_ahead`], of keys.
+    /// As [`Driver::look_ahead`], of keys. Places for which there is no key stay as they are.
     #[inline]
     pub(super) fn look_ahead_keys<'a>(
         &self,
         keys: impl Iterator<Item = Option<(KeyspaceId, &'a [u8])>>,
-    ) -> LookAhead {
-        let mut ahead = LookAhead::default();
-        for (place, key) in ahead.places.iter_mut().zip(keys) {
-            if let Some((keyspace, key)) = key {
-                let whereabouts = self.shard.whereabouts(keyspace, key);
-                if let Whereabouts::Here(here) = &whereabouts {
-                    prefetch(self.shard.entry_address(here));
-                }
-                *place = Some(whereabouts);
+        places: &mut [Option<Whereabouts>; limits::LOOK_AHEAD_FRAMES],
+    ) {
+        let mut found = 0;
+        for (place, key) in places.iter_mut().zip(keys) {
+            *place = key.map(|(keyspace, key)| self.shard.whereabouts(keyspace, key));
+            if let Some(Whereabouts::Here(here)) = place {
+                prefetch(self.shard.entry_address(here));
             }
+            found += 1;
         }
-        for place in &ahead.places {
+        for place in &places[..found] {
             if let Some(Whereabouts::Here(here)) = place
                 && let Some(record) = self.shard.record_address(here)
             {
                 prefetch(record);
             }
         }
-        ahead
     }
 
     /// As [`Driver::look_ahead`], of a connection's input.

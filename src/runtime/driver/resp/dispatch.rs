@@ -62,9 +62,10 @@ impl<P: Ports> Driver<P> {
             Outcome::Rejected => self.hub.accounts.rejected(Some(row)),
             Outcome::Queued => {}
             Outcome::CarriedOut => {
-                let is_failed = match row.command().name {
-                    "exec" => failing == Failing::Refused,
-                    _ => failing != Failing::No,
+                let is_failed = match failing {
+                    Failing::No => false,
+                    Failing::Answered => row.command().name != "exec",
+                    Failing::Refused => true,
                 };
                 if is_failed {
                     self.hub.accounts.failed(row);
@@ -164,6 +165,13 @@ impl<P: Ports> Driver<P> {
         let tag = front.tag.take().unwrap_or_else(|| Tag {
             muted: !front.session.takes_reply(),
         });
+        // Most commands: the request is not moved.
+        if let Next::Do(Order::One(request, shape)) = &next
+            && !front.has_large
+        {
+            self.send_one(now, id, front, tag, request, *shape);
+            return (Done::Yes, Outcome::CarriedOut);
+        }
         match next {
             Next::Do(order) if front.has_large && !takes_large(&order, arguments) => {
                 let longest = arguments.iter().map(|argument| argument.len()).max();

@@ -7,7 +7,7 @@
 use super::super::connection::LargeInput;
 use super::super::{Driver, Flow, Ports};
 use super::{Ahead, Front};
-use crate::gateway::resp::parse::{Bounds, ParseError, Progress, Span, key_ahead};
+use crate::gateway::resp::parse::{Bounds, ParseError, Parser, Progress, Span, key_ahead};
 use crate::limits;
 use crate::ports::ConnectionId;
 use crate::types::{KeyspaceId, Now};
@@ -134,6 +134,8 @@ impl<P: Ports> Driver<P> {
             inline_len_max: limits::RESP_INLINE_BYTES_MAX,
             large_len: self.config.large_len,
         };
+        // Taken out so that arguments can borrow from it while the front is in use.
+        let mut parser = std::mem::take(&mut front.parser);
         let mut at = 0;
         let halt = loop {
             if at == bytes.len() {
@@ -144,22 +146,23 @@ impl<P: Ports> Driver<P> {
             }
             self.resp(id).waits_for_replies = false;
             if front.ahead.is_used_up() {
-                front.ahead = self.look_ahead_commands(front.session.keyspace(), &bytes[at..]);
+                let keyspace = front.session.keyspace();
+                self.look_ahead_commands(keyspace, &bytes[at..], &mut front.ahead);
             }
             let progress = match front.whole.take() {
                 Some(consumed) => Ok(Progress::Complete { consumed }),
-                None => front.parser.advance(&bytes[at..], &bounds),
+                None => parser.advance(&bytes[at..], &bounds),
             };
             match progress {
                 Ok(Progress::Complete { consumed }) => {
                     let command = &bytes[at..at + consumed];
-                    let done = self.take_command(now, id, &mut front, command);
+                    let done = self.take_command(now, id, &mut front, &parser, command);
                     if done == Done::Later {
                         front.whole = Some(consumed);
                         break Halt::NoRoom;
                     }
                     at += consumed;
-                    front.parser.reset();
+                    parser.reset();
                     front.larges.clear();
                     self.hub.connections[id.slot as usize].frame_since = None;
                     match done {
@@ -185,6 +188,7 @@ impl<P: Ports> Driver<P> {
                 }
             }
         };
+        front.parser = parser;
         front.ahead.forget();
         if let Some(resp) = self.resp_mut(id) {
             resp.front = Some(front);
@@ -193,29 +197,25 @@ impl<P: Ports> Driver<P> {
     }
 
     /// Finds out where the keys of the next commands live, and has the memory loaded that looking them up will need.
-    fn look_ahead_commands(&self, keyspace: KeyspaceId, bytes: &[u8]) -> Ahead {
-        let mut keys = [0; limits::LOOK_AHEAD_FRAMES];
+    fn look_ahead_commands(&self, keyspace: KeyspaceId, bytes: &[u8], ahead: &mut Ahead) {
         let mut found = 0;
         let mut at = 0;
-        let places = self.look_ahead_keys(std::iter::from_fn(|| {
+        let addresses = &mut ahead.keys;
+        let keys = std::iter::from_fn(|| {
             let (key, len) = key_ahead(&bytes[at..])?;
             at += len;
-            *keys.get_mut(found)? = key.as_ptr().addr();
+            *addresses.get_mut(found)? = key.as_ptr().addr();
             found += 1;
             Some((!key.is_empty()).then_some((keyspace, key)))
-        }));
-        Ahead {
-            keys,
-            places: places.places,
-            keyspace: keyspace.0,
-            found,
-            used: 0,
-            pause: if found > 0 {
-                0
-            } else {
-                limits::LOOK_AHEAD_FRAMES
-            },
-        }
+        });
+        self.look_ahead_keys(keys, &mut ahead.places);
+        ahead.keyspace = keyspace.0;
+        (ahead.found, ahead.used) = (found, 0);
+        ahead.pause = if found > 0 {
+            0
+        } else {
+            limits::LOOK_AHEAD_FRAMES
+        };
     }
 
     /// Keeps what is left of a connection's input for the reason for which its work ended.
@@ -294,10 +294,10 @@ impl<P: Ports> Driver<P> {
         now: Now,
         id: ConnectionId,
         front: &mut Front,
+        parser: &Parser,
         command: &[u8],
     ) -> Done {
-        // Taken out so that the arguments can borrow from them while the front is in use.
-        let parser = std::mem::take(&mut front.parser);
+        // Taken out for the same reason as the parser.
         let larges = std::mem::take(&mut front.larges);
         front.has_large = !larges.is_empty();
         let spans = parser.spans();
@@ -321,7 +321,6 @@ impl<P: Ports> Driver<P> {
             };
             self.carry_out(now, id, front, command, arguments)
         };
-        front.parser = parser;
         if let Some(put) = front.large_put.take() {
             let value = larges
                 .into_iter()
