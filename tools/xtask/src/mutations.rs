@@ -354,8 +354,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "carry out a transaction whatever was watched",
         file: "src/runtime/driver/resp/unit.rs",
-        find: "let preconditions: Vec<Precondition<'_>> = transaction.preconditions().collect();",
-        replace: "let preconditions: Vec<Precondition<'_>> = transaction.preconditions().take(0).collect();",
+        find: "transaction.preconditions().collect();\n        let requests = steps.iter().flat_map(Step::requests);\n        let owner",
+        replace: "transaction.preconditions().take(0).collect();\n        let requests = steps.iter().flat_map(Step::requests);\n        let owner",
     },
     Mutation {
         name: "let commands overtake a transaction over several shards",
@@ -402,12 +402,12 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "select a database that other shards have not heard of",
         file: "src/runtime/driver/resp/rounds.rs",
-        find: "if self.config.shard_count == 1 || self.everywhere.contains(&keyspace) {",
-        replace: "if self.config.shard_count > 0 || self.everywhere.contains(&keyspace) {",
+        find: "self.config.shard_count == 1 || self.everywhere.contains(&keyspace)",
+        replace: "self.config.shard_count >= 1 || self.everywhere.contains(&keyspace)",
     },
     Mutation {
         name: "let EXEC over several shards overtake commands",
-        file: "src/runtime/driver/resp/unit.rs",
+        file: "src/runtime/driver/resp/execute.rs",
         find: "if self.config.shard_count > 1 && !self.resp(id).queue.is_empty() {",
         replace: "if self.config.shard_count > 100 && !self.resp(id).queue.is_empty() {",
     },

@@ -51,7 +51,7 @@ pub(super) enum Verdict {
 }
 
 /// Steps of a search, at most.
-const STEPS_MAX: usize = 100_000;
+const STEPS_MAX: usize = 400_000;
 
 /// Which requests were carried out, a bit each.
 type Done = Vec<u64>;
