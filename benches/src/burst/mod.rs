@@ -20,7 +20,7 @@
 //! ratio, to its disadvantage; bursts should take many times as long.
 //!
 //! Called in this order: [`Burst::connect`], then [`Burst::fire`] any number of times. A server that is stopped goes on, whatever
-//! happens in between ([`Stopped`]).
+//! happens in between (`stopped`).
 
 use std::{
     fmt,
