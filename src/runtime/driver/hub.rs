@@ -49,6 +49,14 @@ pub(super) struct Hub {
     generation_next: u32,
 }
 
+/// A connection, if it is still there. The hub's other parts can be used meanwhile.
+#[inline]
+fn find(connections: &mut Slab<Connection>, id: ConnectionId) -> Option<&mut Connection> {
+    connections
+        .get_mut(id.slot as usize)
+        .filter(|connection| connection.generation == id.generation)
+}
+
 impl Hub {
     pub(super) fn new(me: ShardId, shard_count: u16, output_bytes_max: usize) -> Hub {
         Hub {
@@ -83,9 +91,7 @@ impl Hub {
 
     #[inline]
     pub(super) fn connection(&mut self, id: ConnectionId) -> Option<&mut Connection> {
-        self.connections
-            .get_mut(id.slot as usize)
-            .filter(|connection| connection.generation == id.generation)
+        find(&mut self.connections, id)
     }
 
     /// All connections.
@@ -104,9 +110,7 @@ impl Hub {
         request: RequestId,
         response: &Response<'_>,
     ) {
-        if let Some(connection) = self.connections.get_mut(client.slot as usize)
-            && connection.generation == client.generation
-        {
+        if let Some(connection) = find(&mut self.connections, client) {
             match &mut connection.resp {
                 None => {
                     connection.push(request, response);
@@ -129,9 +133,7 @@ impl Hub {
         response: &Response<'_>,
         value: Bytes,
     ) {
-        if let Some(connection) = self.connections.get_mut(client.slot as usize)
-            && connection.generation == client.generation
-        {
+        if let Some(connection) = find(&mut self.connections, client) {
             if connection.resp.is_some() {
                 let accounts = &mut self.accounts;
                 connection.reply(request, response, Some(value), client, accounts);
@@ -158,9 +160,7 @@ impl Hub {
                 Response::decode(frame).expect("a shard of this node encodes what decodes");
             return self.refuse_flooded(client, request);
         }
-        if let Some(connection) = self.connections.get_mut(client.slot as usize)
-            && connection.generation == client.generation
-        {
+        if let Some(connection) = find(&mut self.connections, client) {
             if connection.resp.is_some() {
                 let (request, response) =
                     Response::decode(frame).expect("a shard of this node encodes what decodes");

@@ -1,20 +1,22 @@
 //! The driver alone, over ports that keep what they are told: what a turn may take, and who waits for whom.
 
+mod answers;
+mod mesh;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 
 use bytes::Bytes;
 use corduroy_proto_wire::{
-    BatchItem, Condition, Cursor, Hello, LENGTH_LEN, PREAMBLE, Put, Request, Response, Status, Ttl,
-    VERSION_MAX, VERSION_MIN, split,
+    BatchItem, Condition, Hello, LENGTH_LEN, PREAMBLE, Put, Request, Response, Status, Ttl,
+    VERSION_MAX, VERSION_MIN,
 };
 
-use super::link::Route;
 use super::{Driver, DriverConfig, Flow, MeshBatch, NodeFacts, TurnEnd};
 use crate::limits;
 use crate::ports::{Clock, ConnectionId, Mesh, Net, ProcessFigures, Surroundings};
-use crate::shard::{Shard, ShardConfig, SyncMode, Whereabouts};
+use crate::shard::{Shard, ShardConfig, SyncMode};
 use crate::storage::buffer::{LargeBuffer, Memory};
 use crate::storage::disk::{Disk, DiskDone, DiskOperation, DiskTicket};
 use crate::storage::format::{LogTag, SEGMENT_HEADER_LEN};
@@ -460,225 +462,6 @@ fn a_batch_stops_where_the_shard_has_no_room() {
     assert_eq!(world.driver.shard().count(KeyspaceId::DEFAULT), 20);
     let most = limits::BATCH_ARENA_MAX + 50_000 + SEGMENT_HEADER_LEN;
     assert!(world.block_len_max <= most, "{}", world.block_len_max);
-}
-
-/// A frame that can't be followed ends the connection, with an error that says so. Said at once, it came before the answer to a write that was still on its way
-/// to the disk; and a client that goes away at that word never heard that its write was done.
-#[test]
-fn the_last_word_on_a_connection_comes_after_every_answer() {
-    let mut world = World::new();
-    let client = world.connect();
-    world.driver.ports().heard.clear();
-    let mut bytes = put_frame(b"key", 100);
-    bytes.extend_from_slice(&3_u32.to_le_bytes());
-    world.driver.received(client, &bytes);
-    world.settle();
-    let heard = std::mem::take(&mut world.driver.ports().heard);
-    let (answer, len) = split(&heard, 1 << 20).unwrap().unwrap();
-    let (farewell, rest) = split(&heard[len..], 1 << 20).unwrap().unwrap();
-    let heard_of = |frame| {
-        let (id, response) = Response::decode(frame).unwrap();
-        (id, response.status)
-    };
-    assert_eq!(heard_of(answer), (7, Status::Ok));
-    assert_eq!(heard_of(farewell), (0, Status::InvalidRequest));
-    assert_eq!(heard.len(), len + rest);
-    assert_eq!(world.driver.ports().closed, [client]);
-}
-
-/// `status` once left out what the driver answers by itself, and half of the errors: a node on which every client was refused for the wrong
-/// keyspace looked idle and healthy.
-#[test]
-fn every_request_is_counted_by_its_kind_and_every_refusal_as_an_error() {
-    let mut world = World::new();
-    let client = world.connect();
-    let ask = |world: &mut World, request: &Request<'_>| {
-        world.driver.received(client, &encoded(request));
-        world.settle();
-    };
-    let put_one = BatchItem::Put(put(b"k", b"v"));
-    let batch = |items| Request::Batch {
-        keyspace: KEYSPACE,
-        items,
-    };
-    let scan = |keyspace, limit| Request::Scan {
-        keyspace,
-        prefix: b"",
-        cursor: Cursor::START,
-        limit,
-        with_values: false,
-    };
-    let answered: [(&str, Request<'_>); 12] = [
-        ("ping", Request::Ping { payload: b"" }),
-        (
-            "keyspace_create",
-            Request::KeyspaceCreate {
-                name: "more",
-                partitions: 1,
-            },
-        ),
-        ("keyspace_open", Request::KeyspaceOpen { name: "more" }),
-        ("keyspace_open", Request::KeyspaceOpen { name: "none" }),
-        ("keyspace_list", Request::KeyspaceList),
-        ("keyspace_drop", Request::KeyspaceDrop { name: "more" }),
-        ("keyspace_drop", Request::KeyspaceDrop { name: "none" }),
-        ("batch", batch(vec![put_one, BatchItem::Get { key: b"k" }])),
-        (
-            "atomic",
-            Request::AtomicBatch {
-                keyspace: KEYSPACE,
-                items: vec![put_one],
-            },
-        ),
-        ("scan", scan(KEYSPACE, 10)),
-        ("count", Request::Count { keyspace: KEYSPACE }),
-        ("flush", Request::Flush { keyspace: KEYSPACE }),
-    ];
-    let counts = |world: &World| -> BTreeMap<&str, u64> {
-        let status = world.driver.shard().status();
-        let kinds = status.requests.into_iter();
-        kinds.map(|kind| (kind.kind, kind.requests)).collect()
-    };
-    assert_eq!(counts(&world)["hello"], 1);
-    for (kind, request) in &answered {
-        let mut expected = counts(&world);
-        *expected.get_mut(kind).unwrap() += 1;
-        // Records of keyspaces are keys of shard 0, and the operations of a batch count as what they are too.
-        match (*kind, request) {
-            ("keyspace_create", _) => *expected.get_mut("put").unwrap() += 1,
-            ("keyspace_drop", Request::KeyspaceDrop { name: "more" }) => {
-                *expected.get_mut("delete").unwrap() += 1;
-            }
-            ("batch", _) => {
-                *expected.get_mut("put").unwrap() += 1;
-                *expected.get_mut("get").unwrap() += 1;
-            }
-            _ => {}
-        }
-        ask(&mut world, request);
-        assert_eq!(counts(&world), expected, "after {request:?}");
-    }
-    ask(&mut world, &Request::Status);
-    assert_eq!(counts(&world)["status"], 1);
-    assert_eq!(world.driver.shard().status().errors, 0);
-
-    let hello = Hello {
-        version_min: VERSION_MIN,
-        version_max: VERSION_MAX,
-        shard: None,
-        keyspace: "default",
-        client_name: "twice",
-    };
-    let refused = [
-        Request::Hello(hello),
-        batch(Vec::new()),
-        Request::Count { keyspace: 99 },
-        scan(99, 10),
-        scan(KEYSPACE, 0),
-        Request::Get {
-            keyspace: 99,
-            key: b"k",
-        },
-        Request::Get {
-            keyspace: KeyspaceId::SYSTEM.0,
-            key: b"k",
-        },
-        Request::KeyspaceCreate {
-            name: "default",
-            partitions: 1,
-        },
-        Request::KeyspaceDrop { name: "default" },
-    ];
-    let before = counts(&world);
-    for (number, request) in (1..).zip(&refused) {
-        ask(&mut world, request);
-        assert_eq!(
-            world.driver.shard().status().errors,
-            number,
-            "after {request:?}"
-        );
-    }
-    assert_eq!(
-        counts(&world),
-        before,
-        "what is refused is not counted as answered"
-    );
-    // A length that no frame has: the last word on the connection.
-    world.driver.received(client, &[0xff; 4]);
-    world.settle();
-    assert_eq!(
-        world.driver.shard().status().errors,
-        refused.len() as u64 + 1
-    );
-}
-
-/// A key that lives on the shard of the world.
-fn own_key(world: &World) -> [u8; 4] {
-    (0_u32..)
-        .map(u32::to_le_bytes)
-        .find(|key| {
-            let whereabouts = world.driver.shard.whereabouts(KeyspaceId::DEFAULT, key);
-            matches!(whereabouts, Whereabouts::Here(_))
-        })
-        .unwrap()
-}
-
-/// What another shard sends that has so many gets of a key.
-fn gets_of(key: &[u8], count: usize) -> MeshBatch {
-    let mut batch = MeshBatch::default();
-    let route = Route {
-        client: ConnectionId {
-            slot: 0,
-            generation: 0,
-        },
-        gather: None,
-        get: true,
-    };
-    let frame = encoded(&Request::Get {
-        keyspace: KEYSPACE,
-        key,
-    });
-    for _ in 0..count {
-        batch
-            .requests
-            .push(route, |out| out.extend_from_slice(&frame));
-    }
-    batch
-}
-
-/// Each batch that came had a budget of its own: a turn that found several answered so many that the other shard's window was full at once, and
-/// the two went on by turns, one asleep while the other worked.
-#[test]
-fn a_turn_takes_a_slice_of_other_shards_requests_however_many_batches_come() {
-    let mut world = World::of(3);
-    let key = own_key(&world);
-    let one_len = gets_of(&key, 1).requests.len();
-    let in_turn_max = limits::TURN_MESH_BYTES.div_ceil(one_len);
-    for _ in 0..4 {
-        world
-            .driver
-            .mesh_received(ShardId(1), gets_of(&key, in_turn_max));
-    }
-    world.driver.mesh_received(ShardId(2), gets_of(&key, 1));
-    let answered = |world: &World, peer: u16| {
-        let batches = world.driver.ports.batches.iter();
-        batches
-            .filter(|(to, _)| *to == ShardId(peer))
-            .map(|(_, batch)| batch.replies.unread().count())
-            .sum::<usize>()
-    };
-    let mut before = 0;
-    for _ in 0..3 {
-        assert!(world.end_turn().again);
-        let all = answered(&world, 1) + answered(&world, 2);
-        assert!(
-            all > before && all <= before + in_turn_max,
-            "{all} after {before}"
-        );
-        before = all;
-    }
-    // Shard 2 need not wait until shard 1 has nothing left to ask.
-    assert_eq!(answered(&world, 2), 1);
 }
 
 /// A command that held memory for one large argument waited for more, for the next one: for itself, if there was not enough for both, or for another that

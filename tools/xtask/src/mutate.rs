@@ -106,29 +106,20 @@ fn mutated(root: &Path, mutation: &Mutation) -> Result<String, TaskError> {
 
 fn try_tests(copy: &Path) -> Result<Verdict, TaskError> {
     let what = "the tests of a mutated tree";
-    let output = Command::new("cargo")
+    let mut tests = Command::new("cargo");
+    tests
         .args(["test", "--quiet", "--package", "corduroy", "--lib"])
-        .arg("shard::tests")
-        .current_dir(copy)
-        .env("CARGO_TARGET_DIR", copy.join("../target"))
-        .env("RUST_BACKTRACE", "0")
-        .output()
-        .map_err(|source| TaskError::Io {
-            what: what.to_owned(),
-            source,
-        })?;
-    if output.status.success() {
+        .arg("shard::tests");
+    let Some(said) = failure(copy, what, &mut tests)? else {
         return Ok(Verdict::Survived);
-    }
-    let said = [output.stdout, output.stderr].concat();
-    let said = String::from_utf8_lossy(&said);
+    };
     if said
         .lines()
         .any(|line| line.starts_with("error[") || line.starts_with("error: could not"))
     {
         return Err(TaskError::Malformed {
             what: what.to_owned(),
-            why: said.into_owned(),
+            why: said,
         });
     }
     let failed = said.lines().filter_map(|line| {
@@ -145,19 +136,9 @@ fn try_tests(copy: &Path) -> Result<Verdict, TaskError> {
     Ok(Verdict::Caught(said.chars().take(160).collect()))
 }
 
-fn try_seeds(copy: &Path, seeds: u64) -> Result<Verdict, TaskError> {
-    let what = "the simulator of a mutated tree";
-    let output = Command::new("cargo")
-        .args([
-            "run",
-            "--quiet",
-            "--package",
-            "corduroy",
-            "--example",
-            "simulate",
-            "--",
-        ])
-        .args(["--seeds", &seeds.to_string()])
+/// Has cargo do something with a mutated tree, and answers what it said if that failed.
+fn failure(copy: &Path, what: &str, cargo: &mut Command) -> Result<Option<String>, TaskError> {
+    let output = cargo
         .current_dir(copy)
         .env("CARGO_TARGET_DIR", copy.join("../target"))
         .env("RUST_BACKTRACE", "0")
@@ -166,16 +147,25 @@ fn try_seeds(copy: &Path, seeds: u64) -> Result<Verdict, TaskError> {
             what: what.to_owned(),
             source,
         })?;
-    if output.status.success() {
-        return Ok(Verdict::Survived);
-    }
     let said = [output.stdout, output.stderr].concat();
-    let said = String::from_utf8_lossy(&said);
+    Ok((!output.status.success()).then(|| String::from_utf8_lossy(&said).into_owned()))
+}
+
+fn try_seeds(copy: &Path, seeds: u64) -> Result<Verdict, TaskError> {
+    let what = "the simulator of a mutated tree";
+    let mut simulator = Command::new("cargo");
+    simulator
+        .args(["run", "--quiet", "--package", "corduroy"])
+        .args(["--example", "simulate", "--"])
+        .args(["--seeds", &seeds.to_string()]);
+    let Some(said) = failure(copy, what, &mut simulator)? else {
+        return Ok(Verdict::Survived);
+    };
     let lines = said.lines().collect::<Vec<_>>();
     if lines.iter().any(|line| line.starts_with("error")) {
         return Err(TaskError::Malformed {
             what: what.to_owned(),
-            why: said.into_owned(),
+            why: said,
         });
     }
     let failure = lines.iter().position(|line| line.contains(" fails"));

@@ -9,10 +9,22 @@ use corduroy_proto_wire::{
 
 use super::{Answer, KEYSPACE, World, config, delete, get, put, put_if};
 use crate::limits;
+use crate::ports::ConnectionId;
 use crate::shard::hold::Hold;
 use crate::shard::{Origin, ShardCommand, ShardConfig, ShardReply, Target};
 use crate::storage::disk::DiskOperation;
 use crate::types::{KeyspaceId, ShardId};
+
+/// Where requests come from that the world does not send.
+const ORIGIN: Origin = Origin {
+    shard: ShardId(0),
+    client: ConnectionId {
+        slot: 1,
+        generation: 1,
+    },
+    target: Target::Client(902),
+    get: false,
+};
 
 /// A unit that was sent: its own number, and those of its requests.
 #[derive(Clone, Debug)]
@@ -414,18 +426,9 @@ fn a_large_value_may_be_in_a_unit() {
     .encode(902, &mut whole);
     let whole = bytes::Bytes::from(whole).slice(LENGTH_LEN..);
     let (_, unit) = Request::decode(&whole).unwrap();
-    let origin = Origin {
-        shard: ShardId(0),
-        client: crate::ports::ConnectionId {
-            slot: 1,
-            generation: 1,
-        },
-        target: Target::Client(902),
-        get: false,
-    };
     world
         .shard
-        .execute_large(world.now, origin, &whole, &unit, &mut world.inbox);
+        .execute_large(world.now, ORIGIN, &whole, &unit, &mut world.inbox);
     world.settle();
     assert_eq!(world.status_of(902), Some(Status::Ok));
     assert_eq!(world.get(b"large").value.as_deref(), Some(&large[..]));
@@ -519,19 +522,10 @@ fn nobody_reads_past_a_part_that_is_not_committed() {
     }
     .encode(902, &mut part);
     let part = bytes::Bytes::from(part.split_off(LENGTH_LEN));
-    let origin = Origin {
-        shard: ShardId(0),
-        client: crate::ports::ConnectionId {
-            slot: 1,
-            generation: 1,
-        },
-        target: Target::Client(902),
-        get: false,
-    };
     let run = ShardCommand::Run(held.id, part);
     world
         .shard
-        .command(world.now, origin, run, &mut world.inbox);
+        .command(world.now, ORIGIN, run, &mut world.inbox);
     let read = world.send_as(2, &get(b"k"));
     assert_eq!(world.status_of(read), None, "it waits for the commit");
     world.settle();
