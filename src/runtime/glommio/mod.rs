@@ -17,6 +17,7 @@ mod acceptor;
 mod clock;
 mod connection;
 mod core;
+mod direct;
 mod executor;
 mod files;
 mod inlets;

@@ -26,6 +26,7 @@ use memmap2::{MmapMut, UncheckedAdvice};
 use rustix::fs::FallocateFlags;
 use rustix::io::Errno;
 
+use super::direct;
 use super::segments::{file_name, sync_directory};
 use super::watchdog::Pulse;
 use super::writer::{Completion, roam};
@@ -217,7 +218,7 @@ fn prepare(
 ) -> io::Result<SegmentMemory> {
     let path = directory.join(file_name(preparation.segment));
     let made = File::create(&path)
-        .and_then(|file| fill(&file, &preparation, between))
+        .and_then(|file| fill(&path, &file, &preparation, between))
         .and_then(|()| sync_directory(directory))
         .and_then(|()| {
             if let Some(memory) = preparation.memory {
@@ -237,7 +238,12 @@ fn prepare(
 
 /// Reserves the segment's space and writes its header, and zeros over the rest. Space that is only reserved reads as zeros too, so where nobody
 /// waits for fdatasyncs, writing them is left out: it would double what is written.
-fn fill(file: &File, preparation: &Preparation, mut between: impl FnMut()) -> io::Result<()> {
+fn fill(
+    path: &Path,
+    file: &File,
+    preparation: &Preparation,
+    mut between: impl FnMut(),
+) -> io::Result<()> {
     let Preparation { len, header, .. } = preparation;
     let len = *len;
     let is_reserved = match rustix::fs::fallocate(file, FallocateFlags::empty(), 0, len) {
@@ -250,12 +256,15 @@ fn fill(file: &File, preparation: &Preparation, mut between: impl FnMut()) -> io
     if is_reserved && !preparation.zeros {
         return file.sync_all();
     }
-    let zeros = vec![0; limits::PREPARE_SLICE_BYTES as usize];
+    // Past the page cache, if that can be: nobody reads zeros, and what was in the cache the log's own writes would have to push out again.
+    let direct = if is_reserved { direct::open(path)? } else { None };
+    let to = direct.as_ref().unwrap_or(file);
+    let zeros = MmapMut::map_anon(limits::PREPARE_SLICE_BYTES as usize)?;
     let mut offset = header.len() as u64;
     let mut unsynced = offset;
     while offset < len {
         let slice = (len - offset).min(limits::PREPARE_SLICE_BYTES);
-        file.write_all_at(&zeros[..slice as usize], offset)?;
+        to.write_all_at(&zeros[..slice as usize], offset)?;
         offset += slice;
         unsynced += slice;
         if unsynced >= limits::PREPARE_SYNC_BYTES {

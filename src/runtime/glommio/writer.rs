@@ -5,17 +5,21 @@
 //! a row on whatever core is free and answers once. It blocks; the executor never does. It also goes over the bytes of large values, whose checksums
 //! would hold the executor up.
 //!
+//! A block that is to be synced at once goes past the page cache (`direct`); one that isn't goes through it, which answers sooner and lets the kernel write several
+//! at a time.
+//!
 //! Operations are carried out in the order in which they were submitted. Their outcomes come back over a channel that the executor
 //! looks into whenever it looks for connections, and that wakes it when it sleeps.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, IoSlice};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 
 use flume::Sender;
 
+use super::direct::{self, PageBuffer};
 use super::segments::file_name;
 use super::watchdog::Pulse;
 use crate::limits;
@@ -43,6 +47,7 @@ impl LogWriter {
         done: Sender<Completion>,
     ) -> io::Result<LogWriter> {
         let (operations, submitted) = flume::unbounded::<(DiskTicket, DiskOperation)>();
+        let buffer = PageBuffer::new()?;
         thread::Builder::new()
             .name(format!("log-{shard}"))
             .spawn(move || {
@@ -50,6 +55,7 @@ impl LogWriter {
                 let mut open = Open {
                     directory,
                     last: None,
+                    buffer,
                 };
                 while let Ok((ticket, operation)) = submitted.recv() {
                     let outcome = open.carry_out(operation);
@@ -84,7 +90,15 @@ pub(super) fn roam() {
 /// The thread's files: the segment that it wrote to last, and where the others are.
 struct Open {
     directory: PathBuf,
-    last: Option<(SegmentId, File)>,
+    last: Option<(SegmentId, LogFile)>,
+    buffer: PageBuffer,
+}
+
+/// One segment's file.
+struct LogFile {
+    through_cache: File,
+    /// The same, for writes past the page cache, where the filesystem allows that.
+    past_cache: Option<File>,
 }
 
 impl Open {
@@ -97,33 +111,58 @@ impl Open {
                 sync,
             } => {
                 block.seal(thread::yield_now);
-                let file = self.file(segment)?;
-                for (number, (offset, slice)) in slices(offset, block.parts()).enumerate() {
-                    if number > 0 {
-                        // An executor whose core this thread is on has waited for long enough.
-                        thread::yield_now();
+                let (file, buffer) = self.file(segment)?;
+                match &file.past_cache {
+                    Some(direct) if sync => {
+                        buffer.write(direct, offset, block.parts())?;
                     }
-                    write_all(file, offset, slice)?;
+                    _ => {
+                        buffer.forget();
+                        write_through(&file.through_cache, offset, block.parts())?;
+                    }
                 }
                 if sync {
-                    file.sync_data()?;
+                    file.through_cache.sync_data()?;
                 }
                 Ok(DiskDone::Written(block))
             }
             DiskOperation::Sync { segment } => {
-                self.file(segment)?.sync_data()?;
+                self.file(segment)?.0.through_cache.sync_data()?;
                 Ok(DiskDone::Synced)
             }
             other => unreachable!("{other:?} is not the log writer's"),
         }
     }
 
-    fn file(&mut self, segment: SegmentId) -> io::Result<&File> {
+    fn file(&mut self, segment: SegmentId) -> io::Result<(&LogFile, &mut PageBuffer)> {
         if self.last.as_ref().is_none_or(|(open, _)| *open != segment) {
-            self.last = Some((segment, open(&self.directory, segment)?));
+            self.buffer.forget();
+            let path = self.directory.join(file_name(segment));
+            let file = LogFile {
+                through_cache: OpenOptions::new().write(true).open(&path)?,
+                past_cache: direct::open(&path)?,
+            };
+            self.last = Some((segment, file));
         }
-        Ok(&self.last.as_ref().expect("it was opened just now").1)
+        let (_, file) = self.last.as_ref().expect("it was opened just now");
+        Ok((file, &mut self.buffer))
     }
+}
+
+/// Writes `parts` one behind the other at `offset`, into the page cache.
+fn write_through<'a>(
+    file: &File,
+    offset: u64,
+    parts: impl Iterator<Item = &'a [u8]>,
+) -> io::Result<()> {
+    for (number, (offset, slice)) in slices(offset, parts).enumerate() {
+        if number > 0 {
+            // An executor whose core this thread is on has waited for long enough.
+            thread::yield_now();
+        }
+        write_all(file, offset, slice)?;
+    }
+    Ok(())
 }
 
 /// Cuts what is to be written at `offset` into slices, each with where it goes.
@@ -171,12 +210,6 @@ fn write_all(file: &File, mut offset: u64, mut slice: Vec<IoSlice<'_>>) -> io::R
         IoSlice::advance_slices(&mut left, written);
     }
     Ok(())
-}
-
-fn open(directory: &Path, segment: SegmentId) -> io::Result<File> {
-    OpenOptions::new()
-        .write(true)
-        .open(directory.join(file_name(segment)))
 }
 
 #[cfg(test)]

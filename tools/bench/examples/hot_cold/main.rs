@@ -69,9 +69,9 @@ impl Kind {
     }
 }
 
-/// Where the result of a round is, without its ending.
+/// Where the result of a round is, without its ending. The name has no dot, which would pass for one.
 fn place(directory: &Path, server: &str, distribution: &str, kind: Kind, round: u32) -> PathBuf {
-    let distribution = distribution.replace(':', "-");
+    let distribution = distribution.replace([':', '.'], "-");
     let kind = kind.name();
     directory.join(format!("{server}-{distribution}-{kind}-{round}"))
 }
@@ -109,11 +109,17 @@ fn main() -> io::Result<()> {
     }
     let program = programs.join("corduroy-bench");
     for server in &servers {
+        eprintln!("filling {}", server.name);
         succeed(bench(&program, "load", server))?;
     }
     let done = rounds(directory, NAMES[0], DISTRIBUTIONS[0], Kind::Fast)?.len() as u32;
     for round in done..done + arguments.rounds {
         for distribution in DISTRIBUTIONS {
+            eprintln!(
+                "round {} of {}: {distribution}",
+                round + 1,
+                done + arguments.rounds
+            );
             for kind in [Kind::Fast, Kind::Steady] {
                 for server in &servers {
                     let place = place(directory, server.name, distribution, kind, round);
