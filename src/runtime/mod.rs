@@ -7,5 +7,4 @@
 pub mod allocator;
 pub mod driver;
 pub mod glommio;
-mod prefetch;
 pub mod sim;

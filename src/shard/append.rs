@@ -7,7 +7,7 @@ use corduroy_proto_wire::Status;
 
 use super::origin::Replies;
 use super::pipeline::Operation;
-use super::staging::{Batch, Effect, OverlayKey, PendingPlace, Previous};
+use super::staging::{Batch, Effect, Previous};
 use super::{Shard, SyncMode};
 use crate::limits;
 use crate::storage::disk::{DiskOperation, DiskTicket};
@@ -158,7 +158,8 @@ impl Shard {
                 kind,
             })
         });
-        self.place_in_flight(&mut batch);
+        place_in_flight(&mut batch);
+        self.overlay.depart();
         self.pipeline.flight = Some(batch);
         self.pipeline.time_mark_due = false;
         self.pipeline.last_block_at = now.mono;
@@ -181,25 +182,14 @@ impl Shard {
             disk,
         );
     }
+}
 
-    /// The batch's records are in the log's memory now: point the overlay, and effects that follow each other, there.
-    pub(super) fn place_in_flight(&mut self, batch: &mut Batch) {
-        for number in 0..batch.effects.len() {
-            let mut effect = batch.effects[number];
-            if let Previous::Effect(before) = effect.previous {
-                let before = &batch.effects[before as usize];
-                effect.previous = Previous::At(before.position, before.len);
-                batch.effects[number].previous = effect.previous;
-            }
-            let key = OverlayKey {
-                partition: effect.partition,
-                hash: effect.hash,
-            };
-            if let Some(pending) = self.overlay.get_mut(&key)
-                && pending.version == effect.version
-            {
-                pending.place = PendingPlace::Flight(effect.position);
-            }
+/// The batch's records are in the log's memory now: points effects that follow each other there.
+fn place_in_flight(batch: &mut Batch) {
+    for number in 0..batch.effects.len() {
+        if let Previous::Effect(before) = batch.effects[number].previous {
+            let before = &batch.effects[before as usize];
+            batch.effects[number].previous = Previous::At(before.position, before.len);
         }
     }
 }

@@ -5,9 +5,13 @@ use corduroy_proto_wire::{Body, ItemResult, Response, Status};
 
 use super::Shard;
 use super::origin::{Replies, ShardReply};
-use super::staging::{Batch, OverlayKey, PendingBody, PendingItem, PendingReply, Previous};
+use super::staging::{Effect, PendingBody, PendingItem, PendingReply, Previous};
 use crate::storage::format::RecordKind;
+use crate::storage::prefetch::prefetch;
 use crate::types::Now;
+
+/// How many effects ahead of the one that is applied the index is asked for.
+const APPLY_AHEAD: usize = 8;
 
 impl Shard {
     /// The block in flight is what its sync mode asks for: apply it, answer, and look again at what waited for it.
@@ -18,8 +22,12 @@ impl Shard {
             .take()
             .expect("a block that completes was in flight");
         for number in 0..batch.effects.len() {
-            self.apply(number, &batch);
+            if let Some(ahead) = batch.effects.get(number + APPLY_AHEAD) {
+                self.prefetch_entry(ahead);
+            }
+            self.apply(&batch.effects[number]);
         }
+        self.overlay.landed();
         for group in batch
             .replies
             .chunk_by(|one, next| one.kind == next.kind && one.since == next.since)
@@ -37,19 +45,17 @@ impl Shard {
         self.resume_waiting(now, out);
     }
 
-    pub(super) fn apply(&mut self, number: usize, batch: &Batch) {
-        let effect = &batch.effects[number];
-        let key = OverlayKey {
-            partition: effect.partition,
-            hash: effect.hash,
-        };
-        if self
-            .overlay
-            .get(&key)
-            .is_some_and(|pending| pending.version == effect.version)
-        {
-            self.overlay.remove(&key);
+    /// Asks for the memory that [`Shard::apply`] will look at.
+    #[inline]
+    fn prefetch_entry(&self, effect: &Effect) {
+        let shard_count = self.config.identity.shard_count;
+        if let Some(keyspace) = self.keyspace(effect.partition.keyspace) {
+            let partition = keyspace.partition(usize::from(effect.partition.index / shard_count));
+            prefetch(partition.index.home(effect.hash));
         }
+    }
+
+    fn apply(&mut self, effect: &Effect) {
         let shard_count = self.config.identity.shard_count;
         let Some(keyspace) = self
             .keyspaces

@@ -10,7 +10,7 @@ use super::commit::answer;
 use super::decision::Decision;
 use super::lookup::KeyPlace;
 use super::origin::{Origin, Replies};
-use super::staging::{Pending, PendingBody, PendingPlace, PendingReply, Previous};
+use super::staging::{PendingBody, PendingReply, Previous};
 use super::statistics::Kind;
 use crate::storage::buffer::share_part;
 use crate::storage::format::{Record, RecordKind};
@@ -130,22 +130,7 @@ impl Shard {
         let effect = self
             .batch
             .push(place.partition, place.hash, record, shared, previous);
-        let len = self.batch.effects[effect as usize].len;
-        self.overlay
-            .entry(place.overlay_key())
-            .and_modify(|pending| {
-                pending.shared |= !pending.writer.same_client(&origin);
-                pending.place = PendingPlace::Batch(effect);
-                pending.version = record.version;
-                pending.len = len;
-            })
-            .or_insert(Pending {
-                place: PendingPlace::Batch(effect),
-                version: record.version,
-                len,
-                writer: origin,
-                shared: false,
-            });
+        self.overlay.stage(place.overlay_key(), effect, origin);
         record.version
     }
 
@@ -170,7 +155,7 @@ impl Shard {
 
     /// A connection is going to hear of an uncommitted effect on a key. If that is another's, its later reads must not show what was before.
     pub(super) fn told_of(&mut self, origin: &Origin, place: &KeyPlace) {
-        if let Some(pending) = self.overlay.get_mut(&place.overlay_key()) {
+        if let Some(pending) = self.overlay.newest_mut(&place.overlay_key()) {
             pending.shared |= !pending.writer.same_client(origin);
         }
     }

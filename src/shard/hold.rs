@@ -156,7 +156,7 @@ impl Shard {
         };
         for (keyspace, key) in unit::keys_of(preconditions, frames) {
             if let Ok(place) = self.locate(keyspace, key)
-                && let Some(pending) = self.overlay.get_mut(&place.overlay_key())
+                && let Some(pending) = self.overlay.newest_mut(&place.overlay_key())
             {
                 pending.shared = true;
             }

@@ -359,7 +359,7 @@ impl Shard {
             return;
         };
         let keyspace = self.keyspaces.remove(at);
-        self.overlay.retain(|key, _| key.partition.keyspace != id);
+        self.overlay.forget(id);
         for partition in keyspace.local {
             self.log.remove_live(partition.live_bytes);
             self.graveyard.bury(partition.index);

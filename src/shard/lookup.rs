@@ -7,7 +7,8 @@ use corduroy_proto_wire::Status;
 
 use super::keyspaces::Keyspace;
 use super::origin::Origin;
-use super::staging::{OverlayKey, Pending, PendingPlace, Previous};
+use super::overlay::{OverlayKey, Pending, Stage};
+use super::staging::Previous;
 use super::{Refusal, Shard, Stop};
 use crate::storage::format::{Record, RecordKind};
 use crate::storage::hash::KeyHash;
@@ -220,31 +221,39 @@ impl Shard {
         }
     }
 
-    /// The newest uncommitted effect on a key.
+    /// The newest uncommitted effect on a key, and its record.
     #[inline]
     pub(super) fn pending(
         &self,
         place: &KeyPlace,
         key: &[u8],
-    ) -> Result<Option<(Pending, Held<'_>)>, Stop> {
+    ) -> Result<Option<(Pending, Previous, Held<'_>)>, Stop> {
         if self.overlay.is_empty() {
             return Ok(None);
         }
-        let Some(pending) = self.overlay.get(&place.overlay_key()) else {
+        let Some((stage, pending)) = self.overlay.newest(&place.overlay_key()) else {
             return Ok(None);
         };
-        let record = Held::new(match pending.place {
-            PendingPlace::Batch(effect) => self.batch.record(effect),
-            PendingPlace::Flight(position) => self
-                .log
-                .record_at(position)
-                .expect("a block in flight is in the tail's memory"),
-        });
+        let (found, as_previous) = match stage {
+            Stage::Batch => (
+                self.batch.record(pending.effect),
+                Previous::Effect(pending.effect),
+            ),
+            Stage::Flight => {
+                let effect = self.pipeline.in_flight(pending.effect);
+                let record = self
+                    .log
+                    .record_at(effect.position)
+                    .expect("a block in flight is in the tail's memory");
+                (record, Previous::At(effect.position, effect.len))
+            }
+        };
+        let record = Held::new(found);
         if record.key != key {
             // Another key with the same 64-bit hash is being written. That is rare beyond measuring, and waiting is correct.
             return Err(Stop::Commit);
         }
-        Ok(Some((*pending, record)))
+        Ok(Some((*pending, as_previous, record)))
     }
 
     /// All that a write has to know of its key.
@@ -256,11 +265,7 @@ impl Shard {
         {
             return Err(Stop::Commit);
         }
-        if let Some((pending, record)) = self.pending(place, key)? {
-            let previous = match pending.place {
-                PendingPlace::Batch(effect) => Previous::Effect(effect),
-                PendingPlace::Flight(position) => Previous::At(position, pending.len),
-            };
+        if let Some((_, previous, record)) = self.pending(place, key)? {
             let current =
                 (record.kind == RecordKind::Set && !is_expired(&record, now)).then_some(record);
             return Ok(Facts {
@@ -302,7 +307,7 @@ impl Shard {
         {
             return Err(Stop::Commit);
         }
-        if let Some((pending, record)) = self.pending(place, key)?
+        if let Some((pending, _, record)) = self.pending(place, key)?
             && (pending.shared || pending.writer.same_client(origin))
         {
             let live = record.kind == RecordKind::Set && !is_expired(&record, now);

@@ -23,7 +23,7 @@ use corduroy_proto_wire::Status;
 
 use super::commit::{answer, refuse};
 use super::origin::Replies;
-use super::staging::{Batch, PendingBody, PendingReply};
+use super::staging::{Batch, Effect, PendingBody, PendingReply};
 use super::{Shard, SyncMode};
 use crate::limits;
 use crate::storage::disk::{DiskDone, DiskOperation, DiskOutcome, DiskTicket};
@@ -117,6 +117,15 @@ impl Pipeline {
     pub(super) fn recovered(&mut self, end: Position) {
         self.durable = end;
         self.written = end;
+    }
+
+    /// An effect of the block in flight.
+    #[inline]
+    pub(super) fn in_flight(&self, number: u32) -> &Effect {
+        let flight = self.flight.as_ref();
+        &flight
+            .expect("the overlay names effects that are in flight")
+            .effects[number as usize]
     }
 
     /// Blocks and their replies that are not committed yet.
@@ -336,6 +345,7 @@ impl Shard {
             for reply in &batch.replies {
                 refuse(reply, Status::OutcomeUnknown, &reason, out);
             }
+            self.overlay.landed();
         }
         self.pipeline.failed.get_or_insert(reason.clone());
         self.refuse_batch(Status::ReadOnly, &reason, out);

@@ -1,13 +1,10 @@
 //! What the current turn has decided and not yet handed to the disk, and how commands see it.
 //!
 //! Commands are evaluated at once, one after the other, against the committed state *and* everything evaluated before
-//! them; so a counter can be added to a hundred times in one turn. Their effects gather in a [`Batch`]. The **overlay**
-//! finds, for a key, the newest effect that is not committed yet, whether it still sits in the batch or is already in
-//! flight to the disk.
+//! them; so a counter can be added to a hundred times in one turn. Their effects gather in a [`Batch`]; the [overlay](super::overlay)
+//! finds them again by key.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
 
 use bytes::Bytes;
 
@@ -179,62 +176,3 @@ impl Batch {
         self.arena.shrink_to(crate::limits::BATCH_ARENA_KEEP);
     }
 }
-
-/// Where an uncommitted effect's record is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum PendingPlace {
-    /// In the current batch.
-    Batch(u32),
-    /// In the block in flight, and with it already in the log's memory.
-    Flight(Position),
-}
-
-/// The newest uncommitted effect on a key.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Pending {
-    pub(super) place: PendingPlace,
-    pub(super) version: Version,
-    pub(super) len: u32,
-    /// Who wrote it. A read over the same connection must see it, so waits for it; others read what is committed.
-    pub(super) writer: Origin,
-    /// More than one connection has uncommitted effects on the key, or was told of one: then every reader waits.
-    pub(super) shared: bool,
-}
-
-/// Overlay keys hold a keyed hash already: hashing it again would only cost time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct OverlayKey {
-    pub(super) partition: PartitionId,
-    pub(super) hash: KeyHash,
-}
-
-impl std::hash::Hash for OverlayKey {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u64(
-            self.hash.0
-                ^ (u64::from(self.partition.index) << 32)
-                ^ u64::from(self.partition.keyspace.0),
-        );
-    }
-}
-
-/// Passes a number through, spread over all bits.
-#[derive(Debug, Default)]
-pub(super) struct PassHasher(u64);
-
-impl Hasher for PassHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, _bytes: &[u8]) {
-        unreachable!("only whole numbers are hashed here");
-    }
-
-    fn write_u64(&mut self, number: u64) {
-        self.0 = number;
-    }
-}
-
-pub(super) type PassMap<K, V> = HashMap<K, V, BuildHasherDefault<PassHasher>>;
-pub(super) type Overlay = PassMap<OverlayKey, Pending>;

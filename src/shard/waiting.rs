@@ -18,8 +18,8 @@ use corduroy_proto_wire::{BatchItem, LENGTH_LEN, Request, key_of};
 
 use super::hold::{Hold, refuse_hold};
 use super::origin::{Origin, Replies};
+use super::overlay::OverlayKey;
 use super::scan::ScanStep;
-use super::staging::OverlayKey;
 use super::{Refusal, Shard, Stop, unit};
 use crate::limits;
 use crate::storage::disk::{DiskOperation, DiskOutcome, DiskTicket};

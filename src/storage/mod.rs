@@ -6,4 +6,5 @@ pub mod format;
 pub mod hash;
 pub mod index;
 pub mod log;
+pub(crate) mod prefetch;
 pub mod recovery;

@@ -10,9 +10,9 @@ use super::link::Route;
 use super::{Driver, Ports};
 use crate::limits;
 use crate::ports::ConnectionId;
-use crate::runtime::prefetch::prefetch;
 use crate::shard::statistics::Kind;
 use crate::shard::{KeyPlace, Origin, Replies, Target, Whereabouts};
+use crate::storage::prefetch::prefetch;
 use crate::types::{KeyspaceId, Now, ShardId};
 
 /// Where the keys of the next frames live, as far as they have keys.

@@ -132,11 +132,13 @@ mod tests {
         let mut buffer = PageBuffer::new().unwrap();
         let bytes: Vec<u8> = (0..3_000_000u32).map(|n| (n % 251) as u8).collect();
         let mut at = 0;
-        for (number, len) in [1, 64, 4095, 4096, 4097, 100, 262_144, 300_000, 60, 700_000, 12_345]
-            .into_iter()
-            .cycle()
-            .take(22)
-            .enumerate()
+        for (number, len) in [
+            1, 64, 4095, 4096, 4097, 100, 262_144, 300_000, 60, 700_000, 12_345,
+        ]
+        .into_iter()
+        .cycle()
+        .take(22)
+        .enumerate()
         {
             let block = &bytes[at..at + len];
             if number % 5 == 3 {
@@ -151,7 +153,10 @@ mod tests {
             let mut there = vec![0; 4 << 20];
             plain_read(&path, &mut there);
             assert!(there[..at] == bytes[..at], "after block {number}");
-            assert!(there[at..].iter().all(|byte| *byte == 0), "behind block {number}");
+            assert!(
+                there[at..].iter().all(|byte| *byte == 0),
+                "behind block {number}"
+            );
         }
     }
 

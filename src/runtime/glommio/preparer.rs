@@ -257,7 +257,11 @@ fn fill(
         return file.sync_all();
     }
     // Past the page cache, if that can be: nobody reads zeros, and what was in the cache the log's own writes would have to push out again.
-    let direct = if is_reserved { direct::open(path)? } else { None };
+    let direct = if is_reserved {
+        direct::open(path)?
+    } else {
+        None
+    };
     let to = direct.as_ref().unwrap_or(file);
     let zeros = MmapMut::map_anon(limits::PREPARE_SLICE_BYTES as usize)?;
     let mut offset = header.len() as u64;
