@@ -204,6 +204,8 @@ pub const TURN_READ_BYTES: usize = 1 << 20;
 pub const SEGMENT_FILES_OPEN_MAX: usize = 64;
 /// The threads that write to the log and make segments ready do so in slices of this many bytes, and let others have their core in between.
 pub const WRITE_SLICE_BYTES: usize = 128 << 10;
+/// Where nobody waits for their sync, blocks are written past the page cache from this mean length on, until it has fallen to half of that.
+pub const DIRECT_FROM_MEAN: usize = 24 << 10;
 /// Bytes that are written past the page cache at a time.
 pub const DIRECT_SLICE_BYTES: usize = 256 << 10;
 /// A new segment is filled with zeros in writes of this many bytes.

@@ -5,8 +5,8 @@
 //! a row on whatever core is free and answers once. It blocks; the executor never does. It also goes over the bytes of large values, whose checksums
 //! would hold the executor up.
 //!
-//! A block that is to be synced at once goes past the page cache (`direct`); one that isn't goes through it, which answers sooner and lets the kernel write several
-//! at a time.
+//! A block that is to be synced at once goes past the page cache (`direct`). One that isn't does so when blocks are large: then that takes less CPU, and the kernel never makes the
+//! thread wait because too much is waiting to be written. Small ones go through the page cache, which answers sooner.
 //!
 //! Operations are carried out in the order in which they were submitted. Their outcomes come back over a channel that the executor
 //! looks into whenever it looks for connections, and that wakes it when it sleeps.
@@ -56,6 +56,7 @@ impl LogWriter {
                     directory,
                     last: None,
                     buffer,
+                    way: Way::default(),
                 };
                 while let Ok((ticket, operation)) = submitted.recv() {
                     let outcome = open.carry_out(operation);
@@ -92,6 +93,29 @@ struct Open {
     directory: PathBuf,
     last: Option<(SegmentId, LogFile)>,
     buffer: PageBuffer,
+    way: Way,
+}
+
+/// Which way blocks take that nobody waits to be synced. To change it costs a write and a read of the page at which it changes, so it goes by the lengths of the last
+/// few blocks and not by one.
+#[derive(Default)]
+struct Way {
+    /// Mean length in bytes; a block counts an eighth.
+    mean_len: usize,
+    direct: bool,
+}
+
+impl Way {
+    /// Whether a block of `len` bytes goes past the page cache.
+    fn is_direct(&mut self, len: usize) -> bool {
+        self.mean_len = self.mean_len - self.mean_len / 8 + len / 8;
+        if self.mean_len >= limits::DIRECT_FROM_MEAN {
+            self.direct = true;
+        } else if self.mean_len < limits::DIRECT_FROM_MEAN / 2 {
+            self.direct = false;
+        }
+        self.direct
+    }
 }
 
 /// One segment's file.
@@ -111,9 +135,10 @@ impl Open {
                 sync,
             } => {
                 block.seal(thread::yield_now);
+                let goes_past = sync || self.way.is_direct(block.len());
                 let (file, buffer) = self.file(segment)?;
                 match &file.past_cache {
-                    Some(direct) if sync => {
+                    Some(direct) if goes_past => {
                         buffer.write(direct, offset, block.parts())?;
                     }
                     _ => {

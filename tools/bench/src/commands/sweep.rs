@@ -21,6 +21,8 @@ use crate::{
 const RESOLUTION: f64 = 0.02;
 /// How often a rate is measured until the generator itself is on time.
 const TRIES: u32 = 3;
+/// After so many rates in a row at which it never was, higher ones are not tried.
+const UNKNOWN_MAX: u32 = 3;
 
 pub(super) fn sweep(arguments: &SweepArguments) -> Result<Exit, Failure> {
     if arguments.from > arguments.to {
@@ -66,17 +68,25 @@ pub(super) fn sweep(arguments: &SweepArguments) -> Result<Exit, Failure> {
     })
 }
 
-/// Runs at rising rates until one breaks the goal, then in between.
+/// Runs at rising rates until one breaks the goal, then in between. A rate at which the generator was late is neither good nor broken.
 fn climb(arguments: &SweepArguments, bench: &Bench) -> Result<Vec<Run>, Failure> {
     let mut runs = Vec::new();
     let (mut good, mut broken) = (None, None);
     let mut rate = arguments.from;
-    let (mut refined, mut round) = (0, 0);
+    let (mut refined, mut round, mut unknown) = (0, 0, 0);
     loop {
         let run = on_time(arguments, bench, rate, &mut round)?;
         let why = arguments.slo.broken_by(&run);
+        let is_unknown = why.is_some() && run.generator.was_late;
         runs.push(run);
+        unknown = if is_unknown { unknown + 1 } else { 0 };
         match why {
+            Some(why) if is_unknown => {
+                note(&format!(
+                    "{}/s says nothing of the goal: {why}",
+                    round_count(rate)
+                ));
+            }
             Some(why) => {
                 note(&format!("{}/s breaks the goal: {why}", round_count(rate)));
                 broken = Some(rate);
@@ -86,14 +96,16 @@ fn climb(arguments: &SweepArguments, bench: &Bench) -> Result<Vec<Run>, Failure>
                 good = Some(rate);
             }
         }
-        if bench.is_interrupted() {
+        if bench.is_interrupted() || unknown == UNKNOWN_MAX {
             break;
         }
         rate = match (good, broken) {
-            (Some(good), None) if good >= arguments.to => break,
-            (Some(good), None) => (good * arguments.factor).min(arguments.to),
+            (_, None) if rate >= arguments.to => break,
+            (_, None) => (rate * arguments.factor).min(arguments.to),
             (Some(good), Some(broken))
-                if refined < arguments.refine && broken - good > RESOLUTION * broken =>
+                if !is_unknown
+                    && refined < arguments.refine
+                    && broken - good > RESOLUTION * broken =>
             {
                 refined += 1;
                 ((good + broken) / 2.0).round()

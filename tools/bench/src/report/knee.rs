@@ -4,6 +4,8 @@
 //! knee is where the curve lies farthest below the diagonal. Latency is scaled by its logarithm, for in overload it has no upper end: what a step far
 //! beyond the limit shows is how long the step lasted, and must not move the knee. A curve that never doubles has none.
 //!
+//! A step in which the generator itself was late, so that it can't be said whether the goal was met, is shown and not judged: neither answer rests on it.
+//!
 //! **The highest rate** that meets a goal is that of the last step before the first one that breaks it. A step above that meets it again is luck or
 //! noise, and is said as such.
 
@@ -33,6 +35,8 @@ pub struct Point {
     pub median: f64,
     /// Whether the generator kept up.
     pub trusted: bool,
+    /// The generator was late, so nothing is known of the goal.
+    pub unknown: bool,
     /// Why it does not meet the goal.
     pub broken_by: Option<String>,
 }
@@ -64,7 +68,9 @@ pub enum Highest {
     Reached {
         /// Index of the step.
         point: usize,
-        /// Why the next one does not.
+        /// Index of the next step that was judged.
+        next: usize,
+        /// Why that one does not.
         why: String,
         /// Index of a step above that meets it all the same.
         outlier: Option<usize>,
@@ -95,6 +101,7 @@ pub fn sweep(report: &Report, slo: Option<&Slo>) -> Result<Sweep, BadHistogram> 
     let mut points = Vec::new();
     for step in steps::steps(report) {
         let run = step.pooled()?;
+        let broken_by = slo.and_then(|slo| slo.broken_by(&run));
         points.push(Point {
             label: step.label.clone(),
             rate: match run.pacing {
@@ -105,17 +112,52 @@ pub fn sweep(report: &Report, slo: Option<&Slo>) -> Result<Sweep, BadHistogram> 
             time: time(&run, figure)?,
             median: time(&run, Figure::Percentile(50.0))?,
             trusted: run.generator.trusted,
-            broken_by: slo.and_then(|slo| slo.broken_by(&run)),
+            unknown: broken_by.is_some() && run.generator.was_late,
+            broken_by,
         });
     }
     points.sort_by(|left, right| left.rate.total_cmp(&right.rate));
+    let judged: Vec<usize> = (0..points.len())
+        .filter(|index| !points[*index].unknown)
+        .collect();
+    let known: Vec<Point> = judged.iter().map(|index| points[*index].clone()).collect();
+    let highest = match (slo, points.first()) {
+        (None, _) | (_, None) => None,
+        (Some(_), Some(first)) if known.is_empty() => Some(Highest::None {
+            why: first.broken_by.clone().unwrap_or_default(),
+        }),
+        _ => highest(&known).map(|found| found.among(&judged)),
+    };
     Ok(Sweep {
         figure,
         bound,
-        knee: knee(&points),
-        highest: slo.and_then(|_| highest(&points)),
+        knee: knee(&known).map(|index| judged[index]),
+        highest,
         points,
     })
+}
+
+impl Highest {
+    /// What was found among the steps of these indices.
+    fn among(self, indices: &[usize]) -> Highest {
+        match self {
+            Highest::None { why } => Highest::None { why },
+            Highest::Reached {
+                point,
+                next,
+                why,
+                outlier,
+            } => Highest::Reached {
+                point: indices[point],
+                next: indices[next],
+                why,
+                outlier: outlier.map(|index| indices[index]),
+            },
+            Highest::Beyond { point } => Highest::Beyond {
+                point: indices[point],
+            },
+        }
+    }
 }
 
 /// A response time of all requests; 0 where a run has none.
@@ -179,6 +221,7 @@ fn highest(points: &[Point]) -> Option<Highest> {
                     None => Highest::None { why },
                     Some(point) => Highest::Reached {
                         point,
+                        next: first,
                         why,
                         outlier: (first..=last)
                             .rev()
@@ -211,13 +254,14 @@ impl Sweep {
             )),
             Some(Highest::Reached {
                 point,
+                next,
                 why,
                 outlier,
             }) => {
                 sentences.push(format!(
                     "The highest rate that meets {goal} is {}; the next, {}, does not: {why}.",
                     rate(*point),
-                    rate(point + 1)
+                    rate(*next)
                 ));
                 if let Some(outlier) = outlier {
                     sentences.push(format!(
@@ -252,6 +296,7 @@ mod tests {
                 time,
                 median: time,
                 trusted: true,
+                unknown: false,
                 broken_by: (time > 2_000.0).then(|| format!("p99 is {time}")),
             })
             .collect()
@@ -301,6 +346,7 @@ mod tests {
             answer,
             Some(Highest::Reached {
                 point: 0,
+                next: 1,
                 why: "p99 is 3000".to_owned(),
                 outlier: Some(2),
             })

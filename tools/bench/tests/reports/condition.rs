@@ -93,6 +93,30 @@ fn a_sweep_answers_its_goal() {
     );
 }
 
+// On a busy machine one step in which the generator was late once ended the sweep: "No rate that was tried meets the goal".
+#[test]
+fn steps_in_which_the_generator_was_late_are_not_judged() {
+    let slo: Slo = "p99<2ms".parse().unwrap();
+    let on_time = sweep(&fixture::sweep(), Some(&slo)).unwrap();
+    let mut report = fixture::sweep();
+    for late in [0, 2] {
+        let generator = &mut report.runs[late].generator;
+        generator.trusted = false;
+        generator.was_late = true;
+    }
+    let found = sweep(&report, Some(&slo)).unwrap();
+    assert_eq!(found.highest, on_time.highest);
+    assert_eq!(found.knee, on_time.knee);
+    assert_eq!(found.points.len(), on_time.points.len());
+    for run in &mut report.runs {
+        run.generator.trusted = false;
+        run.generator.was_late = true;
+    }
+    let nothing = sweep(&report, Some(&slo)).unwrap();
+    assert!(matches!(nothing.highest, Some(Highest::None { .. })));
+    assert!(nothing.knee.is_err());
+}
+
 // A server that refuses quickly has a fine p99.
 #[test]
 fn errors_break_a_goal_that_does_not_speak_of_them() {
