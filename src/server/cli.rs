@@ -323,6 +323,28 @@ mod tests {
         }
     }
 
+    // Thirty settings that mean nothing there would hide the five flags that do; and a setting that is taken in silence promises something.
+    #[test]
+    fn tools_have_no_settings() {
+        let mut command = Cli::declared();
+        command.build();
+        for name in TOOLS {
+            let tool = command.find_subcommand_mut(name).unwrap();
+            let help = tool.render_long_help().to_string();
+            assert!(help.contains("Example"), "{help}");
+            assert!(
+                !help.contains("--listen") && !help.contains("--salvage"),
+                "{help}"
+            );
+        }
+        let given = parse(&["check", "x", "--memory", "1GiB"]).checked();
+        assert!(given.unwrap_err().to_string().contains("settings"));
+        let given = parse(&["--salvage", "repair", "x"]).checked();
+        assert!(given.is_err());
+        assert!(parse(&["dump", "x", "--json"]).checked().is_ok());
+        assert!(parse(&["serve", "--salvage"]).checked().is_ok());
+    }
+
     #[test]
     fn a_misspelt_flag_suggests_the_nearest() {
         let error = Cli::try_parse_from(["corduroy", "--vale-len-max", "1"]).unwrap_err();

@@ -23,6 +23,8 @@ use crate::types::{PartitionId, Position, SegmentId};
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 pub struct CheckOptions {
     /// The node's data directory.
+    // The setting has the name `data`.
+    #[arg(id = "directory", value_name = "DATA")]
     data: PathBuf,
     /// Print one JSON object.
     #[arg(long)]

@@ -11,7 +11,7 @@ use std::thread;
 use super::ToolError;
 use super::progress::Progress;
 use crate::limits::SECTOR_LEN;
-use crate::runtime::glommio::{Segments, SegmentsError};
+use crate::runtime::glommio::{Segments, SegmentsError, file_name};
 use crate::server::directory::OfflineDirectory;
 use crate::storage::format::{Entry, RecordAt, SegmentHeader, SegmentState};
 use crate::storage::recovery::{Identity, Recovered, RecoveryError, SegmentFile, Visitor, recover};
@@ -61,6 +61,7 @@ impl ShardFiles {
         files.sort_by_key(|file| file.id);
         let mut guarded = Guarded {
             inner: visitor,
+            directory: &self.directory,
             files: &files,
             asked: 0,
             progress,
@@ -103,6 +104,7 @@ pub(super) fn on_all<'a, T: Send>(
 /// Asks for every file's bytes by plain reads just before recovery looks at them.
 struct Guarded<'a, V> {
     inner: &'a mut V,
+    directory: &'a Path,
     files: &'a [SegmentFile<'a>],
     /// So many of the first files were asked for.
     asked: usize,
@@ -110,11 +112,15 @@ struct Guarded<'a, V> {
 }
 
 impl<V> Guarded<'_, V> {
+    fn path(&self, file: &SegmentFile<'_>) -> PathBuf {
+        self.directory.join(file_name(file.id))
+    }
+
     /// Recovery begins with all headers, and all of the files at the end that have not begun.
     fn ask_what_is_read_first(&mut self) {
         let mut has_begun = false;
         for file in self.files.iter().rev() {
-            let header = ask(Path::new(file.name), SECTOR_LEN as u64, &mut |_| {});
+            let header = ask(&self.path(file), SECTOR_LEN as u64, &mut |_| {});
             has_begun |= matches!(
                 header.first_chunk().map(SegmentHeader::decode),
                 Some(Ok(SegmentHeader {
@@ -123,7 +129,7 @@ impl<V> Guarded<'_, V> {
                 }))
             );
             if !has_begun {
-                ask(Path::new(file.name), u64::MAX, &mut |_| {});
+                ask(&self.path(file), u64::MAX, &mut |_| {});
             }
         }
         self.ask_next();
@@ -131,7 +137,7 @@ impl<V> Guarded<'_, V> {
 
     fn ask_next(&mut self) {
         if let Some(file) = self.files.get(self.asked) {
-            ask(Path::new(file.name), u64::MAX, &mut |bytes| {
+            ask(&self.path(file), u64::MAX, &mut |bytes| {
                 self.progress.add(bytes);
             });
             self.asked += 1;

@@ -30,6 +30,8 @@ use crate::types::{PartitionId, Position, SegmentId, ShardId};
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 pub struct RepairOptions {
     /// The node's data directory.
+    // The setting has the name `data`.
+    #[arg(id = "directory", value_name = "DATA")]
     data: PathBuf,
     /// Say what would be done and lost, and change nothing.
     #[arg(long)]

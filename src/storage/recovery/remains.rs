@@ -5,7 +5,8 @@
 
 use crate::limits::{REMAINS_CHECKED_MIN, REMAINS_CHECKED_TIMES};
 use crate::storage::format::{
-    ENTRY_HEADER_LEN, EntryHeader, RECORD_ALIGN, Record, RecordAt, record_len,
+    BLOCK_HEADER_LEN, BlockHeader, ENTRY_HEADER_LEN, EntryHeader, RECORD_ALIGN, Record, RecordAt,
+    record_len,
 };
 use crate::types::{PartitionId, Position};
 
@@ -74,7 +75,15 @@ impl<'a> Remains<'a> {
         Some((found, is_whole))
     }
 
-    /// An entry that begins at `at` with a whole record.
+    /// Whether a block's header is here that belongs here.
+    fn is_block(&self, at: usize) -> bool {
+        let header = self.bytes.get(at..).and_then(|bytes| bytes.first_chunk());
+        let header =
+            header.and_then(|header: &[u8; BLOCK_HEADER_LEN]| BlockHeader::decode(header).ok());
+        header.is_some_and(|header| header.position.0 == self.position.0.saturating_add(at as u64))
+    }
+
+    /// An entry that begins at `at`: where one is expected, or else with a whole record.
     fn entry(&mut self, at: usize) -> Option<(PartitionId, usize)> {
         let header = self.bytes.get(at..)?.first_chunk::<ENTRY_HEADER_LEN>()?;
         let header = EntryHeader::decode(header).ok()?;
@@ -82,8 +91,12 @@ impl<'a> Remains<'a> {
         if header.records == 0 {
             return None;
         }
-        let (_, is_whole) = self.record(first)?;
-        is_whole.then_some((header.partition, first + header.len as usize))
+        let is_expected = self.is_in_step && self.entry.is_none();
+        let fits = first + header.len as usize <= self.bytes.len();
+        if !(is_expected && fits) && !self.record(first)?.1 {
+            return None;
+        }
+        Some((header.partition, first + header.len as usize))
     }
 }
 
@@ -95,6 +108,11 @@ impl<'a> Iterator for Remains<'a> {
             let at = self.at;
             if self.entry.is_some_and(|(_, end)| at >= end) {
                 self.entry = None;
+            }
+            if self.is_block(at) {
+                self.at = at + BLOCK_HEADER_LEN;
+                self.is_in_step = true;
+                continue;
             }
             // A record never looks like one, so it is asked inside an entry too: the length of that may be what is damaged.
             if let Some(entry) = self.entry(at) {
