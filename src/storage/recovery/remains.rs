@@ -111,6 +111,7 @@ impl<'a> Iterator for Remains<'a> {
             }
             if self.is_block(at) {
                 self.at = at + BLOCK_HEADER_LEN;
+                self.entry = None;
                 self.is_in_step = true;
                 continue;
             }
