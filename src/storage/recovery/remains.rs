@@ -93,10 +93,8 @@ impl<'a> Remains<'a> {
         }
         let is_expected = self.is_in_step && self.entry.is_none();
         let fits = first + header.len as usize <= self.bytes.len();
-        if !(is_expected && fits) && !self.record(first)?.1 {
-            return None;
-        }
-        Some((header.partition, first + header.len as usize))
+        let is_one = (is_expected && fits) || self.record(first)?.1;
+        is_one.then_some((header.partition, first + header.len as usize))
     }
 }
 
