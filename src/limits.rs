@@ -41,6 +41,15 @@ pub const EXPIRY_PASS_LEN_MIN: usize = 1 << 16;
 pub const EXPIRY_CHECKS_PER_INSERT: usize = 4;
 /// Most missing segments that `--salvage` makes up for: each takes a file of a segment's length.
 pub const SALVAGE_MISSING_MAX: usize = 1024;
+/// When records are looked for among bytes that were given up, checksums are computed over at most so many times their length, and
+/// [`REMAINS_CHECKED_MIN`] bytes more: bytes that look like records on purpose would cost their square.
+pub const REMAINS_CHECKED_TIMES: u64 = 32;
+/// See [`REMAINS_CHECKED_TIMES`].
+pub const REMAINS_CHECKED_MIN: u64 = 64 << 20;
+/// Most records among those given up of which a repair looks up what becomes of their keys; of the rest it says only that they were there.
+pub const REPAIR_KEYS_MAX: usize = 1 << 20;
+/// Most places of damage that a check tells one by one, a shard.
+pub const CHECK_DAMAGE_MAX: usize = 1000;
 /// What a segment holds beside one of the longest values, in bytes: a block takes what a batch had staged
 /// ([`BATCH_ARENA_MAX`]) and one more request, the largest put or the largest batch, and it must fit into an empty segment with its headers.
 pub const SEGMENT_SLACK_LEN: u64 = 3 << 20;
@@ -222,10 +231,19 @@ pub const READY_EVENTS_MAX: usize = 256;
 pub const LINGER_NS: u64 = 1_000_000_000;
 /// How much it may send until then, in bytes.
 pub const LINGER_BYTES: usize = 1 << 20;
+/// Connections of the admin HTTP at a time; one more takes the place of the one that came first.
+pub const ADMIN_CONNECTIONS_MAX: usize = 32;
+/// Longest request line and headers of the admin HTTP, in bytes, and most headers.
+pub const ADMIN_REQUEST_LEN_MAX: usize = 16 << 10;
+/// See [`ADMIN_REQUEST_LEN_MAX`].
+pub const ADMIN_HEADERS_MAX: usize = 64;
+/// Longest status that the admin HTTP takes from its own node, in bytes.
+pub const ADMIN_STATUS_LEN_MAX: u32 = 64 << 20;
 /// Longest manifest that is read, in bytes.
 pub const MANIFEST_LEN_MAX: u64 = 64 << 10;
-/// Descriptors that a node needs beside its shards and connections: listener, lock, log, signals, and some to spare.
-pub const NODE_DESCRIPTORS: u64 = 32;
+/// Descriptors that a node needs beside its shards and connections: listeners, lock, log, signals, the admin HTTP's connections, each with one to the
+/// node itself, and some to spare.
+pub const NODE_DESCRIPTORS: u64 = 40 + 2 * ADMIN_CONNECTIONS_MAX as u64;
 /// Descriptors that a shard needs beside its connections: rings, notifier, segment files.
 pub const SHARD_DESCRIPTORS: u64 = SEGMENT_FILES_OPEN_MAX as u64 + 16;
 // A unit has two effects a request at most, a move's.

@@ -1,11 +1,10 @@
 //! The server binary.
 
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 use std::process::ExitCode;
 
-use clap::Parser;
 use corduroy::runtime::allocator::keep_freed_memory;
-use corduroy::server::cli::{Action, Cli, print_config};
+use corduroy::server::cli::{Action, Cli, Tool, print_config};
 use corduroy::server::serve::serve;
 
 /// Something is wrong with the command line or the configuration.
@@ -13,8 +12,11 @@ const EXIT_USAGE: u8 = 2;
 
 fn main() -> ExitCode {
     keep_freed_memory();
-    let cli = Cli::parse();
+    let cli = Cli::of_process();
     let action = cli.action();
+    if let Action::Tool(tool) = &action {
+        return run_tool(tool);
+    }
     let resolved = match cli.resolve() {
         Ok(resolved) => resolved,
         Err(rejected) => return complain(&rejected.to_string(), ExitCode::from(EXIT_USAGE)),
@@ -25,10 +27,19 @@ fn main() -> ExitCode {
         Action::Serve => serve(&resolved.config)
             .map(|never| match never {})
             .map_err(|error| error.to_string()),
+        Action::Tool(_) => unreachable!("tools ended above"),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(reason) => complain(&reason, ExitCode::FAILURE),
+    }
+}
+
+fn run_tool(tool: &Tool) -> ExitCode {
+    match tool.run(&mut BufWriter::new(io::stdout().lock())) {
+        Ok(verdict) => ExitCode::from(verdict.exit_code()),
+        Err(error) if error.is_silent() => ExitCode::SUCCESS,
+        Err(error) => complain(&error.to_string(), ExitCode::from(error.exit_code())),
     }
 }
 

@@ -8,11 +8,15 @@ use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-use clap::error::Error;
-use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, Parser, Subcommand, value_parser};
+use clap::error::{Error, ErrorKind};
+use clap::{
+    Arg, ArgMatches, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand,
+    value_parser,
+};
 
 use super::config::{Flags, SETTINGS, Setting, write_json, write_toml};
 use super::config::{Rejected, Resolved};
+use super::tools::{self, CheckOptions, DumpOptions, RepairOptions, ToolError, Verdict};
 
 /// A durable key-value store with one append-only log a core.
 #[derive(Debug, Parser)]
@@ -37,7 +41,7 @@ pub struct Cli {
 }
 
 /// What the server binary does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Subcommand)]
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
 pub enum Action {
     /// Run a node (also without a subcommand).
     Serve,
@@ -49,20 +53,118 @@ pub enum Action {
         #[arg(long)]
         json: bool,
     },
+    /// Read and look into a node's files.
+    #[command(flatten)]
+    Tool(Tool),
 }
+
+/// What works on a node's files, without a node and without its configuration.
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+pub enum Tool {
+    /// Read every record of a data directory and say whether all is there.
+    ///
+    /// Nothing is changed, and no server may run on the directory meanwhile. Ends with 0 if all is there, 3 if a crash has left a torn tail
+    /// (nothing that was acknowledged is lost, and the next start mends it), 4 if there is damage.
+    #[command(after_help = CHECK_EXAMPLES)]
+    Check(CheckOptions),
+    /// Show what is in a segment's file, for people or for programs.
+    ///
+    /// Goes on after damage as far as it can, and says where it is. Ends with 0, or 4 if there was something that could not be read. A torn tail looks
+    /// like damage to it, for one file alone does not tell: check tells them apart.
+    #[command(after_help = DUMP_EXAMPLES)]
+    Dump(DumpOptions),
+    /// Cut what can't be saved from a data directory, and say which keys are lost.
+    ///
+    /// Everything that can be read stays as it is. What is cut is kept in a directory beside, with a report of all lost records. No server may run on the
+    /// data directory. Make a copy of it first if you can, and look at --dry-run, which ends with what check ends with; without it 0 means that a
+    /// start takes the directory now.
+    #[command(after_help = REPAIR_EXAMPLES)]
+    Repair(RepairOptions),
+}
+
+impl Tool {
+    /// Does it.
+    ///
+    /// # Errors
+    /// [`ToolError`].
+    pub fn run(&self, output: &mut dyn Write) -> Result<Verdict, ToolError> {
+        match self {
+            Tool::Check(options) => tools::check(options, output),
+            Tool::Dump(options) => tools::dump(options, output),
+            Tool::Repair(options) => tools::repair(options, output),
+        }
+    }
+}
+
+/// The names of the tools' subcommands.
+const TOOLS: [&str; 3] = ["check", "dump", "repair"];
+
+const CHECK_EXAMPLES: &str = "\
+Example:
+  corduroy check /srv/store && echo all is there";
+
+const DUMP_EXAMPLES: &str = "\
+Examples:
+  corduroy dump /srv/store/shard-000/0000000000000001.seg | less
+  corduroy dump --json --limit 10 SEGMENT | jq 'select(.type == \"record\") | .key'
+  corduroy dump --from 81920 --to 86016 SEGMENT      what is around a place that check names";
+
+const REPAIR_EXAMPLES: &str = "\
+Examples:
+  corduroy repair --dry-run /srv/store               what would be done, and lost
+  corduroy repair /srv/store --keep /mnt/other/cut";
 
 const EXAMPLES: &str = "\
 Examples:
   corduroy                                          all cores, ./corduroy-data, 127.0.0.1:7379
   corduroy serve --data /srv/store --memory 8GiB --sync interval=50ms
   corduroy config --cores 0,2-3                     what a node would run with, and why
+  corduroy check /srv/store                         whether all data is there, without a node
 Flags win over CORDUROY_* in the environment, that over the file, that over the defaults.";
 
 impl Cli {
     /// What to do.
     #[must_use]
     pub fn action(&self) -> Action {
-        self.action.unwrap_or(Action::Serve)
+        self.action.clone().unwrap_or(Action::Serve)
+    }
+
+    /// The command line of this process. Ends the process if it makes no sense, or asks for help.
+    #[must_use]
+    pub fn of_process() -> Cli {
+        let mut command = Cli::declared();
+        let parsed = command
+            .try_get_matches_from_mut(std::env::args_os())
+            .and_then(|mut matches| Cli::from_arg_matches_mut(&mut matches))
+            .and_then(Cli::checked);
+        parsed.unwrap_or_else(|error| error.format(&mut command).exit())
+    }
+
+    /// The declaration. Settings are no concern of the tools: they are not among what their help lists.
+    fn declared() -> Command {
+        let mut command = Cli::command();
+        command.build();
+        for tool in TOOLS {
+            command = command.mut_subcommand(tool, |tool| {
+                tool.mut_args(|argument| {
+                    let is_own = !argument.is_global_set();
+                    argument.hide(!is_own)
+                })
+            });
+        }
+        command
+    }
+
+    /// A setting that a tool would not look at is a mistake.
+    fn checked(self) -> Result<Cli, Error> {
+        let has_settings = !self.settings.texts.is_empty() || self.salvage || self.config.is_some();
+        match self.action {
+            Some(Action::Tool(_)) if has_settings => Err(Error::raw(
+                ErrorKind::ArgumentConflict,
+                "check, dump and repair work on files and take none of the server's settings",
+            )),
+            _ => Ok(self),
+        }
     }
 
     /// The configuration of this process.
@@ -160,8 +262,6 @@ fn argument(setting: &'static Setting) -> Arg {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     fn parse(arguments: &[&str]) -> Cli {
@@ -221,6 +321,28 @@ mod tests {
                 assert!(help.contains(&part), "{part} is missing from:\n{help}");
             }
         }
+    }
+
+    // Thirty settings that mean nothing there would hide the five flags that do; and a setting that is taken in silence promises something.
+    #[test]
+    fn tools_have_no_settings() {
+        let mut command = Cli::declared();
+        command.build();
+        for name in TOOLS {
+            let tool = command.find_subcommand_mut(name).unwrap();
+            let help = tool.render_long_help().to_string();
+            assert!(help.contains("Example"), "{help}");
+            assert!(
+                !help.contains("--listen") && !help.contains("--salvage"),
+                "{help}"
+            );
+        }
+        let given = parse(&["check", "x", "--memory", "1GiB"]).checked();
+        assert!(given.unwrap_err().to_string().contains("settings"));
+        let given = parse(&["--salvage", "repair", "x"]).checked();
+        assert!(given.is_err());
+        assert!(parse(&["dump", "x", "--json"]).checked().is_ok());
+        assert!(parse(&["serve", "--salvage"]).checked().is_ok());
     }
 
     #[test]

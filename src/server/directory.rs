@@ -25,6 +25,10 @@ use thiserror::Error;
 use crate::limits;
 use crate::types::{ShardId, WallMillis};
 
+mod offline;
+
+pub use offline::OfflineDirectory;
+
 const LOCK: &str = "LOCK";
 const MANIFEST: &str = "MANIFEST";
 const MANIFEST_NEW: &str = "MANIFEST.new";
@@ -36,14 +40,34 @@ const FORMAT: u32 = 1;
 pub enum DirectoryError {
     /// Another server runs on it.
     #[error(
-        "another server{} uses the data directory {}. Stop it, or give this one another directory with --data",
-        .process.as_ref().map(|process| format!(" (process {process})")).unwrap_or_default(), .path.display()
+        "another server or tool{} uses the data directory {}. Stop it, or give this one another directory with --data",
+        process_text(.process.as_ref()), .path.display()
     )]
     Locked {
         /// The directory.
         path: PathBuf,
         /// The other server's process, if its lock file says so.
         process: Option<String>,
+    },
+    /// A server, or another tool, works on what a tool was to look at.
+    #[error(
+        "a server or a tool{} works on the data directory {}. Stop it, or wait until it has ended; of a running node a backup can be looked at",
+        process_text(.process.as_ref()), .path.display()
+    )]
+    InUse {
+        /// The directory.
+        path: PathBuf,
+        /// The process, if the lock file says so.
+        process: Option<String>,
+    },
+    /// There is nothing to look at.
+    #[error(
+        "there is no node's data in {}: neither a MANIFEST nor a shard. Name the directory that the server is given with --data",
+        .path.display()
+    )]
+    NoData {
+        /// The directory.
+        path: PathBuf,
     },
     /// This process may not write there.
     #[error(
@@ -113,6 +137,10 @@ pub enum DirectoryError {
         /// How many cores are configured.
         asked: u16,
     },
+}
+
+fn process_text(process: Option<&String>) -> String {
+    process.map_or(String::new(), |process| format!(" (process {process})"))
 }
 
 fn plural(count: u16, one: &'static str, more: &'static str) -> &'static str {
@@ -259,7 +287,7 @@ impl DataDirectory {
     /// The directory of a shard's segments.
     #[must_use]
     pub fn shard(&self, shard: ShardId) -> PathBuf {
-        self.path.join(format!("{SHARD_PREFIX}{:03}", shard.0))
+        shard_path(&self.path, shard)
     }
 
     /// Writes the manifest if there was none, and makes the directories of all shards. What a start left that never let clients in goes first.
@@ -296,6 +324,10 @@ impl DataDirectory {
 
 const SHARD_PREFIX: &str = "shard-";
 
+fn shard_path(directory: &Path, shard: ShardId) -> PathBuf {
+    directory.join(format!("{SHARD_PREFIX}{:03}", shard.0))
+}
+
 /// Takes the lock, and writes into it who holds it.
 fn lock(directory: &Path) -> Result<File, DirectoryError> {
     let path = directory.join(LOCK);
@@ -309,14 +341,9 @@ fn lock(directory: &Path) -> Result<File, DirectoryError> {
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => {}
         Err(rustix::io::Errno::WOULDBLOCK) => {
-            let mut holder = String::new();
-            // Without it the sentence is a little poorer.
-            let _ = (&file).take(32).read_to_string(&mut holder);
-            let holder = holder.trim();
-            let process = holder.parse::<u32>().ok().map(|id| id.to_string());
             return Err(DirectoryError::Locked {
                 path: directory.to_owned(),
-                process,
+                process: holder(&file),
             });
         }
         Err(error) => return Err(failed("lock", &path)(error.into())),
@@ -325,6 +352,18 @@ fn lock(directory: &Path) -> Result<File, DirectoryError> {
         .and_then(|()| writeln!(file, "{}", std::process::id()))
         .map_err(failed("write", &path))?;
     Ok(file)
+}
+
+/// Which process holds the lock, as the file says. One that has ended is not told: tools that only look take the lock and don't write who they are.
+fn holder(file: &File) -> Option<String> {
+    let mut holder = String::new();
+    // Without it the sentence is a little poorer.
+    let _ = file.take(32).read_to_string(&mut holder);
+    let process = holder.trim().parse::<u32>().ok()?.to_string();
+    Path::new("/proc")
+        .join(&process)
+        .exists()
+        .then_some(process)
 }
 
 fn read_manifest(directory: &Path) -> Result<Option<Manifest>, DirectoryError> {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use super::admin::AdminError;
 use super::directory::DirectoryError;
 use crate::runtime::glommio::{ExecutorError, KernelError, ListenError, SegmentsError};
 use crate::shard::recover::RecoverShardError;
@@ -33,6 +34,9 @@ pub enum StartError {
     /// The address can't be listened on.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// There can be no admin HTTP.
+    #[error(transparent)]
+    Admin(#[from] AdminError),
     /// A shard's segment files can't be opened or repaired.
     #[error(transparent)]
     Segments(#[from] SegmentsError),

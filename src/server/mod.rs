@@ -1,8 +1,9 @@
 //! Configuration, start and stop of a node.
 //!
-//! [`config`] resolves what a node runs with, [`directory`] guards its data, [`node`] starts and stops it, [`mod@serve`] is the
-//! server binary's main work.
+//! [`admin`] answers probes, [`config`] resolves what a node runs with, [`directory`] guards its data, [`node`] starts and stops it, [`mod@serve`] is the
+//! server binary's main work, [`tools`] what it does with a node's files.
 
+pub mod admin;
 pub mod cli;
 pub mod config;
 pub mod directory;
@@ -10,3 +11,4 @@ pub mod error;
 mod facts;
 pub mod node;
 pub mod serve;
+pub mod tools;

@@ -2,8 +2,8 @@
 //!
 //! # Start
 //!
-//! 1. **Ask** the kernel for what executors need, raise the limit of open files, lock the data directory, take the port. Whatever
-//!    fails, fails here, before the long part.
+//! 1. **Ask** the kernel for what executors need, raise the limit of open files, lock the data directory, take the ports. Whatever
+//!    fails, fails here, before the long part. From now on the admin HTTP answers.
 //! 2. **Recover** all shards at once, each on its own thread and core: map, replay, repair, sync.
 //! 3. **Install** the keyspaces that shard 0's log records on every shard.
 //! 4. **Run** the drivers. A new shard makes its first segment before anyone connects, so that a full disk is found now.
@@ -26,6 +26,7 @@ use std::time::{Duration, Instant};
 
 use flume::{Receiver, RecvTimeoutError, Sender};
 
+use super::admin::{Admin, Health, ShardProgress};
 use super::config::{Config, Spin, SyncPolicy};
 use super::directory::{DataDirectory, random};
 use super::error::StartError;
@@ -59,6 +60,8 @@ const STOP_REST: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Node {
     acceptor: Acceptor,
+    admin: Option<Admin>,
+    health: Arc<Health>,
     orders: Vec<Sender<Order>>,
     states: Vec<Arc<ShardState>>,
     stop_timeout: Duration,
@@ -89,6 +92,15 @@ impl Node {
         let shard_count = config.shard_count();
         let mut directory = DataDirectory::open(&config.data, shard_count, clock.now().wall)?;
         let mut acceptor = Acceptor::bind(config.listen)?;
+        let health = Arc::<Health>::default();
+        let mut admin = match config.admin {
+            Some(address) => Some(Admin::bind(address, Arc::clone(&health))?),
+            None => None,
+        };
+        if let Some(admin) = &mut admin {
+            admin.start()?;
+            tracing::info!(address = %admin.address(), "the admin HTTP answers");
+        }
         directory.establish()?;
         // If the kernel chose the port, clients are told that one.
         let config = &Config {
@@ -97,6 +109,7 @@ impl Node {
         };
         let started = Instant::now();
         let mut starting = Starting::spawn(config, &directory, clock, connections_max)?;
+        health.recovering(Arc::clone(&starting.progress.0));
         let keyspaces = starting.recovered()?;
         tracing::debug!(elapsed = ?started.elapsed(), "all shards are recovered");
         start_watchdog(&starting.pulses, clock).map_err(StartError::Thread)?;
@@ -104,8 +117,11 @@ impl Node {
         directory.settle()?;
         let seats = Seats::new(shard_count, connections_max);
         acceptor.start(seats, starting.arrivals, starting.pulses)?;
+        health.serving(acceptor.address(), starting.states.clone());
         Ok(Node {
             acceptor,
+            admin,
+            health,
             orders: starting.orders,
             states: starting.states,
             stop_timeout: config.stop_timeout,
@@ -120,6 +136,12 @@ impl Node {
         self.acceptor.address()
     }
 
+    /// Where the admin HTTP answers, if it does.
+    #[must_use]
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin.as_ref().map(Admin::address)
+    }
+
     /// Most client connections: what is configured, or what the limit of open files allows.
     #[must_use]
     pub fn connections_max(&self) -> usize {
@@ -129,6 +151,7 @@ impl Node {
     /// Stops the node. The process is to end afterwards.
     #[must_use]
     pub fn stop(mut self) -> Stopped {
+        self.health.stopping();
         self.acceptor.stop();
         self.order(Order::Drain);
         let drained = self.wait(ShardState::is_drained, self.stop_timeout);
@@ -141,6 +164,9 @@ impl Node {
         }
         self.order(Order::Seal);
         let sealed = self.wait(ShardState::is_sealed, STOP_REST);
+        if let Some(admin) = &mut self.admin {
+            admin.stop();
+        }
         match (sealed, drained) {
             (true, true) => Stopped::Clean,
             (true, false) => Stopped::Cut,
@@ -178,19 +204,16 @@ struct Starting {
     recovered: Receiver<Recovered>,
     installs: Vec<Sender<Vec<StoredKeyspace>>>,
     first_segments: Vec<Receiver<std::io::Result<()>>>,
-    progress: Arc<Progress>,
+    progress: Progress,
     shard_count: u16,
 }
 
 /// One shard's word that it is recovered, and the keyspaces that its log records.
 type Recovered = (ShardId, Result<Vec<StoredKeyspace>, StartError>);
 
-/// How far recovery is, in bytes, of all shards.
-#[derive(Debug, Default)]
-struct Progress {
-    done: AtomicU64,
-    total: AtomicU64,
-}
+/// How far recovery is, shard by shard.
+#[derive(Clone, Debug)]
+struct Progress(Arc<[ShardProgress]>);
 
 impl Starting {
     /// Starts a thread for each shard, which begins to recover it.
@@ -203,7 +226,7 @@ impl Starting {
         let shard_count = config.shard_count();
         let spin = spin(config);
         let pulses = Pulse::all(shard_count);
-        let progress = Arc::<Progress>::default();
+        let progress = Progress((0..shard_count).map(|_| ShardProgress::default()).collect());
         let (recovered_to, recovered) = flume::unbounded();
         let (arrivals, arrivals_from): (Vec<_>, Vec<_>) =
             (0..shard_count).map(|_| flume::unbounded()).unzip();
@@ -240,7 +263,7 @@ impl Starting {
                 orders,
                 state: Arc::clone(&state),
                 pulses: starting.pulses.clone(),
-                progress: Arc::clone(&starting.progress),
+                progress: starting.progress.clone(),
                 recovered: recovered_to.clone(),
                 install,
                 first_segment: first_segment_to,
@@ -308,8 +331,13 @@ impl Starting {
 
 impl Progress {
     fn tell(&self) {
-        let done = self.done.load(Ordering::Relaxed);
-        let total = self.total.load(Ordering::Relaxed);
+        let sum = |of: fn(&ShardProgress) -> &AtomicU64| -> u64 {
+            self.0
+                .iter()
+                .map(|shard| of(shard).load(Ordering::Relaxed))
+                .sum()
+        };
+        let (done, total) = (sum(|shard| &shard.done), sum(|shard| &shard.total));
         tracing::info!(
             "recovering: {} of {} MiB of log read",
             done >> 20,
@@ -336,7 +364,7 @@ struct ShardThread {
     orders: Receiver<Order>,
     state: Arc<ShardState>,
     pulses: Vec<Arc<Pulse>>,
-    progress: Arc<Progress>,
+    progress: Progress,
     recovered: Sender<Recovered>,
     install: Receiver<Vec<StoredKeyspace>>,
     first_segment: Sender<std::io::Result<()>>,
@@ -437,9 +465,10 @@ impl ShardThread {
             }
             tracing::warn!(shard = %self.shard, "salvage gave up a whole shard, and begins it anew: {lost}");
         }
-        self.progress
+        let progress = &self.progress.0[self.shard.index()];
+        progress
             .total
-            .fetch_add(segments.len_bytes(), Ordering::Relaxed);
+            .store(segments.len_bytes(), Ordering::Relaxed);
         let began = Instant::now();
         let recovered = recover_shard(
             &self.config,
@@ -447,7 +476,7 @@ impl ShardThread {
             self.salvage,
             &segments.files(),
             &mut |bytes| {
-                self.progress.done.fetch_add(bytes, Ordering::Relaxed);
+                progress.done.fetch_add(bytes, Ordering::Relaxed);
             },
         )
         .map_err(|source| StartError::Recover {

@@ -79,8 +79,13 @@ fn announce(config: &Config, node: &Node) {
     } else {
         format!("--server {address} ")
     };
+    let admin = node.admin_address().map_or_else(
+        || "off".to_owned(),
+        |address| format!("http://{address} (/livez, /readyz, /status)"),
+    );
     let text = format!(
         "Corduroy {} listens on {address}\n\
+         \x20 admin    {admin}\n\
          \x20 data     {}\n\
          \x20 shards   {shards}, on core{} {}\n\
          \x20 sync     {}\n\

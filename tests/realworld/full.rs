@@ -2,6 +2,7 @@
 
 use corduroy_proto_wire::Status;
 
+use crate::admin::{ANY_PORT, admin_of, get};
 use crate::support::forgetful::Disk;
 use crate::support::node::{Node, Place, serve};
 use crate::support::value::{described, describing};
@@ -59,7 +60,9 @@ fn a_full_disk_refuses_writes_until_there_is_room() {
         return;
     };
     disk.image().leave_room(64 << 20);
-    let node = place.start(&[]);
+    let node = place.start(&ANY_PORT);
+    let admin = admin_of(&node);
+    assert_eq!(get(admin, "/readyz").0, 200);
     let shards = usize::from(node.connect().hello().shard_count);
     let mut wire = node.connect();
     wire.put(b"small", b"value");
@@ -69,6 +72,15 @@ fn a_full_disk_refuses_writes_until_there_is_room() {
     for refusal in refusals(&node) {
         assert!(refusal.contains("disk full"), "{refusal}");
     }
+    // A balancer is told to send writes elsewhere, and an orchestrator that restarting would not help.
+    let (code, sentence) = get(admin, "/readyz");
+    assert_eq!(
+        (code, sentence.lines().count()),
+        (503, shards),
+        "{sentence}"
+    );
+    assert!(sentence.contains("disk full"), "{sentence}");
+    assert_eq!(get(admin, "/livez").0, 200);
     // Reads go on, of what was written last too, and other connections come.
     assert_eq!(wire.get(b"small").as_deref(), Some(&b"value"[..]));
     let newest = |wire: &mut Wire| -> Vec<u64> {
@@ -92,6 +104,7 @@ fn a_full_disk_refuses_writes_until_there_is_room() {
         wire.answer(id).status == Status::Ok
     });
     wait_until("status is content", || refusals(&node).is_empty());
+    wait_until("the node is ready", || get(admin, "/readyz").0 == 200);
     assert_eq!(newest(&mut wire), before);
     for number in 0..KEYS {
         wire.put(

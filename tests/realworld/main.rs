@@ -11,10 +11,12 @@
     reason = "what a failed or skipped test leaves to be read"
 )]
 
+mod admin;
 mod cli;
 mod connections;
 mod data;
 mod expiry;
+mod fixture;
 mod full;
 mod hostile;
 mod kill;
@@ -27,3 +29,4 @@ mod start;
 mod stop;
 #[path = "../support/mod.rs"]
 mod support;
+mod tools;

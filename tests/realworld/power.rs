@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use corduroy_proto_wire::Status;
 
+use crate::admin::{ANY_PORT, admin_of, get};
 use crate::support::forgetful::Disk;
 use crate::support::load::Load;
 use crate::support::node::Place;
@@ -137,7 +138,7 @@ fn a_failed_sync_ends_writes_and_is_never_tried_again() {
         let Some(mut disk) = Disk::plug_in(&data) else {
             return;
         };
-        let node = place.start(&[]);
+        let node = place.start(&ANY_PORT);
         let address = node.address();
         let mut load = Load::new(seed, 2, 2);
         assert!(node.status()["shards"][0]["writes_refused"].is_null());
@@ -157,6 +158,9 @@ fn a_failed_sync_ends_writes_and_is_never_tried_again() {
             wait_until("a shard refuses writes", || !refused().is_empty());
             eprintln!("refused: {:?}", refused());
             assert_eq!(refused().len(), 1, "one sync has failed, of one shard");
+            let (code, sentence) = get(admin_of(&node), "/readyz");
+            assert_eq!((code, sentence.lines().count()), (503, 1), "{sentence}");
+            assert!(sentence.contains("takes no writes"), "{sentence}");
             // The load goes on, and so do reads.
             progress.wait_for(500);
             assert!(node.connect().get(b"early").is_some());

@@ -44,7 +44,7 @@ fn a_relative_directory_counts_from_where_one_stands() {
     for flags in [&[][..], &["--data", "here/and there"]] {
         let mut command = Command::new(PROGRAM);
         without_settings(&mut command);
-        command.args(["--listen", "127.0.0.1:0", "--cores", "1"]);
+        command.args(["--listen", "127.0.0.1:0", "--admin", "off", "--cores", "1"]);
         command.args(["--memory", "256MiB", "--segment-len", "64MiB"]);
         command.args(flags);
         let node = place

@@ -9,6 +9,7 @@ pub(crate) mod load;
 pub(crate) mod needs;
 pub(crate) mod node;
 pub(crate) mod random;
+pub(crate) mod tool;
 pub(crate) mod value;
 pub(crate) mod wire;
 

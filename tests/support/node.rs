@@ -113,6 +113,7 @@ pub(crate) fn serve_by(program: &Path, data: &Path, flags: &[&str]) -> Command {
     let cores = needs::cores().to_string();
     for (flag, value) in [
         ("--listen", "127.0.0.1:0"),
+        ("--admin", "off"),
         ("--cores", &cores),
         ("--memory", "256MiB"),
         // Short segments, so that a test with little data has several.

@@ -92,6 +92,8 @@ pub(super) fn arguments(
                 &data,
                 "--listen",
                 &listen,
+                "--admin",
+                "off",
                 "--cores",
                 &cores,
                 "--memory",

@@ -80,22 +80,26 @@ impl Segments {
                 continue;
             };
             let path = entry.path();
-            let file = File::open(&path).map_err(at("open", &path))?;
-            #[expect(
-                unsafe_code,
-                reason = "mapping is what makes recovery fast, see the argument"
-            )]
-            // SAFETY: the map is read only while the directory's lock is held and before this node writes to its files; whoever
-            // else changes a file meanwhile could equally have changed it before. Readers check every byte and never keep
-            // references into the map beyond `Segments`.
-            let map = unsafe { Mmap::map(&file) }.map_err(at("map", &path))?;
-            // A hint: recovery is right without it.
-            let _ = map.advise(Advice::Sequential);
+            let map = map(&path)?;
             let name = path.display().to_string();
             files.push(MappedFile { id, name, map });
         }
         let directory = directory.to_owned();
         Ok(Segments { directory, files })
+    }
+
+    /// Maps every segment file of a directory as [`Segments::open`] does, and makes nothing.
+    ///
+    /// # Errors
+    /// [`SegmentsError`] with the first file that can't be opened.
+    pub fn open_existing(directory: &Path) -> Result<Segments, SegmentsError> {
+        if directory.exists() {
+            return Segments::open(directory);
+        }
+        Ok(Segments {
+            directory: directory.to_owned(),
+            files: Vec::new(),
+        })
     }
 
     /// What recovery reads.
@@ -177,6 +181,21 @@ impl Segments {
         }
         sync_files(&directory, &left)
     }
+}
+
+fn map(path: &Path) -> Result<Mmap, SegmentsError> {
+    let file = File::open(path).map_err(at("open", path))?;
+    #[expect(
+        unsafe_code,
+        reason = "mapping is what makes recovery fast, see the argument"
+    )]
+    // SAFETY: the map is read only while the directory's lock is held and before this node writes to its files; whoever
+    // else changes a file meanwhile could equally have changed it before. Readers check every byte and never keep
+    // references into the map beyond `Segments`.
+    let map = unsafe { Mmap::map(&file) }.map_err(at("map", path))?;
+    // A hint: recovery is right without it.
+    let _ = map.advise(Advice::Sequential);
+    Ok(map)
 }
 
 /// Syncs these files, then the directory.

@@ -1,9 +1,10 @@
-//! What a node asks of a shard when it stops, and how far the shard is.
+//! What a node asks of a shard when it stops, how far the shard is, and whether it takes writes.
 //!
 //! The steps are the same on all shards at the same time: all drain, and each goes on with its turns and its mesh until all are drained,
 //! because a shard's last answers may depend on another; then all seal.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use super::ports::GlommioPorts;
 use crate::runtime::driver::Driver;
@@ -19,12 +20,16 @@ pub enum Order {
     Seal,
 }
 
-/// How far a shard is with stopping. Written by its executor, read by the node.
+/// How a shard is. Written by its executor, read by the node's other threads.
 #[derive(Debug, Default)]
 pub struct ShardState {
     stopping: AtomicBool,
     drained: AtomicBool,
     sealed: AtomicBool,
+    /// There is a text in `refusal`.
+    refusing: AtomicBool,
+    /// Why writes are refused. Locked by the executor only in turns in which they are, or have just been.
+    refusal: Mutex<Option<String>>,
 }
 
 impl ShardState {
@@ -40,6 +45,18 @@ impl ShardState {
         self.sealed.load(Ordering::Acquire)
     }
 
+    /// Why the shard refuses writes, if it does, as of the last turn.
+    #[must_use]
+    pub fn writes_refused(&self) -> Option<String> {
+        if !self.refusing.load(Ordering::Acquire) {
+            return None;
+        }
+        self.refusal
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
     pub(super) fn ordered(&self, order: Order) {
         if order == Order::Drain {
             self.stopping.store(true, Ordering::Relaxed);
@@ -48,9 +65,25 @@ impl ShardState {
 
     #[inline]
     pub(super) fn turn_ended(&self, driver: &Driver<GlommioPorts>) {
+        let refused = driver.shard().writes_refused();
+        if refused.is_some() || self.refusing.load(Ordering::Relaxed) {
+            self.note_refusal(refused);
+        }
         if self.stopping.load(Ordering::Relaxed) {
             self.drained.store(driver.is_drained(), Ordering::Release);
             self.sealed.store(driver.is_sealed(), Ordering::Release);
+        }
+    }
+
+    /// If a probe is reading the text just now, the next turn notes it: nobody waits on an executor.
+    #[cold]
+    fn note_refusal(&self, refused: Option<&str>) {
+        let Ok(mut refusal) = self.refusal.try_lock() else {
+            return;
+        };
+        if refusal.as_deref() != refused {
+            *refusal = refused.map(str::to_owned);
+            self.refusing.store(refused.is_some(), Ordering::Release);
         }
     }
 }

@@ -61,6 +61,7 @@ pub(super) fn decide(
     let config = Config {
         data: requested.data.value.clone(),
         listen: requested.listen.value,
+        admin: requested.admin.value,
         cores,
         memory,
         sync: requested.sync.value,

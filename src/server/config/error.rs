@@ -261,6 +261,9 @@ pub enum ValueError {
     /// Not an address with a port.
     #[error("it is not an IP address with a port (a host's name is not looked up)")]
     Address,
+    /// Neither an address with a port nor `off`.
+    #[error("it is neither off nor an IP address with a port (a host's name is not looked up)")]
+    AddressOrOff,
     /// Not a whole number.
     #[error("it is not a whole number")]
     Number,

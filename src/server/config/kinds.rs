@@ -57,6 +57,24 @@ impl Kind for Address {
     }
 }
 
+/// An address, or `off` for none.
+pub(super) struct AddressOrOff;
+
+impl Kind for AddressOrOff {
+    type Value = Option<SocketAddr>;
+
+    fn parse(&self, text: &str) -> Result<Option<SocketAddr>, ValueError> {
+        if text == "off" {
+            return Ok(None);
+        }
+        text.parse().map(Some).map_err(|_| ValueError::AddressOrOff)
+    }
+
+    fn allowed(&self) -> String {
+        "off, or an IP address and a port, such as 127.0.0.1:7381".into()
+    }
+}
+
 /// A whole number.
 pub(super) struct Count {
     pub(super) min: usize,

@@ -47,6 +47,8 @@ pub struct Config {
     pub data: PathBuf,
     /// Where clients connect, native and RESP.
     pub listen: SocketAddr,
+    /// Where the admin HTTP answers; `None`: nowhere.
+    pub admin: Option<SocketAddr>,
     /// CPU numbers, ascending, none twice, 1 to [`SHARDS_MAX`](crate::limits::SHARDS_MAX) of them: shard `i` runs on
     /// `cores[i]`. Each was in the process's affinity mask.
     pub cores: Vec<usize>,

@@ -10,8 +10,8 @@ use super::Config;
 use super::choices::{Cores, Filter, Format, Spinning, Sync, YesOrNo, cores_text};
 use super::error::ConfigError;
 use super::kinds::{
-    Address, Auto, Bytes, Count, Directory, Kind, PowerOfTwo, Time, TimeOrNone, bytes_text,
-    time_text,
+    Address, AddressOrOff, Auto, Bytes, Count, Directory, Kind, PowerOfTwo, Time, TimeOrNone,
+    bytes_text, time_text,
 };
 use super::layers::{Given, Layers, Source};
 use crate::limits;
@@ -113,6 +113,11 @@ settings! {
     /// On an address other than loopback everyone who reaches it can read and write.
     listen "ADDRESS": Address = Address, default "127.0.0.1:7379",
         shown |config| config.listen.to_string();
+
+    /// Address and port of the admin HTTP (/livez, /readyz, /status), or off.
+    /// Of several nodes on one machine each wants its own. Whoever reaches it can read how the node is, and change nothing.
+    admin "ADDRESS": AddressOrOff = AddressOrOff, default "127.0.0.1:7381",
+        shown |config| config.admin.map_or_else(|| "off".to_owned(), |address| address.to_string());
 
     /// Cores that run a shard each.
     /// `all` is what the process may run on by its CPU affinity (taskset, cpuset), not what the machine has; a number takes

@@ -1,6 +1,7 @@
 //! The shard against a disk in memory that does what it is told at once, or fails on request.
 
 mod durability;
+mod flips;
 mod requests;
 mod semantics;
 mod units;

@@ -363,7 +363,7 @@ impl Chain {
 }
 
 /// The whole structure of a block's payload, before anything of it is shown.
-fn check_content(header: &BlockHeader, payload: &[u8]) -> Result<(), EntryError> {
+pub(super) fn check_content(header: &BlockHeader, payload: &[u8]) -> Result<(), EntryError> {
     if header.kind != BlockKind::Data {
         return Ok(());
     }

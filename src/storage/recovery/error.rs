@@ -122,7 +122,8 @@ pub enum Proof {
 pub enum RecoveryError {
     /// Data that was acknowledged, or may have been, can't be read.
     #[error(
-        "{0}. Restore this shard's directory from a backup, or start with --salvage, which gives up {len} bytes of the log here and keeps the rest",
+        "{0}. Restore this shard's directory from a backup, or start with --salvage, which gives up {len} bytes of the log here and keeps the rest. corduroy check \
+         says what else is wrong, and corduroy repair --dry-run which keys would be lost",
         len = .0.len
     )]
     Damaged(Box<Damage>),

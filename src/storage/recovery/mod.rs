@@ -10,6 +10,8 @@
 //!    the next number; its payload is checked once, then its records are visited.
 //! 3. Where the chain breaks, `tear` decides what that is: the log's end, a torn write, or damage.
 //!
+//! Beside it, for people who look into files: `walk` goes through one segment, and `remains` looks for records in what is given up.
+//!
 //! # Torn or damaged
 //!
 //! A crash may leave anything of what was in flight: blocks that were written and whose fdatasync had not
@@ -41,12 +43,16 @@
 
 mod chain;
 mod error;
+mod remains;
 mod survey;
 mod tear;
 #[cfg(test)]
 mod tests;
+mod walk;
 
 pub use error::{Damage, Fault, Proof, RecoveryError};
+pub use remains::{Remain, Remains};
+pub use walk::{Piece, Walk};
 
 use crate::limits::{SECTOR_LEN, SEGMENT_LEN_MAX};
 use crate::storage::format::{Entry, LogTag, RecordAt, SEGMENT_HEADER_LEN, SegmentState};

@@ -57,6 +57,8 @@ pub(crate) fn start(
                     "never",
                     "--listen",
                     &format!("127.0.0.1:{port}"),
+                    "--admin",
+                    "off",
                 ])
                 .args(["--cores", &list.join(",")])
                 .arg("--data")

@@ -214,6 +214,8 @@ pub(crate) fn corduroy() -> Process {
             &data,
             "--listen",
             &listen,
+            "--admin",
+            "off",
             "--cores",
             &cores,
             "--sync",
