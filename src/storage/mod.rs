@@ -1,5 +1,6 @@
 //! A shard's log and index, without I/O.
 pub mod buffer;
+pub mod content;
 pub mod disk;
 pub mod expiry;
 pub mod format;
@@ -7,3 +8,4 @@ pub mod hash;
 pub mod index;
 pub mod log;
 pub mod recovery;
+pub mod summary;
