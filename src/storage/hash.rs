@@ -109,8 +109,8 @@ impl fmt::Debug for KeyHasher {
 mod tests {
     use super::*;
 
-    const CHECK_OF_NOTHING: u32 = 0;
-    const FINGERPRINT: u64 = 0;
+    const CHECK_OF_NOTHING: u32 = 0x2ac3_cf76;
+    const FINGERPRINT: u64 = 0xdeef_aabb_144a_94ed;
 
     /// Hashes order the scans and are rebuilt at each start: another function under the same secret would break every cursor
     /// that a client holds. The vector is the first of SipHash-1-3's reference implementation.

@@ -51,7 +51,9 @@ fn saved(image: &Image, recovered: &Recovered, segments: &[u64]) -> Vec<Vec<u8>>
 
 fn parse(saved: &[Vec<u8>]) -> Vec<Summary<'_>> {
     let parsed = saved.iter().map(|bytes| Summary::parse(bytes));
-    parsed.map(|parsed| parsed.expect("made just now")).collect()
+    parsed
+        .map(|parsed| parsed.expect("made just now"))
+        .collect()
 }
 
 fn start(
@@ -59,7 +61,8 @@ fn start(
     summaries: &[Summary<'_>],
     salvage: bool,
 ) -> Result<(Recovered, Shown), RecoveryError> {
-    let names: Vec<String> = image.keys().map(|id| SegmentId(*id).to_string()).collect();
+    let names = image.keys().map(|id| format!("{}.segment", SegmentId(*id)));
+    let names: Vec<String> = names.collect();
     let files: Vec<SegmentFile<'_>> = image
         .iter()
         .zip(&names)
