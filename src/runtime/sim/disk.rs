@@ -369,6 +369,12 @@ impl SimDisk {
         rotten.map(|(segment, _)| *segment).collect()
     }
 
+    /// Segments whose file is gone, or has lost its end.
+    pub(super) fn lost_files(&self) -> Vec<SegmentId> {
+        let lost = self.files.iter().filter(|(_, file)| file.is_cut());
+        lost.map(|(segment, _)| *segment).collect()
+    }
+
     /// The operator brings the files back from a backup.
     pub(super) fn heal(&mut self) {
         for file in self.files.values_mut() {

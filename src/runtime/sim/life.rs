@@ -171,8 +171,15 @@ impl World {
             let names = salvage::names(disk, &config.identity);
             let files = salvage::files(disk, &names);
             let summaries = disk.summaries();
-            let error = match recover_shard(&config, now, false, &files, &summaries, &mut |_| {}) {
-                Ok(recovered) => return Ok(recovered),
+            let recovered = recover_shard(&config, now, false, &files, &summaries, &mut |_| {});
+            let error = match recovered {
+                Ok(recovered) => {
+                    let lost = disk.lost_files();
+                    return match lost.is_empty() {
+                        true => Ok(recovered),
+                        false => Err(format!("shard {shard} starts though {lost:?} lost data")),
+                    };
+                }
                 Err(error) => error,
             };
             let rotten = disk.rotten_segments();

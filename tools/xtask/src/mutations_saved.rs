@@ -35,12 +35,6 @@ pub(crate) const SAVED_MUTATIONS: &[Mutation] = &[
         replace: "            (is_whole || !is_whole)\n                && span.base == self.end",
     },
     Mutation {
-        name: "salvage by saved indexes",
-        file: "src/shard/recover.rs",
-        find: "        if self.salvage {\n            // Everything is read.",
-        replace: "        if self.salvage && summaries.is_empty() {\n            // Everything is read.",
-    },
-    Mutation {
         name: "leave deletes out of an index's making",
         file: "src/storage/summary/build.rs",
         find: "        let key = self.identifier.identify(effect.key);",

@@ -192,11 +192,16 @@ fn a_summary_hides_no_lost_file() {
     let summaries = parse(&saved);
     let mut cut = image.clone();
     cut.get_mut(&1).unwrap().truncate(LEN - 512);
+    let mut short = image.clone();
+    short
+        .get_mut(&1)
+        .unwrap()
+        .truncate(SEGMENT_HEADER_LEN + 640);
     let mut gone = image.clone();
     gone.remove(&1);
     let mut headless = image.clone();
     headless.get_mut(&2).unwrap()[20] ^= 1;
-    for image in [&cut, &gone, &headless] {
+    for image in [&cut, &short, &gone, &headless] {
         let error = run(image, false).unwrap_err();
         assert_eq!(start(image, &summaries, false).unwrap_err(), error);
     }
