@@ -85,6 +85,8 @@ pub struct Segments {
     directory: PathBuf,
     files: Vec<MappedFile>,
     summaries: Vec<MappedFile>,
+    /// Whose saved indexes there are, those included that can't be mapped.
+    summarized: Vec<SegmentId>,
     /// Left over from writing a summary.
     unfinished: Vec<PathBuf>,
 }
@@ -125,6 +127,7 @@ impl Segments {
             directory: directory.to_owned(),
             files: Vec::new(),
             summaries: Vec::new(),
+            summarized: Vec::new(),
             unfinished: Vec::new(),
         };
         let listed = fs::read_dir(directory).map_err(at("list the directory", directory))?;
@@ -133,10 +136,13 @@ impl Segments {
             let path = entry.path();
             match entry.file_name().to_str().and_then(named) {
                 Some(Named::Segment(id)) => segments.files.push(MappedFile::open(id, &path)?),
-                Some(Named::Summary(id)) => match MappedFile::open(id, &path) {
-                    Ok(file) => segments.summaries.push(file),
-                    Err(error) => tracing::warn!(%error, "the segment is read instead"),
-                },
+                Some(Named::Summary(id)) => {
+                    segments.summarized.push(id);
+                    match MappedFile::open(id, &path) {
+                        Ok(file) => segments.summaries.push(file),
+                        Err(error) => tracing::warn!(%error, "the segment is read instead"),
+                    }
+                }
                 Some(Named::Unfinished) => segments.unfinished.push(path),
                 None => {
                     tracing::warn!(file = %path.display(), "not a segment file; it is left alone");
@@ -241,13 +247,13 @@ impl Segments {
     }
 
     fn drop_summaries(&mut self, repairs: &[Repair]) -> Result<(), SegmentsError> {
-        let is_stale = |summary: &MappedFile| {
-            repairs.iter().any(|repair| repair.segment() == summary.id)
-                || !self.files.iter().any(|file| file.id == summary.id)
+        let is_stale = |id: &&SegmentId| {
+            repairs.iter().any(|repair| repair.segment() == **id)
+                || !self.files.iter().any(|file| file.id == **id)
         };
-        let stale = self.summaries.iter().filter(|summary| is_stale(summary));
+        let stale = self.summarized.iter().filter(is_stale);
         let stale: Vec<PathBuf> = stale
-            .map(|summary| self.directory.join(summary_name(summary.id)))
+            .map(|id| self.directory.join(summary_name(*id)))
             .chain(std::mem::take(&mut self.unfinished))
             .collect();
         self.summaries.clear();
@@ -322,6 +328,45 @@ mod tests {
         ] {
             assert_eq!(named(other), None, "{other}");
         }
+    }
+
+    /// A saved index of what a segment was before it was repaired would bring back at a later start what salvage has given up.
+    #[test]
+    fn what_is_changed_loses_its_saved_index() {
+        let directory = tempfile::tempdir().unwrap();
+        let put = |name: String| fs::write(directory.path().join(name), [7; 100]).unwrap();
+        for id in 1..=3 {
+            put(file_name(SegmentId(id)));
+        }
+        for id in 1..=4 {
+            put(summary_name(SegmentId(id)));
+        }
+        put(summary_name_new(SegmentId(1)));
+        let segments = Segments::open(directory.path()).unwrap();
+        let found = segments.summaries();
+        assert_eq!(found.len(), 4);
+        assert!(found.iter().all(|summary| summary.bytes == [7; 100]));
+        let repairs = [
+            Repair::Write {
+                segment: SegmentId(1),
+                offset: 4,
+                bytes: vec![1],
+            },
+            Repair::Delete {
+                segment: SegmentId(3),
+            },
+        ];
+        segments.repair(&repairs).unwrap();
+        let mut left: Vec<_> = fs::read_dir(directory.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        left.sort();
+        let id = SegmentId;
+        assert_eq!(
+            left,
+            [file_name(id(1)), file_name(id(2)), summary_name(id(2))]
+        );
     }
 
     /// Repairs come in an order that a crash may cut anywhere; each must reach the file that it names, beyond its end too.
