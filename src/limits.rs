@@ -209,6 +209,11 @@ pub const TURN_SEND_BYTES: usize = 512 << 10;
 /// Bytes of cold records that one turn asks the disk for before it lets others run: what is in the page cache the kernel copies at once.
 pub const TURN_READ_BYTES: usize = 1 << 20;
 
+/// Records of one partition that a start merges at a time, about: they shall stay in a core's cache.
+pub const SUMMARY_MERGE_RECORDS: usize = 1 << 15;
+/// A left segment is read for its summary, and into memory, in pieces of this many bytes, or of a block if that is longer.
+pub const CONTENT_PIECE_BYTES: usize = 1 << 20;
+
 /// Segment files that a shard keeps open.
 pub const SEGMENT_FILES_OPEN_MAX: usize = 64;
 /// The threads that write to the log and make segments ready do so in slices of this many bytes, and let others have their core in between.

@@ -339,7 +339,7 @@ impl Progress {
         };
         let (done, total) = (sum(|shard| &shard.done), sum(|shard| &shard.total));
         tracing::info!(
-            "recovering: {} of {} MiB of log read",
+            "recovering: {} of {} MiB of log read, or known from saved indexes",
             done >> 20,
             total >> 20
         );
@@ -475,6 +475,7 @@ impl ShardThread {
             self.clock.now(),
             self.salvage,
             &segments.files(),
+            &segments.summaries(),
             &mut |bytes| {
                 progress.done.fetch_add(bytes, Ordering::Relaxed);
             },
@@ -489,7 +490,10 @@ impl ShardThread {
         segments.repair(&recovered.repairs)?;
         tracing::info!(
             shard = %self.shard,
-            records = recovered.records,
+            records = recovered.start.records,
+            segments = recovered.start.segments,
+            from_saved_indexes = recovered.start.from_saved_indexes,
+            bad_saved_indexes = recovered.start.bad_saved_indexes,
             clean = recovered.clean,
             elapsed_ms = began.elapsed().as_millis() as u64,
             "recovered"

@@ -80,6 +80,7 @@ impl Shard {
             self.sync_now(disk);
             return false;
         }
+        self.segment_left();
         self.log.rotate(now.wall);
         self.pipeline.tail_check_due = true;
         assert!(

@@ -25,12 +25,13 @@
 //!
 //! # Families of calls
 //!
-//! [`Shard::replaying`], then [`Shard::replay`] for each record that recovery found and [`Shard::recovered`] once, [`Shard::install`] for
-//! each keyspace; then turns: any number of [`Shard::execute`], [`Shard::command`] and [`Shard::disk_completed`], and
+//! [`Shard::replaying`], then [`Shard::replay_partition`] and [`Shard::replay_given_up`] as recovery finds it, [`Shard::replay_records`] and
+//! [`Shard::recovered`] once, [`Shard::install`] for each keyspace; then turns: any number of [`Shard::execute`], [`Shard::command`] and [`Shard::disk_completed`], and
 //! [`Shard::end_turn`] once. [`Shard::stop`] begins the end; the shard [`is stopped`](Shard::is_stopped) when all is on disk.
 
 mod append;
 mod atomic;
+mod background;
 mod commit;
 mod decision;
 mod edits;
@@ -69,7 +70,6 @@ pub use keyspaces::{
 };
 pub use lookup::{KeyPlace, Whereabouts};
 pub use origin::{GatherId, Origin, Replies, ShardCommand, ShardReply, Target};
-pub use replay::Earlier;
 pub use scan::{OwnedScanItem, ScanPage, ScanStep};
 pub use waiting::{item_key, request_key};
 

@@ -16,7 +16,7 @@
 //!   writes from then on and goes on serving what is committed.
 //! - Without room for a new segment (a full disk) writes are refused until preparing one succeeds.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 
 use corduroy_proto_wire::Status;
@@ -27,7 +27,7 @@ use super::staging::{Batch, Effect, PendingBody, PendingReply};
 use super::{Shard, SyncMode};
 use crate::limits;
 use crate::storage::disk::{DiskDone, DiskOperation, DiskOutcome, DiskTicket};
-use crate::storage::log::OutgoingBlock;
+use crate::storage::log::{OutgoingBlock, Retired};
 use crate::types::{MonoNanos, Now, Position, SegmentId};
 
 /// What a ticket stands for.
@@ -48,6 +48,10 @@ pub(super) enum Operation {
     },
     Read {
         position: Position,
+    },
+    Summarize,
+    Load {
+        segment: SegmentId,
     },
 }
 
@@ -83,6 +87,14 @@ pub(super) struct Pipeline {
     pub(super) last_block_at: MonoNanos,
     /// The log has grown by a segment: older ones may have to leave memory.
     pub(super) tail_check_due: bool,
+    /// A summary is being saved, or a segment loaded.
+    pub(super) in_background: bool,
+    /// Segments that were left and have no summary yet.
+    pub(super) unsaved: VecDeque<SegmentId>,
+    /// After the start, older segments are still to be taken back into memory.
+    pub(super) warming: bool,
+    /// Segments that came back when there was no more room for them.
+    pub(super) refused_loads: Vec<Retired>,
 }
 
 impl Pipeline {
@@ -195,6 +207,7 @@ impl Shard {
                 disk.push((ticket, DiskOperation::Release(retired)));
             }
         }
+        self.ask_background(disk);
         self.statistics
             .turn_ended(now.mono.0.saturating_sub(turn_began.0));
     }
@@ -262,6 +275,8 @@ impl Shard {
             (Operation::Read { position }, outcome) => {
                 self.cold_read_done(now, position, outcome, out);
             }
+            (Operation::Summarize, outcome) => self.save_done(&outcome),
+            (Operation::Load { segment }, outcome) => self.load_done(segment, outcome),
         }
     }
 

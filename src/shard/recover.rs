@@ -1,25 +1,28 @@
 //! From segment files to a shard that can serve: the part of a start that is the same in production and in simulation.
 //!
-//! Recovery (`storage::recovery`) judges the bytes; the shard's `replay` fills the index. In between stands the question what an
-//! earlier record holds, which replay asks to tell an overwrite from another key of the same hash: it is answered from the
-//! mapped files.
+//! Recovery (`storage::recovery`) judges the bytes; what each segment holds becomes sorted records, by reading it or from its summary;
+//! the shard's `replay` makes the index of them. The only values that a start needs are those of the system keyspace: they are read from the
+//! segments, and if one of them can't be, everything is read, so that what is wrong is found and told as ever.
 
 use std::borrow::Cow;
 
+use super::statistics::StartStatus;
 use super::{DEFAULT_KEYSPACE, decode_partitions, keyspace_of_version};
 use crate::limits;
-use crate::shard::{Earlier, Shard, ShardConfig};
-use crate::storage::format::{
-    ENTRY_HEADER_LEN, Entry, LogTag, Record, RecordAt, SEGMENT_HEADER_LEN,
-};
+use crate::shard::{Shard, ShardConfig};
+use crate::storage::format::{Entry, LogTag, Record, RecordAt, SEGMENT_HEADER_LEN};
+use crate::storage::hash::KeyIdentifier;
 use crate::storage::log::Log;
-use crate::storage::recovery::{Damage, RecoveryError, Repair, SegmentFile, Visitor, recover};
-use crate::types::{KeyspaceId, Now, PartitionId, Position, SegmentId, Version};
+use crate::storage::recovery::{
+    Damage, Recovered, RecoveredSegment, RecoveryError, Repair, SegmentFile, Visitor, recover_with,
+};
+use crate::storage::summary::{Body, Builder, Summary, SummaryFile};
+use crate::types::{KeyspaceId, Now, PartitionId, Position, SegmentId};
 
 /// A recovered shard and what has to be done before it may write or serve.
 #[derive(Debug)]
 pub struct RecoveredShard {
-    /// The shard, its index complete and as much of the log in memory as its budget allows.
+    /// The shard, its index complete and its active segment in memory. What more of the log its budget allows it asks for by itself.
     pub shard: Shard,
     /// To be carried out in this order, each file synced, before the first write.
     pub repairs: Vec<Repair>,
@@ -27,8 +30,10 @@ pub struct RecoveredShard {
     pub damage: Vec<Damage>,
     /// Whether the last stop was a clean one.
     pub clean: bool,
-    /// Records replayed.
-    pub records: u64,
+    /// How the shard started.
+    pub start: StartStatus,
+    /// Segments that were not read, because their summary was good.
+    pub summarized: Vec<SegmentId>,
     /// The keyspaces that the shard's log records: all of the node's on shard 0, none on the others.
     pub keyspaces: Vec<StoredKeyspace>,
 }
@@ -63,8 +68,8 @@ pub enum RecoverShardError {
     Memory(std::io::Error),
 }
 
-/// Recovers one shard from its segment files. `config.log_tag` is used if the log is new. `progress` is told, segment by
-/// segment, how many bytes are done.
+/// Recovers one shard from its segment files and the summaries beside them. `config.log_tag` is used if the log is new. `progress` is told, segment
+/// by segment, how many bytes are done.
 ///
 /// # Errors
 /// [`RecoverShardError`]; nothing was changed.
@@ -73,85 +78,201 @@ pub fn recover_shard(
     now: Now,
     salvage: bool,
     files: &[SegmentFile<'_>],
+    summaries: &[SummaryFile<'_>],
     progress: &mut dyn FnMut(u64),
 ) -> Result<RecoveredShard, RecoverShardError> {
-    let mut replay = Replay {
-        shard: Shard::replaying(config.clone(), now),
-        earlier: Mapped {
-            files,
-            bases: Vec::new(),
-        },
-        records: 0,
-        progress,
+    let start = Start {
+        config,
+        identifier: KeyIdentifier::new(&config.hash_secret),
+        now,
+        salvage,
+        files,
     };
-    let recovered = recover(&config.identity, salvage, files, &mut replay)?;
-    let Replay {
-        mut shard,
-        earlier,
-        records,
-        ..
-    } = replay;
-    let keyspaces = stored_keyspaces(&shard.system_records(&earlier))?;
-    let tag: LogTag = recovered.log.unwrap_or(config.log_tag);
-    let log = Log::recovered(
-        config.identity,
-        tag,
-        config.segment_len,
-        &recovered.segments,
-        recovered.next_sequence,
-    );
-    shard.recovered(log, recovered.timestamp_max);
-    let budget = shard.tail_budget();
-    for (number, segment) in recovered.segments.iter().rev().enumerate() {
-        if number > 0 && shard.log_mut().tail_bytes() + segment.len > budget {
-            break;
-        }
-        let file = earlier.files.iter().find(|file| file.id == segment.id);
-        let len = (segment.end.0 - segment.base.0) as usize;
-        // Salvage makes up for a file that is missing.
-        let bytes = file.map_or(&[][..], |file| file.bytes);
-        let there = bytes.get(SEGMENT_HEADER_LEN..).unwrap_or_default();
+    let good = start.good_summaries(summaries);
+    if let Some(recovered) = start.recover(&good, summaries.len(), progress)? {
+        return Ok(recovered);
+    }
+    let recovered = start.recover(&[], summaries.len(), progress)?;
+    Ok(recovered.expect("what was read whole does not have to be read again"))
+}
+
+/// What a start goes by.
+struct Start<'a> {
+    config: &'a ShardConfig,
+    identifier: KeyIdentifier,
+    now: Now,
+    salvage: bool,
+    files: &'a [SegmentFile<'a>],
+}
+
+impl<'a> Start<'a> {
+    /// The summaries that are whole and made under this node's secret.
+    fn good_summaries<'s>(&self, summaries: &[SummaryFile<'s>]) -> Vec<Summary<'s>> {
+        let good = |file: &SummaryFile<'s>| {
+            let summary = Summary::parse(file.bytes).ok()?;
+            let is_ours = summary.header.fingerprint == self.identifier.fingerprint()
+                && summary.header.segment.segment == file.segment;
+            is_ours.then_some(summary)
+        };
+        summaries.iter().filter_map(good).collect()
+    }
+
+    /// `None`: a value that is needed can't be read in a segment that was not gone over.
+    fn recover(
+        &self,
+        summaries: &[Summary<'_>],
+        summary_files: usize,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<Option<RecoveredShard>, RecoverShardError> {
+        let mut replay = Replay {
+            shard: Shard::replaying(self.config.clone(), self.now),
+            identifier: self.identifier,
+            files: self.files,
+            summaries,
+            builder: None,
+            read: Vec::new(),
+            used: Vec::new(),
+            is_salvaged: false,
+            without_summary: Vec::new(),
+            records: 0,
+            progress,
+        };
+        let identity = &self.config.identity;
+        let recovered = recover_with(identity, self.salvage, self.files, summaries, &mut replay)?;
+        let Replay {
+            mut shard,
+            read,
+            used,
+            mut without_summary,
+            records,
+            ..
+        } = replay;
+        fill(&mut shard, &read, &used, summaries);
+        drop(read);
+        let Some(stored) = self.stored_keyspaces(&shard, &recovered.segments, &used) else {
+            return Ok(None);
+        };
+        let keyspaces = stored?;
+        self.give_log(&mut shard, &recovered)?;
+        // The log goes on in the last one.
+        let active = recovered.segments.last().map(|last| last.id);
+        without_summary.retain(|segment| Some(*segment) != active);
+        shard.recovered_behind(without_summary);
+        let start = StartStatus {
+            segments: recovered.segments.len() as u64,
+            from_saved_indexes: used.len() as u64,
+            bad_saved_indexes: summary_files.saturating_sub(used.len()) as u64,
+            records,
+        };
+        shard.started(start);
+        Ok(Some(RecoveredShard {
+            shard,
+            repairs: recovered.repairs,
+            damage: recovered.damage,
+            clean: recovered.clean,
+            start,
+            summarized: used.into_iter().map(|(segment, _)| segment).collect(),
+            keyspaces,
+        }))
+    }
+
+    /// The log, with its active segment in memory.
+    fn give_log(&self, shard: &mut Shard, recovered: &Recovered) -> Result<(), RecoverShardError> {
+        let config = self.config;
+        let tag: LogTag = recovered.log.unwrap_or(config.log_tag);
+        let log = Log::recovered(
+            config.identity,
+            tag,
+            config.segment_len,
+            &recovered.segments,
+            recovered.next_sequence,
+        );
+        shard.recovered(log, recovered.timestamp_max);
+        let Some(active) = recovered.segments.last() else {
+            return Ok(());
+        };
+        let len = (active.end.0 - active.base.0) as usize;
+        let there = self.content(active.id);
         let content = match there.get(..len) {
             Some(content) => Cow::Borrowed(content),
-            // The file was cut off. What is missing was given up, and the repairs fill it with zeros.
+            // The file was cut off, or is missing. What was there was given up, and the repairs fill it with zeros.
             None => {
                 let mut padded = there.to_vec();
                 padded.resize(len, 0);
                 Cow::Owned(padded)
             }
         };
-        shard
-            .log_mut()
-            .load(segment.id, &content, config.large_len)
-            .map_err(RecoverShardError::Memory)?;
+        let loaded = shard.log_mut().load(active.id, &content, config.large_len);
+        loaded.map_err(RecoverShardError::Memory)
     }
-    Ok(RecoveredShard {
-        shard,
-        repairs: recovered.repairs,
-        damage: recovered.damage,
-        clean: recovered.clean,
-        records,
-        keyspaces,
-    })
+
+    /// The bytes of a segment's file that hold log, if there is such a file.
+    fn content(&self, segment: SegmentId) -> &'a [u8] {
+        let file = self.files.iter().find(|file| file.id == segment);
+        let bytes = file.map_or(&[][..], |file| file.bytes);
+        bytes.get(SEGMENT_HEADER_LEN..).unwrap_or_default()
+    }
+
+    /// The keyspaces that the log records; `None` if a record of one can't be read in a segment that was not gone over.
+    fn stored_keyspaces(
+        &self,
+        shard: &Shard,
+        segments: &[RecoveredSegment],
+        used: &[(SegmentId, usize)],
+    ) -> Option<Result<Vec<StoredKeyspace>, RecoverShardError>> {
+        let mut keyspaces = Vec::new();
+        for position in shard.system_records() {
+            let at = segments.partition_point(|segment| segment.base <= position) - 1;
+            let segment = segments[at];
+            let bytes = self
+                .content(segment.id)
+                .get((position.0 - segment.base.0) as usize..);
+            let bytes = bytes.unwrap_or_default();
+            let record = match used.iter().any(|(used, _)| *used == segment.id) {
+                true => Record::check(bytes, position).ok()?,
+                false => Record::parse(bytes)
+                    .expect("recovery showed this record when it had checked it"),
+            };
+            keyspaces.push(stored_keyspace(&record));
+        }
+        Some(keyspaces.into_iter().collect())
+    }
 }
 
-fn stored_keyspaces(
-    records: &[(Vec<u8>, Vec<u8>, Version)],
-) -> Result<Vec<StoredKeyspace>, RecoverShardError> {
-    let stored = |(key, value, version): &(Vec<u8>, Vec<u8>, Version)| {
-        let name = String::from_utf8(key.clone());
-        match (name, decode_partitions(value)) {
-            (Ok(name), Some(partitions)) => Ok(StoredKeyspace {
-                id: keyspace_of_version(version.0),
-                name,
-                partitions,
-            }),
-            _ => Err(RecoverShardError::Keyspace {
-                name: String::from_utf8_lossy(key).into_owned(),
-            }),
-        }
-    };
-    records.iter().map(stored).collect()
+/// Makes the index of what was read and of the summaries that were used.
+fn fill(
+    shard: &mut Shard,
+    read: &[(Position, Vec<u8>)],
+    used: &[(SegmentId, usize)],
+    summaries: &[Summary<'_>],
+) {
+    let read: Vec<(Position, Body<'_>)> = read
+        .iter()
+        .map(|(base, bytes)| {
+            let body = Body::parse(bytes).expect("what was made just now makes sense");
+            (*base, body)
+        })
+        .collect();
+    let read = read.iter().map(|(base, body)| (*base, body));
+    let used = used.iter().map(|(_, number)| {
+        let summary = &summaries[*number];
+        (summary.header.base, &summary.body)
+    });
+    shard.replay_records(used.chain(read));
+}
+
+fn stored_keyspace(record: &Record<'_>) -> Result<StoredKeyspace, RecoverShardError> {
+    let name = std::str::from_utf8(record.key);
+    match (name, decode_partitions(record.value)) {
+        (Ok(name), Some(partitions)) => Ok(StoredKeyspace {
+            id: keyspace_of_version(record.version.0),
+            name: name.to_owned(),
+            partitions,
+        }),
+        _ => Err(RecoverShardError::Keyspace {
+            name: String::from_utf8_lossy(record.key).into_owned(),
+        }),
+    }
 }
 
 /// Tells a recovered shard which keyspaces the node has: the two that always exist, and those that shard 0's log records. What
@@ -173,81 +294,76 @@ const SYSTEM_KEYSPACE: &str = "system";
 
 struct Replay<'a, 'b> {
     shard: Shard,
-    earlier: Mapped<'a>,
+    identifier: KeyIdentifier,
+    files: &'a [SegmentFile<'a>],
+    summaries: &'a [Summary<'a>],
+    /// Of the segment in hand, once an entry was found in it.
+    builder: Option<Builder>,
+    /// What was made of the segments that were read, and where their positions count from.
+    read: Vec<(Position, Vec<u8>)>,
+    /// Which segments were not, and the numbers of their summaries.
+    used: Vec<(SegmentId, usize)>,
+    /// Salvage gave up something in the segment in hand.
+    is_salvaged: bool,
+    /// Segments that were read and can have a summary.
+    without_summary: Vec<SegmentId>,
     records: u64,
     progress: &'b mut dyn FnMut(u64),
 }
 
+impl Replay<'_, '_> {
+    /// Tells the shard what was found so far of the versions in the segment in hand.
+    fn tell_partitions(&mut self) {
+        for group in self.builder.iter().flat_map(Builder::gathered) {
+            self.shard
+                .replay_partition(group.partition, group.version_max, group.entry_max);
+        }
+    }
+}
+
 impl Visitor for Replay<'_, '_> {
     fn entry(&mut self, entry: &Entry<'_>) {
-        self.earlier.saw(entry);
-        self.shard.replay_entry(&entry.header);
+        let identifier = self.identifier;
+        let builder = &mut self.builder;
+        builder
+            .get_or_insert_with(|| Builder::new(identifier, entry.position))
+            .entry(&entry.header);
     }
 
     fn record(&mut self, partition: PartitionId, record: &RecordAt<'_>) {
         self.records += 1;
-        self.shard.replay(
-            partition,
-            record.position,
-            record.len,
-            &record.record,
-            &self.earlier,
-        );
+        self.builder
+            .as_mut()
+            .expect("a record is in an entry")
+            .record(partition, record);
     }
 
     fn given_up(&mut self, bytes: u64) {
+        self.is_salvaged = true;
+        self.tell_partitions();
         self.shard.replay_given_up(bytes);
     }
 
-    fn segment_end(&mut self, segment: SegmentId) {
-        let len = self
-            .earlier
-            .files
-            .iter()
-            .find(|file| file.id == segment)
-            .map_or(0, |file| file.bytes.len());
-        (self.progress)(len as u64);
-    }
-}
-
-/// The mapped files, and at which position the content of each that was visited begins.
-struct Mapped<'a> {
-    files: &'a [SegmentFile<'a>],
-    /// Ascending; the second number is an index into `files`.
-    bases: Vec<(Position, usize)>,
-}
-
-impl Mapped<'_> {
-    /// Learns a segment's base from the first of its entries: recovery may have reconstructed it, so no header is asked.
-    fn saw(&mut self, entry: &Entry<'_>) {
-        let inside =
-            |file: &SegmentFile<'_>| file.bytes.as_ptr_range().contains(&entry.records.as_ptr());
-        if self
-            .bases
-            .last()
-            .is_some_and(|&(_, at)| inside(&self.files[at]))
-            || entry.records.is_empty()
-        {
-            return;
+    fn summarized(&mut self, segment: SegmentId, summary: usize) {
+        let body = &self.summaries[summary].body;
+        for group in body.groups() {
+            self.shard
+                .replay_partition(group.partition, group.version_max, group.entry_max);
         }
-        let at = self
-            .files
-            .iter()
-            .position(inside)
-            .expect("an entry lies in one of the files");
-        let offset = entry.records.as_ptr() as usize - self.files[at].bytes.as_ptr() as usize;
-        let in_segment = (offset - SEGMENT_HEADER_LEN - ENTRY_HEADER_LEN) as u64;
-        self.bases
-            .push((Position(entry.position.0 - in_segment), at));
+        self.records += body.len();
+        self.used.push((segment, summary));
     }
-}
 
-impl Earlier for Mapped<'_> {
-    fn record_at(&self, position: Position) -> Record<'_> {
-        let at = self.bases.partition_point(|&(base, _)| base <= position) - 1;
-        let (base, file) = self.bases[at];
-        let offset = SEGMENT_HEADER_LEN + (position.0 - base.0) as usize;
-        Record::parse(&self.files[file].bytes[offset..])
-            .expect("recovery showed this record when it had checked it")
+    fn segment_end(&mut self, segment: SegmentId) {
+        self.tell_partitions();
+        if let Some(builder) = self.builder.take() {
+            self.read.push((builder.base(), builder.finish()));
+        }
+        let is_used = self.used.last().is_some_and(|(used, _)| *used == segment);
+        if !std::mem::take(&mut self.is_salvaged) && !is_used {
+            self.without_summary.push(segment);
+        }
+        let file = self.files.iter().find(|file| file.id == segment);
+        (self.progress)(file.map_or(0, |file| file.bytes.len()) as u64);
     }
 }

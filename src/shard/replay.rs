@@ -1,22 +1,22 @@
 //! Filling the index from what recovery finds in the log.
 //!
-//! Records come in log order, and *the highest version of a key wins*. The keys themselves are in the log, so telling an
-//! overwrite from another key of the same hash means looking at the older record: the caller answers for the bytes of any
-//! position that it has shown before (it has the segments mapped). A record whose time has passed counts as a delete.
+//! Recovery goes over the log in order, or takes a segment's summary for it; what it finds of each segment becomes sorted lists of records, one a
+//! partition, in both cases (`storage::summary`). Only when all of them are there, the lists of a partition are merged, and its index is
+//! made at once. *The highest version of a key wins*, so the order in which records lie in the log plays no part. A record whose time has
+//! passed counts as a delete.
+//!
+//! Versions are counted on the way: what salvage gave up raises the next version of each partition as it was at that place in the log.
+
+use std::collections::BTreeMap;
 
 use super::keyspaces::Keyspace;
 use super::{Shard, ShardConfig};
 use crate::limits;
-use crate::storage::format::{EntryHeader, RECORD_LEN_MIN, Record, RecordKind};
-use crate::storage::index::{Candidate, HashCursor};
+use crate::storage::format::RECORD_LEN_MIN;
+use crate::storage::index::{BulkIndex, Candidate, HashCursor};
 use crate::storage::log::Log;
+use crate::storage::summary::{Body, Run, newest, range_bits};
 use crate::types::{KeyspaceId, Now, PartitionId, Position, Version, WallMillis};
-
-/// Answers for the bytes of records that were replayed before.
-pub trait Earlier {
-    /// The record at a position that was replayed before.
-    fn record_at(&self, position: Position) -> Record<'_>;
-}
 
 impl Shard {
     /// A shard to replay records into. Records whose time has passed are not kept.
@@ -42,11 +42,12 @@ impl Shard {
         self.expire_all(proven);
     }
 
-    /// An entry's header, before its records.
-    pub fn replay_entry(&mut self, header: &EntryHeader) {
-        let partition = header.partition;
-        self.keyspace_or_new(partition)
-            .saw_entry(partition.index, header.index);
+    /// Records of a partition were found up to this version, and entries up to this index.
+    pub fn replay_partition(&mut self, partition: PartitionId, version: Version, entry: u64) {
+        let keyspace = self.keyspace_or_new(partition);
+        keyspace.saw_entry(partition.index, entry);
+        let partition = keyspace.partition_or_new(partition.index);
+        partition.version_next = partition.version_next.max(Version(version.0 + 1));
     }
 
     /// Bytes of the log are gone whose versions were given to clients. None of them may be given again, so every partition goes on above
@@ -59,77 +60,52 @@ impl Shard {
         }
     }
 
-    /// One record of the log.
-    pub fn replay(
-        &mut self,
-        partition_id: PartitionId,
-        position: Position,
-        len: u32,
-        record: &Record<'_>,
-        earlier: &impl Earlier,
-    ) {
-        let expired = record
-            .expiry
-            .is_some_and(|expiry| expiry <= self.wall_floor);
-        let hash = self.hasher.hash(record.key);
-        let keyspace = self.keyspace_or_new(partition_id);
-        let partition = keyspace.partition_or_new(partition_id.index);
-        partition.version_next = partition.version_next.max(Version(record.version.0 + 1));
-        if record.kind == RecordKind::Clear {
-            let dropped = partition.drop_table();
-            keyspace.remove_keys(dropped.keys);
-            self.log.remove_live(dropped.live_bytes);
-            self.graveyard.bury(dropped.table);
-            return;
-        }
-        let before = partition.index.candidates(hash).find_map(|candidate| {
-            let found = earlier.record_at(candidate.address);
-            (found.key == record.key)
-                .then(|| (candidate.address, found.encoded_len() as u32, found.version))
-        });
-        if before.is_some_and(|(_, _, version)| version > record.version) {
-            return;
-        }
-        let lives = record.kind == RecordKind::Set && !expired;
-        if lives {
-            partition.live_bytes += u64::from(len);
-        }
-        match (before, lives) {
-            (Some((old, old_len, _)), true) => {
-                assert!(
-                    partition.index.replace(hash, old, position, len),
-                    "the entry was found just now"
-                );
-                partition.live_bytes -= u64::from(old_len);
-                self.log.remove_live(u64::from(old_len));
+    /// The records of all segments, with the position from which each segment's are counted: makes the index.
+    pub fn replay_records<'a>(&mut self, bodies: impl Iterator<Item = (Position, &'a Body<'a>)>) {
+        let mut partitions: BTreeMap<PartitionId, Vec<Run<'a>>> = BTreeMap::new();
+        for (base, body) in bodies {
+            for &group in body.groups() {
+                let runs = partitions.entry(group.partition).or_default();
+                runs.push(Run { base, group });
             }
-            (None, true) => {
-                partition.index.insert(hash, position, len);
-                keyspace.add_keys(1);
-            }
-            (Some((old, old_len, _)), false) => {
-                assert!(
-                    partition.index.remove(hash, old),
-                    "the entry was found just now"
-                );
-                partition.live_bytes -= u64::from(old_len);
-                keyspace.remove_keys(1);
-                self.log.remove_live(u64::from(old_len));
-            }
-            (None, false) => {}
         }
-        if lives {
-            self.log.add_live(u64::from(len));
-            if let Some(expiry) = record.expiry {
-                self.expiry.insert(expiry, partition_id, hash, position);
-            }
+        for (partition, runs) in &partitions {
+            self.replay_runs(*partition, runs);
         }
     }
 
-    /// Every key, value and version that the replay left in the system keyspace: how the node learns its keyspaces. The records
-    /// are asked of `earlier`, not of the log's tail: a keyspace is made once and its record grows old.
+    fn replay_runs(&mut self, id: PartitionId, runs: &[Run<'_>]) {
+        let now = self.wall_floor;
+        let bits = range_bits(runs);
+        let mut index = BulkIndex::new(bits);
+        let mut live_bytes = 0;
+        newest(runs, bits, |items| {
+            for item in items {
+                let (hash, position) = (item.key().hash, item.position());
+                if let Some(expiry) = item.expiry() {
+                    if expiry <= now {
+                        continue;
+                    }
+                    self.expiry.insert(expiry, id, hash, position);
+                }
+                index.push(hash, position, item.record_len());
+                live_bytes += u64::from(item.record_len());
+            }
+            index.end_range();
+        });
+        let index = index.finish();
+        let keyspace = self.keyspace_or_new(id);
+        keyspace.add_keys(index.len());
+        let partition = keyspace.partition_or_new(id.index);
+        assert!(partition.index.is_empty(), "a partition is filled once");
+        partition.index = index;
+        partition.live_bytes = live_bytes;
+        self.log.add_live(live_bytes);
+    }
+
+    /// Where the records are that the replay left in the system keyspace: how the node learns its keyspaces.
     #[must_use]
-    pub fn system_records(&self, earlier: &impl Earlier) -> Vec<(Vec<u8>, Vec<u8>, Version)> {
+    pub fn system_records(&self) -> Vec<Position> {
         let Some(system) = self.keyspace(KeyspaceId::SYSTEM) else {
             return Vec::new();
         };
@@ -142,14 +118,11 @@ impl Shard {
                     .page(cursor, limits::SCAN_STEP_ENTRIES_MAX, &mut entries);
             }
         }
-        let record = |(_, candidate): &(HashCursor, Candidate)| {
-            let record = earlier.record_at(candidate.address);
-            (record.key.to_vec(), record.value.to_vec(), record.version)
-        };
-        entries.iter().map(record).collect()
+        let address = |(_, candidate): &(HashCursor, Candidate)| candidate.address;
+        entries.iter().map(address).collect()
     }
 
-    /// The log, to load the newest segments into memory.
+    /// The log, to load the active segment into memory.
     pub fn log_mut(&mut self) -> &mut Log {
         &mut self.log
     }

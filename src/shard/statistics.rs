@@ -130,6 +130,10 @@ pub(super) struct Statistics {
     pub(super) blocks: u64,
     pub(super) block_bytes: u64,
     pub(super) prepare_failures: u64,
+    pub(super) summaries_saved: u64,
+    pub(super) summary_failures: u64,
+    pub(super) load_failures: u64,
+    pub(super) start: StartStatus,
     pub(super) last_prepare_error: Option<String>,
     turn_us: Histogram<u64>,
 }
@@ -150,6 +154,10 @@ impl Statistics {
             blocks: 0,
             block_bytes: 0,
             prepare_failures: 0,
+            summaries_saved: 0,
+            summary_failures: 0,
+            load_failures: 0,
+            start: StartStatus::default(),
             last_prepare_error: None,
             turn_us: Histogram::new_with_max(LATENCY_US_MAX, 2)
                 .expect("the bounds are constants that fit"),
@@ -234,6 +242,19 @@ pub struct KeyspaceStatus {
     pub keys: u64,
 }
 
+/// How a shard started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct StartStatus {
+    /// Segments with data that there were.
+    pub segments: u64,
+    /// Of those, how many were not read because their saved index was good.
+    pub from_saved_indexes: u64,
+    /// Saved indexes that were damaged, or did not fit their segment.
+    pub bad_saved_indexes: u64,
+    /// Records that went into the index, or were superseded by others.
+    pub records: u64,
+}
+
 /// One shard's figures. The field names are those of the JSON that `status` answers.
 #[derive(Clone, Debug, Serialize)]
 pub struct ShardStatus {
@@ -271,6 +292,16 @@ pub struct ShardStatus {
     pub damaged_reads: u64,
     /// Preparations of a segment that failed.
     pub prepare_failures: u64,
+    /// Saved indexes of segments that were written.
+    pub saved_indexes: u64,
+    /// How many could not be.
+    pub saved_index_failures: u64,
+    /// Segments that could not be taken back into memory after the start.
+    pub load_failures: u64,
+    /// Older segments are still being taken back into memory.
+    pub is_warming: bool,
+    /// How the shard started.
+    pub start: StartStatus,
     /// Why writes are refused, if they are.
     pub writes_refused: Option<String>,
     /// Replies that wait for the block in flight.
@@ -320,6 +351,11 @@ impl Shard {
             cold_reads: self.waiting.cold_reads(),
             damaged_reads: self.statistics.damaged_reads,
             prepare_failures: self.statistics.prepare_failures,
+            saved_indexes: self.statistics.summaries_saved,
+            saved_index_failures: self.statistics.summary_failures,
+            load_failures: self.statistics.load_failures,
+            is_warming: self.pipeline.warming,
+            start: self.statistics.start,
             writes_refused: self.writes_refused().map(str::to_owned),
             queue_in_flight: self.pipeline.replies_in_flight(),
             queue_staged: self.batch.replies.len(),

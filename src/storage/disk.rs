@@ -8,8 +8,9 @@ use std::io;
 
 use bytes::Bytes;
 
-use super::log::{OutgoingBlock, Retired, SegmentMemory};
-use crate::types::SegmentId;
+use super::hash::KeyIdentifier;
+use super::log::{ContentPlace, LoadedContent, OutgoingBlock, Retired, SegmentMemory};
+use crate::types::{Position, SegmentId};
 
 /// Names one submitted disk operation; unique in a shard for the life of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -57,6 +58,18 @@ pub enum DiskOperation {
         /// How many bytes.
         len: usize,
     },
+    /// Reads a segment that was left and is synced, makes its summary, and puts that beside it: when this succeeds, it is durable and whole,
+    /// and until then there is what was there before.
+    Summarize {
+        /// The segment.
+        segment: SegmentId,
+        /// Where its last block ends.
+        end: Position,
+        /// Hashes its keys.
+        identifier: KeyIdentifier,
+    },
+    /// Reads the content of a segment that was left, checks all of it, and takes it into memory.
+    Load(ContentPlace),
     /// Gives memory back to the kernel, where that holds nobody up. Nothing comes back.
     Release(Vec<Retired>),
 }
@@ -72,6 +85,10 @@ pub enum DiskDone {
     Written(OutgoingBlock),
     /// What was read.
     Read(Bytes),
+    /// A segment's summary is on disk.
+    Summarized,
+    /// A segment's content.
+    Loaded(LoadedContent),
 }
 
 impl DiskDone {

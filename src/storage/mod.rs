@@ -1,5 +1,6 @@
 //! A shard's log and index, without I/O.
 pub mod buffer;
+pub mod content;
 pub mod disk;
 pub mod expiry;
 pub mod format;
@@ -8,3 +9,4 @@ pub mod index;
 pub mod log;
 pub(crate) mod prefetch;
 pub mod recovery;
+pub mod summary;

@@ -106,6 +106,7 @@ fn a_missing_segment_stops_the_start_until_salvage_is_asked_for() {
     let mut sizes: Vec<PathBuf> = fs::read_dir(&shard)
         .unwrap()
         .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "seg"))
         .collect();
     sizes.sort();
     let begun = sizes.len() - 1;

@@ -25,6 +25,7 @@ mod many;
 mod packages;
 mod power;
 mod remount;
+mod saved;
 mod start;
 mod stop;
 #[path = "../support/mod.rs"]

@@ -13,6 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use super::{
@@ -198,6 +199,28 @@ impl Running {
         self.directory
             .take()
             .expect("a running server has a directory until here")
+    }
+
+    /// Has it stop as a service manager does, and gives back its directory with all that is in it.
+    ///
+    /// # Errors
+    ///
+    /// If it does not end well.
+    pub fn stop(mut self) -> Result<TempDir, CompareError> {
+        let failed = CompareError::io("stop a server");
+        let ended = Pid::from_raw(self.child.id() as i32)
+            .ok_or_else(|| io::Error::other("it has no process"))
+            .and_then(|pid| Ok(kill_process(pid, Signal::TERM)?))
+            .and_then(|()| self.child.wait())
+            .and_then(|status| match status.success() {
+                true => Ok(()),
+                false => Err(io::Error::other(status.to_string())),
+            });
+        ended.map_err(failed)?;
+        Ok(self
+            .directory
+            .take()
+            .expect("a running server has a directory until here"))
     }
 
     fn end(&mut self) {

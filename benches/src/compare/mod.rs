@@ -11,7 +11,7 @@
 //! - [`redis_benchmark`]: that program as the client of such a row.
 //! - [`field`]: the same two servers of Corduroy, hit by bursts.
 //! - [`cores`]: the row about two cores and the price of a hop between them.
-//! - [`volume`]: the rows about many keys, memory and start.
+//! - [`volume`]: the rows about many keys, memory and start; [`starts`]: those about starts on two cores.
 //! - [`environment`]: what it ran on.
 //! - [`outcome`]: what came out; the table.
 //!
@@ -39,6 +39,7 @@ pub mod outcome;
 pub mod redis_benchmark;
 pub mod row;
 pub mod server;
+pub mod starts;
 pub mod volume;
 
 use environment::Environment;
@@ -57,7 +58,7 @@ pub struct Options {
     /// How often each pair of runs is repeated.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=99))]
     pub rounds: u64,
-    /// Number of keys in the rows about memory and start.
+    /// Number of keys in the rows about memory and starts.
     #[arg(long, default_value_t = 10_000_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
     pub keys: u64,
     /// Where servers keep their data; should be on a real disk.
@@ -190,6 +191,7 @@ pub fn run(options: &Options, progress: &mut dyn Write) -> Result<Results, Compa
     };
     // Memory and start are two figures of one long preparation.
     let mut volume = None;
+    let mut starts = None;
     for row in rows {
         say(format!("{}: {}", row.id, row.title));
         let outcome = match &row.kind {
@@ -206,6 +208,19 @@ pub fn run(options: &Options, progress: &mut dyn Write) -> Result<Results, Compa
                 });
                 match observed {
                     Ok(volume) => volume.answer(*question),
+                    Err(outcome) => Outcome::clone(outcome),
+                }
+            }
+            Kind::Starts {
+                restart,
+                seconds_max,
+            } => {
+                let observed = starts.get_or_insert_with(|| {
+                    starts::observe(&arena, options, &mut say)
+                        .map_err(|error| Box::new(Outcome::from(error)))
+                });
+                match observed {
+                    Ok(starts) => starts.answer(*restart, *seconds_max),
                     Err(outcome) => Outcome::clone(outcome),
                 }
             }

@@ -39,6 +39,13 @@ pub enum Kind {
     },
     /// Corduroy with many keys.
     Volume(Question),
+    /// Corduroy on two cores with many keys, started again.
+    Starts {
+        /// How it had ended.
+        restart: Restart,
+        /// The longest that it may take, in seconds.
+        seconds_max: f64,
+    },
 }
 
 /// Two contenders and what is compared.
@@ -96,6 +103,15 @@ pub struct Load {
     pub in_flight: u32,
     /// Bytes of a value.
     pub value_len: usize,
+}
+
+/// How a server had ended that is started again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Restart {
+    /// By kill -9.
+    Killed,
+    /// By SIGTERM.
+    Stopped,
 }
 
 /// A question about many keys.
@@ -427,6 +443,22 @@ pub fn all() -> Vec<Row> {
             id: "start",
             title: "from kill -9 and start to the first answer, with the same keys",
             kind: Kind::Volume(Question::Start { seconds_max: 10.0 }),
+        },
+        Row {
+            id: "start-killed",
+            title: "from start to the first answer after kill -9, two cores, values of 100 bytes",
+            kind: Kind::Starts {
+                restart: Restart::Killed,
+                seconds_max: 5.0,
+            },
+        },
+        Row {
+            id: "start-clean",
+            title: "from start to the first answer after a clean stop, two cores, values of 100 bytes",
+            kind: Kind::Starts {
+                restart: Restart::Stopped,
+                seconds_max: 2.0,
+            },
         },
     ]
 }

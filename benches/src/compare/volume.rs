@@ -82,7 +82,7 @@ pub(super) fn observe(
     let command = server.command.clone();
     let memory_empty = memory(&server)?;
     let began = Instant::now();
-    fill(arena, options, &server)?;
+    fill(arena, options, &server, VALUE_LEN)?;
     say(format!(
         "  filled with {} keys in {:.1} s",
         options.keys,
@@ -105,17 +105,7 @@ pub(super) fn observe(
     let kind = server.server;
     let data = server.kill();
     let server = arena.start_in(kind, data)?;
-    let mut session = Session::connect(server.address, PATIENCE)
-        .map_err(CompareError::io("ask after the restart"))?;
-    expect_value(&mut session, &server, options.keys / 2)?;
-    let start = server.started.elapsed();
-    for at in 0..SAMPLE.min(options.keys) {
-        expect_value(
-            &mut session,
-            &server,
-            at * (options.keys / SAMPLE.min(options.keys)),
-        )?;
-    }
+    let start = until_answered(options, &server)?;
     say(format!("  served again after {:.2} s", start.as_secs_f64()));
     Ok(Volume {
         keys,
@@ -127,10 +117,16 @@ pub(super) fn observe(
     })
 }
 
-fn fill(arena: &Arena, options: &Options, server: &Running) -> Result<Report, CompareError> {
+/// Writes all keys.
+pub(super) fn fill(
+    arena: &Arena,
+    options: &Options,
+    server: &Running,
+    value_len: usize,
+) -> Result<Report, CompareError> {
     let load = Load {
         operations: Operations::Put,
-        value_len: VALUE_LEN,
+        value_len,
         ..row::gets(1)
     };
     let contender = Contender::driven(server.server, load);
@@ -145,6 +141,22 @@ fn fill(arena: &Arena, options: &Options, server: &Running) -> Result<Report, Co
     super::duel::drive_checked(server, &config)
 }
 
+/// The time from the start of a server's process to its first right answer. After that a sample of all keys must hold their values.
+pub(super) fn until_answered(
+    options: &Options,
+    server: &Running,
+) -> Result<Duration, CompareError> {
+    let mut session = Session::connect(server.address, PATIENCE)
+        .map_err(CompareError::io("ask after the restart"))?;
+    expect_value(&mut session, server, options.keys / 2)?;
+    let start = server.started.elapsed();
+    let sample = SAMPLE.min(options.keys);
+    for at in 0..sample {
+        expect_value(&mut session, server, at * (options.keys / sample))?;
+    }
+    Ok(start)
+}
+
 fn expect_value(session: &mut Session, server: &Running, number: u64) -> Result<(), CompareError> {
     let holds = session
         .holds(number)
@@ -153,7 +165,7 @@ fn expect_value(session: &mut Session, server: &Running, number: u64) -> Result<
         return Ok(());
     }
     let reason = format!(
-        "key {number} was acknowledged before kill -9 and does not hold its value after it"
+        "key {number} was acknowledged before the server's end and does not hold its value after it"
     );
     Err(CompareError::Status {
         server: server.server.to_string(),

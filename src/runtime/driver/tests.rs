@@ -191,6 +191,8 @@ impl World {
                     DiskOperation::Sync { .. } => DiskDone::Synced,
                     DiskOperation::Release(_) => continue,
                     DiskOperation::Read { .. } => DiskDone::Read(Bytes::new()),
+                    DiskOperation::Summarize { .. } => DiskDone::Summarized,
+                    DiskOperation::Load(_) => unreachable!("nothing was recovered"),
                 };
                 self.driver.disk_completed(ticket, Ok(done));
             }

@@ -11,7 +11,8 @@
 //!   executors that wake each other can't be torn down one by one.
 //!
 //! `core` is the hub of it; `turn` decides when a turn ends; `ports` is what the driver calls, on `connection`, `files`, `writer`, `preparer`, `mesh` and
-//! `clock`; `inlets` waits for other threads; `acceptor` and `seats` deal connections out; `segments` is for the time before the first executor runs.
+//! `clock`; `inlets` waits for other threads; `acceptor` and `seats` deal connections out; `segments` is for the time before the first executor runs,
+//! `summaries` for what `preparer` does besides.
 
 mod acceptor;
 mod clock;
@@ -30,6 +31,7 @@ mod readiness;
 mod seats;
 mod segments;
 mod state;
+mod summaries;
 mod turn;
 mod watchdog;
 mod writer;
@@ -42,6 +44,6 @@ pub use executor::{Executor, ExecutorError};
 pub use kernel::{KernelError, check_kernel, raise_open_files};
 pub use mesh::{MeshEnds, mesh};
 pub use seats::{Seat, Seats};
-pub use segments::{Segments, SegmentsError, file_name};
+pub use segments::{Segments, SegmentsError, file_name, summary_name};
 pub use state::{Order, ShardState};
 pub use watchdog::{Pulse, start_watchdog};

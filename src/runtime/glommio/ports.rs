@@ -14,7 +14,7 @@ use super::connection::{self, Arrival, Socket};
 use super::core::Core;
 use super::files::Files;
 use super::mesh::MeshEnds;
-use super::preparer::{Preparation, Preparer};
+use super::preparer::{Background, Preparation, Preparer};
 use super::readiness::Readiness;
 use super::turn::yield_once;
 use super::watchdog::Pulse;
@@ -133,6 +133,21 @@ impl Disk for GlommioPorts {
                 zeros,
                 told: self.first_segment.take(),
             }),
+            DiskOperation::Summarize {
+                segment,
+                end,
+                identifier,
+            } => {
+                let summarize = Background::Summarize {
+                    segment,
+                    end,
+                    identifier,
+                };
+                self.preparer.background(ticket, summarize);
+            }
+            DiskOperation::Load(place) => {
+                self.preparer.background(ticket, Background::Load(place));
+            }
             DiskOperation::Release(retired) => self.preparer.release(retired),
             DiskOperation::Read {
                 segment,

@@ -1,4 +1,5 @@
-//! The thread behind a shard: makes its next segment ready, file and memory, and gives back memory that is no longer used.
+//! The thread behind a shard: makes its next segment ready, file and memory, and gives back memory that is no longer used. What is left of its time goes
+//! to saved indexes and to segments that are to be read back into memory (`summaries`).
 //!
 //! Making one writes as many bytes as the segment holds. io_uring would do that on kernel workers that share the executor's core, and while a
 //! worker copies zeros the executor waits; so it is a thread of its own, which the scheduler puts behind everything else that wants a core.
@@ -11,7 +12,8 @@
 //!
 //! Populating a segment's memory and giving megabytes back to the kernel take milliseconds each, which is why they are done here too.
 //! Making a segment can take seconds, and meanwhile every cold read of a large value leaves memory to be given back: so that is done
-//! between two slices.
+//! between two slices. And a shard whose active segment is full can't write until the next one is ready: so that, in turn, is made between
+//! two pieces of what is done in the background.
 
 use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
@@ -28,14 +30,16 @@ use rustix::io::Errno;
 
 use super::direct;
 use super::segments::{file_name, sync_directory};
+use super::summaries;
 use super::watchdog::Pulse;
 use super::writer::{Completion, roam};
 use crate::limits;
 use crate::storage::buffer::Reaper;
-use crate::storage::disk::{DiskDone, DiskTicket};
+use crate::storage::disk::{DiskDone, DiskOutcome, DiskTicket};
 use crate::storage::format::SEGMENT_HEADER_LEN;
-use crate::storage::log::{Retired, SegmentMemory};
-use crate::types::{SegmentId, ShardId};
+use crate::storage::hash::KeyIdentifier;
+use crate::storage::log::{ContentPlace, Retired, SegmentMemory};
+use crate::types::{Position, SegmentId, ShardId};
 
 /// How far behind others the thread stands, as `nice` counts.
 const NICE: i32 = 10;
@@ -43,6 +47,7 @@ const NICE: i32 = 10;
 /// What the thread is to do.
 enum Order {
     Prepare(Preparation),
+    Background(DiskTicket, Background),
     Release(Vec<Retired>),
     Unmap(MmapMut),
 }
@@ -64,6 +69,26 @@ pub(super) struct Preparation {
     pub(super) zeros: bool,
     /// Who waits for the first segment to know whether the node can start.
     pub(super) told: Option<Sender<io::Result<()>>>,
+}
+
+/// What nobody waits for.
+#[derive(Debug)]
+pub(super) enum Background {
+    /// Make a left segment's summary.
+    Summarize {
+        segment: SegmentId,
+        /// Where its last block ends.
+        end: Position,
+        identifier: KeyIdentifier,
+    },
+    /// Read a segment's content into memory.
+    Load(ContentPlace),
+}
+
+/// What the thread does next.
+enum Job {
+    Prepare(Preparation),
+    Background(DiskTicket, Background),
 }
 
 /// The executor's end of the thread, which ends with it.
@@ -89,26 +114,17 @@ impl Preparer {
             .spawn(move || {
                 roam();
                 stand_behind();
-                let mut orders = Orders {
-                    ordered,
-                    preparations: VecDeque::new(),
+                let mut worker = Worker {
+                    directory,
+                    pulse,
+                    done,
+                    orders: Orders {
+                        ordered,
+                        preparations: VecDeque::new(),
+                        background: VecDeque::new(),
+                    },
                 };
-                while let Some(preparation) = orders.next() {
-                    let (ticket, told) = (preparation.ticket, preparation.told.clone());
-                    let made = prepare(&directory, preparation, || orders.give_back());
-                    if let Some(told) = told {
-                        let made = match &made {
-                            Ok(_) => Ok(()),
-                            Err(error) => Err(same_error(error)),
-                        };
-                        // Nobody listens any more if the start has failed elsewhere.
-                        let _ = told.send(made);
-                    }
-                    if done.send((ticket, made.map(DiskDone::Prepared))).is_err() {
-                        return;
-                    }
-                    pulse.sent_to();
-                }
+                worker.run();
             })?;
         Ok(Preparer { orders })
     }
@@ -116,6 +132,11 @@ impl Preparer {
     /// Submits a segment to make. A shard makes one at a time.
     pub(super) fn prepare(&self, preparation: Preparation) {
         self.submit(Order::Prepare(preparation));
+    }
+
+    /// Submits something that nobody waits for. A shard has one such thing done at a time.
+    pub(super) fn background(&self, ticket: DiskTicket, background: Background) {
+        self.submit(Order::Background(ticket, background));
     }
 
     /// Has memory given back to the kernel.
@@ -140,18 +161,103 @@ impl Preparer {
     }
 }
 
+/// The thread.
+struct Worker {
+    directory: PathBuf,
+    pulse: Arc<Pulse>,
+    done: Sender<Completion>,
+    orders: Orders,
+}
+
+impl Worker {
+    /// Works until the preparer is gone.
+    fn run(&mut self) {
+        while let Some(job) = self.orders.next() {
+            match job {
+                Job::Prepare(preparation) => self.prepare(preparation),
+                Job::Background(ticket, background) => self.carry_out(ticket, background),
+            }
+        }
+    }
+
+    fn prepare(&mut self, preparation: Preparation) {
+        let (ticket, told) = (preparation.ticket, preparation.told.clone());
+        let made = prepare(&self.directory, preparation, || self.orders.give_back());
+        if let Some(told) = told {
+            let made = match &made {
+                Ok(_) => Ok(()),
+                Err(error) => Err(same_error(error)),
+            };
+            // Nobody listens any more if the start has failed elsewhere.
+            let _ = told.send(made);
+        }
+        self.tell(ticket, made.map(DiskDone::Prepared));
+    }
+
+    fn carry_out(&mut self, ticket: DiskTicket, background: Background) {
+        let directory = self.directory.clone();
+        let outcome = match background {
+            Background::Summarize {
+                segment,
+                end,
+                identifier,
+            } => {
+                let saved =
+                    summaries::save(&directory, segment, end, identifier, || self.between());
+                if let Err(error) = &saved {
+                    tracing::warn!(%segment, %error, "the segment's index can't be saved; the next start will read the segment");
+                }
+                saved.map(|()| DiskDone::Summarized)
+            }
+            Background::Load(place) => {
+                let loaded = summaries::load(&directory, &place, || self.between());
+                if let Err(error) = &loaded {
+                    tracing::warn!(segment = %place.segment, %error, "can't take a segment back into memory");
+                }
+                loaded.map(|(content, spare)| {
+                    if let Some(spare) = spare {
+                        unmap(&spare.into_map());
+                    }
+                    DiskDone::Loaded(content)
+                })
+            }
+        };
+        self.tell(ticket, outcome);
+    }
+
+    /// Between two pieces of what nobody waits for: everything that has come and is more urgent.
+    fn between(&mut self) {
+        self.orders.give_back();
+        while let Some(preparation) = self.orders.preparations.pop_front() {
+            self.prepare(preparation);
+        }
+    }
+
+    fn tell(&self, ticket: DiskTicket, outcome: DiskOutcome) {
+        // Without its executor the thread ends at its next look for orders.
+        if self.done.send((ticket, outcome)).is_ok() {
+            self.pulse.sent_to();
+        }
+    }
+}
+
 /// What the thread was told and has not done.
 struct Orders {
     ordered: Receiver<Order>,
     preparations: VecDeque<Preparation>,
+    background: VecDeque<(DiskTicket, Background)>,
 }
 
 impl Orders {
-    /// The next segment to make; until there is one, memory is given back. `None`: the preparer is gone.
-    fn next(&mut self) -> Option<Preparation> {
+    /// What to do next; until there is something, memory is given back. `None`: the preparer is gone.
+    fn next(&mut self) -> Option<Job> {
         loop {
+            self.give_back();
             if let Some(preparation) = self.preparations.pop_front() {
-                return Some(preparation);
+                return Some(Job::Prepare(preparation));
+            }
+            if let Some((ticket, background)) = self.background.pop_front() {
+                return Some(Job::Background(ticket, background));
             }
             let order = self.ordered.recv().ok()?;
             self.take(order);
@@ -168,6 +274,9 @@ impl Orders {
     fn take(&mut self, order: Order) {
         match order {
             Order::Prepare(preparation) => self.preparations.push_back(preparation),
+            Order::Background(ticket, background) => {
+                self.background.push_back((ticket, background));
+            }
             Order::Release(retired) => retired
                 .into_iter()
                 .filter_map(Retired::into_map)
@@ -294,6 +403,7 @@ mod tests {
         let mut orders = Orders {
             ordered,
             preparations: VecDeque::new(),
+            background: VecDeque::new(),
         };
         let preparation = |number| Preparation {
             ticket: DiskTicket(number),
@@ -307,7 +417,9 @@ mod tests {
         for number in [1, 2] {
             order.send(Order::Prepare(preparation(number))).unwrap();
         }
-        let first = orders.next().expect("a segment to make");
+        let Some(Job::Prepare(first)) = orders.next() else {
+            panic!("a segment to make")
+        };
         let mut slices = 0;
         prepare(directory.path(), first, || {
             slices += 1;
@@ -318,7 +430,9 @@ mod tests {
         })
         .unwrap();
         assert_eq!(slices, 4);
-        let next = orders.next().expect("an order that came meanwhile is kept");
+        let Some(Job::Prepare(next)) = orders.next() else {
+            panic!("an order that came meanwhile is kept")
+        };
         assert_eq!(next.segment, SegmentId(2));
     }
 }

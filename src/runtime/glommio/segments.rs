@@ -1,4 +1,4 @@
-//! A shard's segment files at a start: listing, mapping, repairing and syncing them, before any executor runs.
+//! A shard's segment files at a start, and the saved indexes beside them: listing, mapping, repairing and syncing them, before any executor runs.
 //!
 //! Mapped memory is right here and nowhere else: nothing waits on this core yet, so a page fault stalls nobody.
 
@@ -12,9 +12,13 @@ use thiserror::Error;
 
 use crate::limits;
 use crate::storage::recovery::{Repair, SegmentFile};
+use crate::storage::summary::SummaryFile;
 use crate::types::SegmentId;
 
 const EXTENSION: &str = ".seg";
+const SUMMARY_EXTENSION: &str = ".sum";
+/// Of a summary that is being written.
+const SUMMARY_EXTENSION_NEW: &str = ".sum.new";
 
 /// The name of a segment's file in its shard's directory.
 #[must_use]
@@ -22,10 +26,36 @@ pub fn file_name(segment: SegmentId) -> String {
     format!("{segment}{EXTENSION}")
 }
 
-fn segment_of_name(name: &str) -> Option<SegmentId> {
-    let digits = name.strip_suffix(EXTENSION)?;
-    let id = SegmentId(u64::from_str_radix(digits, 16).ok()?);
-    (file_name(id) == name).then_some(id)
+/// The name of the saved index beside it.
+#[must_use]
+pub fn summary_name(segment: SegmentId) -> String {
+    format!("{segment}{SUMMARY_EXTENSION}")
+}
+
+/// Its name until it is whole.
+pub(super) fn summary_name_new(segment: SegmentId) -> String {
+    format!("{segment}{SUMMARY_EXTENSION_NEW}")
+}
+
+/// What a file in a shard's directory is, by its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Named {
+    Segment(SegmentId),
+    Summary(SegmentId),
+    /// A summary that was never finished.
+    Unfinished,
+}
+
+fn named(name: &str) -> Option<Named> {
+    let segment = |extension: &str| {
+        let digits = name.strip_suffix(extension)?;
+        let id = SegmentId(u64::from_str_radix(digits, 16).ok()?);
+        (format!("{id}{extension}") == name).then_some(id)
+    };
+    segment(EXTENSION)
+        .map(Named::Segment)
+        .or_else(|| segment(SUMMARY_EXTENSION).map(Named::Summary))
+        .or_else(|| segment(SUMMARY_EXTENSION_NEW).map(|_| Named::Unfinished))
 }
 
 /// Something that could not be done with a segment file or its directory.
@@ -49,11 +79,16 @@ fn at(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> SegmentsEr
     }
 }
 
-/// The mapped segment files of one shard.
+/// The mapped segment files of one shard, and its saved indexes.
 #[derive(Debug)]
 pub struct Segments {
     directory: PathBuf,
     files: Vec<MappedFile>,
+    summaries: Vec<MappedFile>,
+    /// Whose saved indexes there are, those included that can't be mapped.
+    summarized: Vec<SegmentId>,
+    /// Left over from writing a summary.
+    unfinished: Vec<PathBuf>,
 }
 
 #[derive(Debug)]
@@ -63,29 +98,54 @@ struct MappedFile {
     map: Mmap,
 }
 
+impl MappedFile {
+    fn open(id: SegmentId, path: &Path) -> Result<MappedFile, SegmentsError> {
+        let map = map(path)?;
+        let name = path.display().to_string();
+        Ok(MappedFile { id, name, map })
+    }
+}
+
 impl Segments {
-    /// Maps every segment file of a directory, which is made if it isn't there. Other files are left alone.
+    /// Maps every segment file of a directory, which is made if it isn't there, and every saved index. Other files are left alone.
     ///
     /// # Errors
-    /// [`SegmentsError`] with the first file that can't be opened.
+    /// [`SegmentsError`] with the first segment file that can't be opened. A saved index that can't be is as good as none.
     pub fn open(directory: &Path) -> Result<Segments, SegmentsError> {
         fs::create_dir_all(directory).map_err(at("make the directory", directory))?;
-        let mut files = Vec::new();
+        let mut segments = Segments::empty(directory);
         let listed = fs::read_dir(directory).map_err(at("list the directory", directory))?;
         for entry in listed {
             let entry = entry.map_err(at("list the directory", directory))?;
-            let name = entry.file_name();
-            let Some(id) = name.to_str().and_then(segment_of_name) else {
-                tracing::warn!(file = %entry.path().display(), "not a segment file; it is left alone");
-                continue;
-            };
             let path = entry.path();
-            let map = map(&path)?;
-            let name = path.display().to_string();
-            files.push(MappedFile { id, name, map });
+            match entry.file_name().to_str().and_then(named) {
+                Some(Named::Segment(id)) => segments.files.push(MappedFile::open(id, &path)?),
+                Some(Named::Summary(id)) => {
+                    segments.summarized.push(id);
+                    match MappedFile::open(id, &path) {
+                        Ok(file) => segments.summaries.push(file),
+                        Err(error) => tracing::warn!(%error, "the segment is read instead"),
+                    }
+                }
+                Some(Named::Unfinished) => segments.unfinished.push(path),
+                None => {
+                    tracing::warn!(file = %path.display(), "not a segment file; it is left alone");
+                }
+            }
         }
-        let directory = directory.to_owned();
-        Ok(Segments { directory, files })
+        Ok(segments)
+    }
+
+    /// The saved indexes that there are, good or bad.
+    #[must_use]
+    pub fn summaries(&self) -> Vec<SummaryFile<'_>> {
+        self.summaries
+            .iter()
+            .map(|file| SummaryFile {
+                segment: file.id,
+                bytes: &file.map,
+            })
+            .collect()
     }
 
     /// Maps every segment file of a directory as [`Segments::open`] does, and makes nothing.
@@ -96,10 +156,17 @@ impl Segments {
         if directory.exists() {
             return Segments::open(directory);
         }
-        Ok(Segments {
+        Ok(Segments::empty(directory))
+    }
+
+    fn empty(directory: &Path) -> Segments {
+        Segments {
             directory: directory.to_owned(),
             files: Vec::new(),
-        })
+            summaries: Vec::new(),
+            summarized: Vec::new(),
+            unfinished: Vec::new(),
+        }
     }
 
     /// What recovery reads.
@@ -124,12 +191,14 @@ impl Segments {
     /// Carries out recovery's plan and syncs every file that is left, then the directory. Nothing may be served or written before it
     /// is done: what recovery read may have been in the page cache alone.
     ///
+    /// A segment that is changed loses its saved index first, and for good: that would say what was there before. So do segments that are not there.
+    ///
     /// # Errors
     /// [`SegmentsError`]; the next recovery then comes to the same plan.
-    pub fn repair(self, repairs: &[Repair]) -> Result<(), SegmentsError> {
-        let Segments { directory, files } = self;
-        let mut left: Vec<SegmentId> = files.iter().map(|file| file.id).collect();
-        drop(files);
+    pub fn repair(mut self, repairs: &[Repair]) -> Result<(), SegmentsError> {
+        let mut left: Vec<SegmentId> = self.files.iter().map(|file| file.id).collect();
+        self.drop_summaries(repairs)?;
+        let Segments { directory, .. } = self;
         for repair in repairs {
             match repair {
                 Repair::Zero {
@@ -180,6 +249,27 @@ impl Segments {
             }
         }
         sync_files(&directory, &left)
+    }
+
+    fn drop_summaries(&mut self, repairs: &[Repair]) -> Result<(), SegmentsError> {
+        let is_stale = |id: &&SegmentId| {
+            repairs.iter().any(|repair| repair.segment() == **id)
+                || !self.files.iter().any(|file| file.id == **id)
+        };
+        let stale = self.summarized.iter().filter(is_stale);
+        let stale: Vec<PathBuf> = stale
+            .map(|id| self.directory.join(summary_name(*id)))
+            .chain(std::mem::take(&mut self.unfinished))
+            .collect();
+        self.summaries.clear();
+        self.files.clear();
+        for path in &stale {
+            fs::remove_file(path).map_err(at("delete", path))?;
+        }
+        if stale.is_empty() {
+            return Ok(());
+        }
+        sync_directory(&self.directory).map_err(at("sync the directory", &self.directory))
     }
 }
 
@@ -242,17 +332,61 @@ mod tests {
     #[test]
     fn only_exact_names_are_segments() {
         assert_eq!(file_name(SegmentId(26)), "000000000000001a.seg");
-        assert_eq!(segment_of_name("000000000000001a.seg"), Some(SegmentId(26)));
+        let id = SegmentId(26);
+        assert_eq!(named("000000000000001a.seg"), Some(Named::Segment(id)));
+        assert_eq!(named(&summary_name(id)), Some(Named::Summary(id)));
+        assert_eq!(named(&summary_name_new(id)), Some(Named::Unfinished));
         for other in [
             "1a.seg",
             "000000000000001A.seg",
             "000000000000001a.seg.bak",
             "+00000000000001a.seg",
+            "1a.sum",
+            "000000000000001a.sum.old",
             ".seg",
             "LOCK",
         ] {
-            assert_eq!(segment_of_name(other), None, "{other}");
+            assert_eq!(named(other), None, "{other}");
         }
+    }
+
+    /// A saved index of what a segment was before it was repaired would bring back at a later start what salvage has given up.
+    #[test]
+    fn what_is_changed_loses_its_saved_index() {
+        let directory = tempfile::tempdir().unwrap();
+        let put = |name: String| fs::write(directory.path().join(name), [7; 100]).unwrap();
+        for id in 1..=3 {
+            put(file_name(SegmentId(id)));
+        }
+        for id in 1..=4 {
+            put(summary_name(SegmentId(id)));
+        }
+        put(summary_name_new(SegmentId(1)));
+        let segments = Segments::open(directory.path()).unwrap();
+        let found = segments.summaries();
+        assert_eq!(found.len(), 4);
+        assert!(found.iter().all(|summary| summary.bytes == [7; 100]));
+        let repairs = [
+            Repair::Write {
+                segment: SegmentId(1),
+                offset: 4,
+                bytes: vec![1],
+            },
+            Repair::Delete {
+                segment: SegmentId(3),
+            },
+        ];
+        segments.repair(&repairs).unwrap();
+        let mut left: Vec<_> = fs::read_dir(directory.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        left.sort();
+        let id = SegmentId;
+        assert_eq!(
+            left,
+            [file_name(id(1)), file_name(id(2)), summary_name(id(2))]
+        );
     }
 
     /// Repairs come in an order that a crash may cut anywhere; each must reach the file that it names, beyond its end too.

@@ -13,6 +13,7 @@
 //! Files exist durably only after the directory was synced; until then a new one may be gone after a power loss, and a deleted one back.
 
 mod file;
+mod summaries;
 #[cfg(test)]
 mod tests;
 
@@ -22,6 +23,7 @@ use super::random::Random;
 use crate::storage::recovery::Repair;
 use crate::types::SegmentId;
 use file::File;
+use summaries::Summaries;
 
 /// How a process ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -57,6 +59,8 @@ pub(super) struct SimDisk {
     unlinked: BTreeMap<SegmentId, File>,
     /// Numbers the writes.
     written: u64,
+    /// The segments' saved indexes.
+    summaries: Summaries,
 }
 
 impl SimDisk {
@@ -191,6 +195,7 @@ impl SimDisk {
         if !self.unlinked.is_empty() {
             self.sync_directory();
         }
+        self.summaries.forget(repair.segment());
         self.written += 1;
         let number = self.written;
         match repair {
@@ -364,6 +369,12 @@ impl SimDisk {
         rotten.map(|(segment, _)| *segment).collect()
     }
 
+    /// Segments whose file is gone, or has lost its end.
+    pub(super) fn lost_files(&self) -> Vec<SegmentId> {
+        let lost = self.files.iter().filter(|(_, file)| file.is_cut());
+        lost.map(|(segment, _)| *segment).collect()
+    }
+
     /// The operator brings the files back from a backup.
     pub(super) fn heal(&mut self) {
         for file in self.files.values_mut() {
@@ -378,10 +389,12 @@ impl SimDisk {
         }
     }
 
-    /// A recovery has read everything and gone on: what is left of rot is where no data is.
-    pub(super) fn outlived_rot(&mut self) {
-        for file in self.files.values_mut() {
-            file.outlived_rot();
+    /// A recovery has read everything but these segments and gone on: what is left of rot elsewhere is where no data is.
+    pub(super) fn outlived_rot(&mut self, unread: &[SegmentId]) {
+        for (segment, file) in &mut self.files {
+            if !unread.contains(segment) {
+                file.outlived_rot();
+            }
         }
     }
 }

@@ -45,6 +45,8 @@ pub(super) struct Habits {
     pub(super) prepare_error_one_in: u64,
     pub(super) read_error_one_in: u64,
     pub(super) rot_percent: u64,
+    /// Of the starts, those before which something happens to a saved index of a shard.
+    pub(super) summary_rot_percent: u64,
     /// The wall clock jumps once in so many steps of clients; 0: never.
     pub(super) clock_jump_one_in: u64,
     pub(super) cut_one_in: u64,
@@ -122,6 +124,7 @@ impl Habits {
             prepare_error_one_in: rarely(random, 25, 1, 4),
             read_error_one_in: rarely(random, 20, 2, 20),
             rot_percent: rarely(random, 20, 10, 60),
+            summary_rot_percent: [0, 30, 90][random.index(3)],
             clock_jump_one_in: rarely(random, 20, 20, 200),
             cut_one_in: rarely(random, 30, 20, 200),
             stall_one_in: rarely(random, 20, 10, 100),

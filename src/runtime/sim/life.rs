@@ -80,6 +80,7 @@ impl World {
     pub(super) fn start(&mut self, after_clean_stop: bool) -> Result<(), String> {
         let mut is_clean = after_clean_stop;
         self.rot(false);
+        self.rot_summaries();
         if self.habits.clock_jump_one_in > 0 && self.random.percent(30) {
             self.set_clock();
         }
@@ -123,9 +124,12 @@ impl World {
             }
             self.check_lost_versions(&recovered)
                 .map_err(|reason| format!("shard {shard}: {reason}"))?;
-            self.tally.records_recovered += recovered.records;
+            let start = recovered.start;
+            self.tally.records_recovered += start.records;
+            self.tally.summaries_used += start.from_saved_indexes;
+            self.tally.summaries_refused += start.bad_saved_indexes;
             self.tally.repairs += recovered.repairs.len() as u64;
-            self.mix(recovered.records);
+            self.mix(start.records);
             let dies_at = self
                 .random
                 .percent(15)
@@ -152,7 +156,7 @@ impl World {
             if !recovered.damage.is_empty() {
                 self.shards[index].disk.salvaged();
             }
-            self.shards[index].disk.outlived_rot();
+            self.shards[index].disk.outlived_rot(&recovered.summarized);
             shards.push(recovered);
         }
         Ok(Some(shards))
@@ -166,8 +170,16 @@ impl World {
             let disk = &self.shards[usize::from(shard)].disk;
             let names = salvage::names(disk, &config.identity);
             let files = salvage::files(disk, &names);
-            let error = match recover_shard(&config, now, false, &files, &mut |_| {}) {
-                Ok(recovered) => return Ok(recovered),
+            let summaries = disk.summaries();
+            let recovered = recover_shard(&config, now, false, &files, &summaries, &mut |_| {});
+            let error = match recovered {
+                Ok(recovered) => {
+                    let lost = disk.lost_files();
+                    return match lost.is_empty() {
+                        true => Ok(recovered),
+                        false => Err(format!("shard {shard} starts though {lost:?} lost data")),
+                    };
+                }
                 Err(error) => error,
             };
             let rotten = disk.rotten_segments();
@@ -210,6 +222,25 @@ impl World {
                 Damage::Gone { .. } => self.tally.gone_files += 1,
             }
             self.note(|| format!("shard {shard}: {damage:?}"));
+        }
+    }
+
+    /// Something happens to saved indexes. It is nothing that anybody may notice.
+    fn rot_summaries(&mut self) {
+        for shard in 0..self.shards.len() {
+            if !self.random.percent(self.habits.summary_rot_percent) {
+                continue;
+            }
+            let other = self.random.index(self.shards.len());
+            let foreign = self.shards[other].disk.any_summary();
+            let foreign = foreign.filter(|_| other != shard);
+            let damage = self.shards[shard]
+                .disk
+                .rot_summary(foreign, &mut self.random);
+            if let Some(damage) = damage {
+                self.tally.summaries_damaged += 1;
+                self.note(|| format!("shard {shard}, a summary: {damage:?}"));
+            }
         }
     }
 

@@ -61,6 +61,16 @@ pub struct Tally {
     pub redis_replies: u64,
     /// Searches for an order of their requests that were given up.
     pub redis_undecided: u64,
+    /// Summaries of segments that were written.
+    pub summaries_saved: u64,
+    /// Segments that a start did not read, because it had their summaries.
+    pub summaries_used: u64,
+    /// Summaries that a start had and did not use.
+    pub summaries_refused: u64,
+    /// Summaries to which something happened at rest.
+    pub summaries_damaged: u64,
+    /// Segments that were taken back into memory after a start.
+    pub segments_loaded: u64,
     /// Batches that a full channel refused.
     pub batches_refused: u64,
 }

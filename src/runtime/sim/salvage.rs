@@ -219,6 +219,7 @@ impl World {
             self.clocks(),
             true,
             &files(disk, &names),
+            &disk.summaries(),
             &mut |_| {},
         );
         let recovered = recovered.map_err(|error| format!("shard {shard}: {error}"))?;

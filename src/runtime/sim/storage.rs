@@ -126,7 +126,8 @@ impl World {
             (_, Stage::Syncing(_)) => habits.sync_error_one_in,
             (DiskOperation::Prepare { .. }, _) => habits.prepare_error_one_in,
             (DiskOperation::Write { .. }, _) => habits.write_error_one_in,
-            (DiskOperation::Read { .. }, _) => habits.read_error_one_in,
+            (DiskOperation::Read { .. } | DiskOperation::Load(_), _) => habits.read_error_one_in,
+            (DiskOperation::Summarize { .. }, _) => habits.prepare_error_one_in,
             (DiskOperation::Sync { .. } | DiskOperation::Release(_), _) => 0,
         };
         let fails = self.fails(one_in);
@@ -209,6 +210,41 @@ impl World {
                 let bytes = disk.read(*segment, *offset as usize, *len);
                 Some(Ok(DiskDone::Read(Bytes::from(bytes))))
             }
+            (
+                DiskOperation::Summarize {
+                    segment,
+                    end,
+                    identifier,
+                },
+                _,
+            ) => {
+                if fails {
+                    return error(libc::ENOSPC);
+                }
+                let summary = disk.summarize(*segment, *end, *identifier);
+                self.tally.summaries_saved += u64::from(summary.is_ok());
+                Some(
+                    summary
+                        .map(|summary| {
+                            disk.put_summary(*segment, summary);
+                            DiskDone::Summarized
+                        })
+                        .map_err(io::Error::other),
+                )
+            }
+            (DiskOperation::Load(place), _) => {
+                if fails {
+                    return error(libc::EIO);
+                }
+                let len = SEGMENT_HEADER_LEN + place.len();
+                let loaded = place.check_file(&disk.read(place.segment, 0, len));
+                assert!(
+                    loaded.is_ok() || disk.is_rotten(place.segment, 0, len),
+                    "what is as it was written can be loaded: {loaded:?}"
+                );
+                self.tally.segments_loaded += u64::from(loaded.is_ok());
+                Some(loaded.map(DiskDone::Loaded))
+            }
             (DiskOperation::Sync { .. }, Stage::Submitted) => {
                 unreachable!("a sync begins when it is submitted")
             }
@@ -248,6 +284,18 @@ impl World {
                         shard
                             .disk
                             .prepare_in_part(segment, len as usize, &header, random);
+                    }
+                    (
+                        DiskOperation::Summarize {
+                            segment,
+                            end,
+                            identifier,
+                        },
+                        _,
+                    ) => {
+                        shard
+                            .disk
+                            .summarize_in_part(segment, end, identifier, random);
                     }
                     _ => {}
                 }

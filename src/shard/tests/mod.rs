@@ -19,6 +19,7 @@ use crate::storage::disk::{DiskDone, DiskOperation, DiskTicket};
 use crate::storage::format::{LogTag, SEGMENT_HEADER_LEN};
 use crate::storage::log::SegmentMemory;
 use crate::storage::recovery::{Identity, SegmentFile};
+use crate::storage::summary::{self, SummaryFile};
 use crate::types::{KeyspaceId, MonoNanos, Now, SegmentId, ShardId, WallMillis};
 
 const KEYSPACE: u32 = KeyspaceId::DEFAULT.0;
@@ -81,6 +82,7 @@ struct World {
     shard: Shard,
     inbox: Inbox,
     files: BTreeMap<SegmentId, Vec<u8>>,
+    summaries: BTreeMap<SegmentId, Vec<u8>>,
     queue: Vec<(DiskTicket, DiskOperation)>,
     now: Now,
     request_next: u32,
@@ -118,6 +120,7 @@ impl World {
             shard: Shard::new(config.clone()),
             inbox: Inbox::default(),
             files: BTreeMap::new(),
+            summaries: BTreeMap::new(),
             queue: Vec::new(),
             now,
             request_next: 1,
@@ -148,11 +151,19 @@ impl World {
                 bytes: &self.files[id],
             })
             .collect();
+        let summaries = self.summaries.iter();
+        let summaries: Vec<SummaryFile<'_>> = summaries
+            .map(|(segment, bytes)| SummaryFile {
+                segment: *segment,
+                bytes,
+            })
+            .collect();
         let recovered = crate::shard::recover::recover_shard(
             &self.config,
             self.now,
             salvage,
             &files,
+            &summaries,
             &mut |_| {},
         )
         .expect("a log that was written properly recovers");
@@ -160,6 +171,7 @@ impl World {
             shard: recovered.shard,
             inbox: Inbox::default(),
             files: self.files.clone(),
+            summaries: self.summaries.clone(),
             queue: Vec::new(),
             now: self.now,
             request_next: 1,
@@ -175,6 +187,7 @@ impl World {
 
     fn repair(&mut self, repair: crate::storage::recovery::Repair) {
         use crate::storage::recovery::Repair;
+        self.summaries.remove(&repair.segment());
         match repair {
             Repair::Zero {
                 segment,
@@ -299,6 +312,23 @@ impl World {
                 let file = &self.files[&segment];
                 let end = (offset as usize + len).min(file.len());
                 DiskDone::Read(Bytes::copy_from_slice(&file[offset as usize..end]))
+            }
+            DiskOperation::Summarize {
+                segment,
+                end,
+                identifier,
+            } => {
+                let made = summary::make(identifier, &self.files[&segment], segment, end);
+                match made {
+                    Ok(summary) => self.summaries.insert(segment, summary),
+                    Err(summary::MakeError::Salvaged) => self.summaries.remove(&segment),
+                    Err(error) => panic!("segment {segment} has no summary: {error}"),
+                };
+                DiskDone::Summarized
+            }
+            DiskOperation::Load(place) => {
+                let loaded = place.check_file(&self.files[&place.segment]);
+                DiskDone::Loaded(loaded.expect("what was written properly is right"))
             }
         };
         self.shard

@@ -64,17 +64,17 @@ pub fn is_zero(bytes: &[u8]) -> bool {
 }
 
 #[inline]
-fn u16_at(bytes: &[u8], at: usize) -> u16 {
+pub(in crate::storage) fn u16_at(bytes: &[u8], at: usize) -> u16 {
     u16::from_le_bytes(array_at(bytes, at))
 }
 
 #[inline]
-fn u32_at(bytes: &[u8], at: usize) -> u32 {
+pub(in crate::storage) fn u32_at(bytes: &[u8], at: usize) -> u32 {
     u32::from_le_bytes(array_at(bytes, at))
 }
 
 #[inline]
-fn u64_at(bytes: &[u8], at: usize) -> u64 {
+pub(in crate::storage) fn u64_at(bytes: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(array_at(bytes, at))
 }
 
@@ -87,6 +87,6 @@ fn array_at<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
 }
 
 #[inline]
-fn put<const N: usize>(out: &mut [u8], at: usize, field: [u8; N]) {
+pub(in crate::storage) fn put<const N: usize>(out: &mut [u8], at: usize, field: [u8; N]) {
     out[at..at + N].copy_from_slice(&field);
 }

@@ -66,6 +66,47 @@ impl Directory {
         directory
     }
 
+    /// A directory over these nodes, which are in hash order and cover the range of `depth` bits. None is deeper than a directory is wide, and a
+    /// directory among them is exactly that deep.
+    pub(super) fn of_nodes(depth: u32, nodes: Vec<Node>) -> Self {
+        let deepest = nodes.iter().map(Node::depth).max().unwrap_or(depth);
+        let bits = deepest - depth;
+        assert!(
+            bits <= INDEX_DIRECTORY_BITS_MAX,
+            "a directory is not that wide"
+        );
+        let slots = nodes.iter().enumerate().flat_map(|(number, node)| {
+            std::iter::repeat_n(number as u16, 1 << (deepest - node.depth()))
+        });
+        let mut directory = Self {
+            depth: depth as u8,
+            bits: bits as u8,
+            slots: slots.collect(),
+            nodes,
+            heap_bytes: 0,
+        };
+        assert_eq!(directory.slots.len(), 1 << bits, "nodes cover the range");
+        directory.heap_bytes =
+            directory.own_bytes() + directory.nodes.iter().map(Node::heap_bytes).sum::<usize>();
+        directory
+    }
+
+    /// Cuts sorted entries, which share the first `depth` bits, into tables for a directory that begins at `root` bits.
+    pub(super) fn cut(entries: &[Entry], depth: u32, root: u32, out: &mut Vec<Node>) {
+        if let Some(table) = Table::of_sorted(depth, entries) {
+            out.push(Node::Table(table));
+        } else if depth - root == INDEX_DIRECTORY_BITS_MAX {
+            let mut nodes = Vec::new();
+            Self::cut(entries, depth, depth, &mut nodes);
+            out.push(Node::Directory(Box::new(Self::of_nodes(depth, nodes))));
+        } else {
+            let middle = entries.partition_point(|entry| entry.hash().bits(depth, 1) == 0);
+            let (left, right) = entries.split_at(middle);
+            Self::cut(left, depth + 1, root, out);
+            Self::cut(right, depth + 1, root, out);
+        }
+    }
+
     pub(super) fn insert(&mut self, entry: Entry) {
         loop {
             let index = self.node_index(entry.hash());
@@ -272,6 +313,14 @@ impl Directory {
 }
 
 impl Node {
+    /// Bits that lead here.
+    fn depth(&self) -> u32 {
+        match self {
+            Node::Table(table) => table.depth(),
+            Node::Directory(child) => u32::from(child.depth),
+        }
+    }
+
     pub(super) fn heap_bytes(&self) -> usize {
         match self {
             Node::Table(table) => table.heap_bytes(),

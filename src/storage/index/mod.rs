@@ -24,6 +24,7 @@
 //! Hashes are keyed ([`KeyHasher`](super::hash::KeyHasher)), so they are as good as random; equal ones are correct in any number
 //! but slow in large ones.
 
+mod bulk;
 mod directory;
 mod entry;
 mod graveyard;
@@ -33,6 +34,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+pub use self::bulk::BulkIndex;
 pub use self::entry::{Candidate, HashCursor};
 pub use self::graveyard::Graveyard;
 

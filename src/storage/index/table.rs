@@ -85,6 +85,20 @@ impl Table {
         table
     }
 
+    /// A table of entries that are in hash order, if they are not too many for one.
+    pub(super) fn of_sorted(depth: u32, entries: &[Entry]) -> Option<Self> {
+        let slots_len = size_for(entries.len());
+        let differs = |entry: &Entry| entry.hash() != entries[0].hash();
+        // Equal hashes can't be parted.
+        if slots_len > INDEX_TABLE_SLOTS_MAX && entries.last().is_some_and(differs) {
+            return None;
+        }
+        if entries.is_empty() {
+            return Some(Self::new(depth));
+        }
+        Some(Self::build(depth, [entries, &[]], entries.len(), slots_len))
+    }
+
     /// Adds an entry, behind those with the same hash. The table is unchanged if it is full.
     pub(super) fn insert(&mut self, entry: Entry) -> Result<(), Full> {
         if self.has_room() && self.place(entry) {

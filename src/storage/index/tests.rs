@@ -63,6 +63,10 @@ enum Step {
     Thin {
         nth: usize,
     },
+    /// The index is made anew, at once, of what is there.
+    Bulk {
+        bits: u32,
+    },
     /// All keys go whose hash begins with so many zeros.
     RemoveCorner {
         zeros: u32,
@@ -75,7 +79,24 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (1usize..50).prop_map(|nth| Step::Move { nth }),
         2 => (2usize..100).prop_map(|nth| Step::Thin { nth }),
         1 => (0u32..6).prop_map(|zeros| Step::RemoveCorner { zeros }),
+        2 => prop_oneof![0u32..4, Just(10)].prop_map(|bits| Step::Bulk { bits }),
     ]
+}
+
+/// An index that is made at once.
+fn bulk(bits: u32, entries: impl Iterator<Item = (KeyHash, Position, u32)>) -> PartitionIndex {
+    let mut entries: Vec<_> = entries.collect();
+    entries.sort();
+    let mut entries = entries.into_iter().peekable();
+    let mut index = BulkIndex::new(bits);
+    for range in 0..1u64 << bits {
+        let is_inside = |hash: KeyHash| bits == 0 || hash.0 >> (64 - bits) == range;
+        while let Some((hash, address, len)) = entries.next_if(|(hash, _, _)| is_inside(*hash)) {
+            index.push(hash, address, len);
+        }
+        index.end_range();
+    }
+    index.finish()
 }
 
 /// The index and what should be in it.
@@ -138,6 +159,7 @@ impl Pair {
                     .filter(|(place, _)| place % nth != 0);
                 gone.for_each(|(_, &key)| self.remove(key));
             }
+            Step::Bulk { bits } => self.index = bulk(bits, self.model.values().copied()),
             Step::RemoveCorner { zeros } => {
                 let gone: Vec<u64> = keys
                     .into_iter()
@@ -386,4 +408,20 @@ fn a_dropped_index_is_freed_in_slices() {
         "{slices} slices for {bytes} bytes"
     );
     assert!(graveyard.free_slice(1), "what is free stays free");
+}
+
+/// A start of a partition of millions: directories below directories, each table of its final size.
+#[test]
+fn a_large_index_is_made_at_once() {
+    let count = 2_000_000u64;
+    let entries = |number| (KeyHash(scramble(number)), Position(number * 8), 40);
+    let index = bulk(3, (0..count).map(entries));
+    index.check();
+    assert_eq!(index.len(), count);
+    let bytes = index.memory_bytes() as u64 / count;
+    assert!(bytes < 22, "{bytes} bytes an entry");
+    for number in (0..count).step_by(9973) {
+        let (hash, address, _) = entries(number);
+        assert!(index.contains(hash, address), "{number}");
+    }
 }

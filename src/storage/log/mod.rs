@@ -12,6 +12,7 @@
 //! fit (needs a segment that [`Log::prepared`] announced), [`Log::append`].
 
 mod builder;
+mod content;
 mod large;
 mod memory;
 mod outgoing;
@@ -23,11 +24,11 @@ use bytes::Bytes;
 use memmap2::MmapMut;
 
 pub use builder::{BlockBuilder, BlockStamp, FinishedBlock};
+pub use content::{ContentPlace, LoadedContent};
 pub use memory::SegmentMemory;
 pub use outgoing::OutgoingBlock;
 
 use crate::limits::SECTOR_LEN;
-use crate::storage::buffer::LargeBuffer;
 use crate::storage::format::{
     BLOCK_HEADER_LEN, LogTag, Record, SEGMENT_HEADER_LEN, SegmentHeader, SegmentState,
 };
@@ -185,47 +186,53 @@ impl Log {
         log
     }
 
-    /// Takes the bytes of the newest segment that is not in memory into the tail. Called after recovery from the newest
-    /// segment backwards, as far as the budget goes; the active segment must be among them. Values longer than `large_len` bytes are kept
-    /// apart.
+    /// Takes the bytes of the newest segment that is not in memory into the tail. Called after recovery for the active segment, and for as many before it
+    /// as one likes, newest first. Values longer than `large_len` bytes are kept apart.
     ///
     /// # Errors
     /// When the kernel refuses the memory.
     pub fn load(&mut self, id: SegmentId, content: &[u8], large_len: usize) -> io::Result<()> {
-        let segment = self
-            .segments
-            .iter_mut()
-            .rev()
-            .find(|segment| segment.memory.is_none())
-            .expect("a segment to load");
-        assert_eq!(segment.id, id, "segments are loaded newest first");
-        assert_eq!(
-            content.len() as u64,
-            segment.end.0 - segment.base.0,
-            "all of the segment's content is loaded"
-        );
-        let mut memory = SegmentMemory::new(segment.capacity() as usize)?;
-        let mut copied = 0;
-        for (position, value) in large::values_of(content, segment.base, large_len) {
-            let value_at = value.start;
-            memory
-                .range_mut(copied..value_at)
-                .copy_from_slice(&content[copied..value_at]);
-            let mut buffer = LargeBuffer::new(value.len())?;
-            buffer.extend(&content[value.clone()]);
-            segment.large.push((position, buffer.freeze()));
-            self.tail_bytes += value.len() as u64;
-            copied = value.end;
-        }
-        memory
-            .range_mut(copied..content.len())
-            .copy_from_slice(&content[copied..]);
+        let place = self.next_to_load(large_len).expect("a segment to load");
+        assert_eq!(place.segment, id, "segments are loaded newest first");
+        let loaded = place.copy(content)?;
+        let refused = self.loaded(id, loaded);
+        assert!(refused.is_none(), "it is the next one");
+        Ok(())
+    }
+
+    /// The newest segment that is not in memory.
+    #[must_use]
+    pub fn next_to_load(&self, large_len: usize) -> Option<ContentPlace> {
+        let segment = &self.segments[self.tail_first.checked_sub(1)?];
+        Some(ContentPlace {
+            segment: segment.id,
+            base: segment.base,
+            end: segment.end,
+            capacity: segment.capacity(),
+            log: self.tag,
+            large_len,
+        })
+    }
+
+    /// Takes a segment's content into the tail. If it is no longer the newest that is not in memory, it is given back.
+    #[must_use = "what is not taken is to be given back to the kernel where that holds nobody up"]
+    pub fn loaded(&mut self, id: SegmentId, loaded: LoadedContent) -> Option<Retired> {
+        let LoadedContent { memory, large } = loaded;
+        let segment = match self.tail_first.checked_sub(1) {
+            Some(at) if self.segments[at].id == id => &mut self.segments[at],
+            _ => {
+                let memory = Some(memory);
+                return Some(Retired { memory, large });
+            }
+        };
+        let large_bytes: usize = large.iter().map(|(_, value)| value.len()).sum();
         self.tail_start = segment.base;
         self.tail_first -= 1;
-        self.tail_bytes += memory.capacity() as u64;
+        self.tail_bytes += memory.capacity() as u64 + large_bytes as u64;
         self.capacity_max = self.capacity_max.max(memory.capacity() as u64);
         segment.memory = Some(memory);
-        Ok(())
+        segment.large = large;
+        None
     }
 
     /// The number of the segment to prepare next, and its length, if none is ready yet.
@@ -479,6 +486,15 @@ impl Log {
             offset: SEGMENT_HEADER_LEN as u64 + (position.0 - segment.base.0),
             available: segment.end.0.checked_sub(position.0)?,
         })
+    }
+
+    /// Where a segment's content ends, if it is part of the log.
+    #[must_use]
+    pub fn end_of(&self, id: SegmentId) -> Option<Position> {
+        let at = self
+            .segments
+            .binary_search_by_key(&id, |segment| segment.id);
+        at.ok().map(|at| self.segments[at].end)
     }
 
     /// The active segment, if there is one.

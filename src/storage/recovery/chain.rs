@@ -11,8 +11,9 @@ use super::{Plan, Repair, SegmentFile, Visitor};
 use crate::limits::BLOCK_ALIGN;
 use crate::storage::format::{
     BLOCK_HEADER_LEN, BlockHeader, BlockKind, Entries, EntryError, LogTag, SEGMENT_HEADER_LEN,
-    payload_crc,
+    SegmentHeader, payload_crc,
 };
+use crate::storage::summary::Summary;
 use crate::types::{Position, WallMillis};
 
 /// One segment's part of the log.
@@ -242,6 +243,33 @@ impl Chain {
         }
     }
 
+    /// Whether a summary can stand for a segment. It must be of just this segment, which was left: the next one begins where the summary
+    /// ends, so no block of it is left out, and none was in flight. It must follow the chain so far. And the file must be there to its end.
+    pub(super) fn continues_with(
+        &self,
+        span: &Span<'_>,
+        header: &SegmentHeader,
+        summary: &Summary<'_>,
+    ) -> bool {
+        let is_whole = !span.is_missing && span.log.len() as u64 >= span.capacity;
+        span.next_base.is_some_and(|next_base| {
+            is_whole
+                && span.base == self.end
+                && summary.is_of(header, span.base, next_base)
+                && self.accepts(summary.header.first_sequence)
+        })
+    }
+
+    /// Goes on behind a segment of which this is the summary.
+    pub(super) fn take_over(&mut self, summary: &Summary<'_>) {
+        let header = &summary.header;
+        self.end = header.end;
+        self.next_sequence = header.next_sequence;
+        self.timestamp_max = self.timestamp_max.max(header.timestamp_max);
+        self.durable = self.durable.max(header.durable);
+        self.last = Some(header.last);
+    }
+
     /// Whether the log ends as a clean stop leaves it.
     pub(super) fn is_clean(&self) -> bool {
         !self.torn && matches!(self.last, None | Some(BlockKind::Seal))
@@ -363,7 +391,10 @@ impl Chain {
 }
 
 /// The whole structure of a block's payload, before anything of it is shown.
-pub(super) fn check_content(header: &BlockHeader, payload: &[u8]) -> Result<(), EntryError> {
+pub(in crate::storage) fn check_content(
+    header: &BlockHeader,
+    payload: &[u8],
+) -> Result<(), EntryError> {
     if header.kind != BlockKind::Data {
         return Ok(());
     }
@@ -392,6 +423,6 @@ pub(super) fn check_content(header: &BlockHeader, payload: &[u8]) -> Result<(), 
     Ok(())
 }
 
-fn payload_position(header: &BlockHeader) -> Position {
+pub(in crate::storage) fn payload_position(header: &BlockHeader) -> Position {
     Position(header.position.0 + BLOCK_HEADER_LEN as u64)
 }

@@ -10,6 +10,10 @@
 //!    the next number; its payload is checked once, then its records are visited.
 //! 3. Where the chain breaks, `tear` decides what that is: the log's end, a torn write, or damage.
 //!
+//! [`recover_with`] takes saved indexes (`storage::summary`) besides. A segment of which there is a good one that fits is not followed block by block: the
+//! chain goes on where it ends, and the visitor is told. What fits, says `chain`. What is damaged inside such a
+//! segment is found when it is read. Salvage reads everything: whoever asks for it wants to know.
+//!
 //! Beside it, for people who look into files: `walk` goes through one segment, and `remains` looks for records in what is given up.
 //!
 //! # Torn or damaged
@@ -50,12 +54,14 @@ mod tear;
 mod tests;
 mod walk;
 
+pub(in crate::storage) use chain::{check_content, payload_position};
 pub use error::{Damage, Fault, Proof, RecoveryError};
 pub use remains::{Remain, Remains};
 pub use walk::{Piece, Walk};
 
 use crate::limits::{SECTOR_LEN, SEGMENT_LEN_MAX};
 use crate::storage::format::{Entry, LogTag, RecordAt, SEGMENT_HEADER_LEN, SegmentState};
+use crate::storage::summary::Summary;
 use crate::types::{PartitionId, Position, SegmentId, ShardId, WallMillis};
 
 use chain::{Chain, Span};
@@ -92,6 +98,10 @@ pub trait Visitor {
     /// shown so far and older than what comes.
     fn given_up(&mut self, bytes: u64) {
         let _ = bytes;
+    }
+    /// This segment is not gone over: all that there is to know of it is in its summary, of the given number among those that recovery was given.
+    fn summarized(&mut self, segment: SegmentId, summary: usize) {
+        let _ = (segment, summary);
     }
     /// Nothing more of this segment will be read: its pages may go.
     fn segment_end(&mut self, segment: SegmentId) {
@@ -180,6 +190,20 @@ pub enum Repair {
     },
 }
 
+impl Repair {
+    /// The segment whose file it changes.
+    #[must_use]
+    pub fn segment(&self) -> SegmentId {
+        match self {
+            Repair::Zero { segment, .. }
+            | Repair::Write { segment, .. }
+            | Repair::Extend { segment, .. }
+            | Repair::Create { segment }
+            | Repair::Delete { segment } => *segment,
+        }
+    }
+}
+
 /// Reads a shard's log. `files` are all its segment files in any order. With `salvage`, damaged ranges are
 /// given up and listed; without, the first one is the error. Nothing is changed: see [`Recovered::repairs`] and
 /// the module's documentation for what to do next.
@@ -195,6 +219,25 @@ pub fn recover(
     files: &[SegmentFile<'_>],
     visitor: &mut impl Visitor,
 ) -> Result<Recovered, RecoveryError> {
+    recover_with(identity, salvage, files, &[], visitor)
+}
+
+/// As [`recover`], with the summaries that there are, each whole and made under this node's secret. Those that fit stand for their segments, unless there is
+/// something to salvage.
+///
+/// # Errors
+/// As [`recover`].
+///
+/// # Panics
+/// As [`recover`].
+pub fn recover_with(
+    identity: &Identity,
+    salvage: bool,
+    files: &[SegmentFile<'_>],
+    summaries: &[Summary<'_>],
+    visitor: &mut impl Visitor,
+) -> Result<Recovered, RecoveryError> {
+    let summaries: &[Summary<'_>] = if salvage { &[] } else { summaries };
     let mut files: Vec<SegmentFile<'_>> = files.to_vec();
     files.sort_by_key(|file| file.id);
     assert!(
@@ -252,7 +295,16 @@ pub fn recover(
             },
         };
         span.check_place(&chain)?;
-        chain.follow(&span, &mut plan, visitor)?;
+        let is_whole = begun.header_is_good && begun.damage.is_empty();
+        let fits =
+            |summary: &Summary<'_>| is_whole && chain.continues_with(&span, &header, summary);
+        match summaries.iter().position(fits) {
+            Some(number) => {
+                chain.take_over(&summaries[number]);
+                visitor.summarized(begun.file.id, number);
+            }
+            None => chain.follow(&span, &mut plan, visitor)?,
+        }
         let actual = begun.file.bytes.len() as u64;
         // What is behind the length that the header says is never read, so a longer file has lost nothing.
         if actual < header.segment_len {

@@ -102,14 +102,14 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "count versions from one again after a restart",
         file: "src/shard/replay.rs",
-        find: "partition.version_next = partition.version_next.max(Version(record.version.0 + 1));",
-        replace: "partition.version_next = Version(1).max(partition.version_next);",
+        find: "partition.version_next = partition.version_next.max(Version(version.0 + 1));",
+        replace: "partition.version_next = Version(1.max(version.0 % 1)).max(partition.version_next);",
     },
     Mutation {
         name: "count versions by live records alone after a restart",
-        file: "src/shard/replay.rs",
-        find: "partition.version_next = partition.version_next.max(Version(record.version.0 + 1));",
-        replace: "if record.kind == RecordKind::Set {\n            partition.version_next = partition.version_next.max(Version(record.version.0 + 1));\n        }",
+        file: "src/storage/summary/build.rs",
+        find: "group.version_max = group.version_max.max(effect.version);",
+        replace: "if effect.kind == RecordKind::Set {\n            group.version_max = group.version_max.max(effect.version);\n        }",
     },
     Mutation {
         name: "replay the first record of an entry alone",

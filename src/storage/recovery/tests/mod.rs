@@ -9,6 +9,7 @@ mod crash;
 mod damage;
 mod files;
 mod salvage;
+mod saved;
 mod walk;
 
 use std::collections::{BTreeMap, BTreeSet};
