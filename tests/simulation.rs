@@ -64,11 +64,11 @@ fn the_seeds_reach_what_they_are_for() {
         undecided < 3,
         "{undecided} histories are too long to be judged"
     );
-    assert!(sum(|report| report.tally.summaries_saved) > 100);
-    assert!(sum(|report| report.tally.summaries_used) > 100);
-    assert!(sum(|report| report.tally.summaries_refused) > 10);
-    assert!(sum(|report| report.tally.summaries_damaged) > 20);
-    assert!(sum(|report| report.tally.segments_loaded) > 50);
+    assert!(sum(|report| report.tally.summaries_saved) > 20);
+    assert!(sum(|report| report.tally.summaries_used) > 30);
+    assert!(sum(|report| report.tally.summaries_refused) > 5);
+    assert!(sum(|report| report.tally.summaries_damaged) > 5);
+    assert!(sum(|report| report.tally.segments_loaded) > 5);
     assert!(sum(|report| report.tally.repairs) > 300);
     assert!(sum(|report| report.tally.records_recovered) > 10_000);
     assert!(sum(|report| report.tally.damage_reported) > 10);

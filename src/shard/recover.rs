@@ -154,9 +154,16 @@ impl<'a> Start<'a> {
         };
         let keyspaces = stored?;
         self.give_log(&mut shard, &recovered)?;
-        // The log goes on in the last one.
-        let active = recovered.segments.last().map(|last| last.id);
-        without_summary.retain(|segment| Some(*segment) != active);
+        // The log goes on in the last one, and of one that salvage found empty there is nothing to say.
+        let left = recovered
+            .segments
+            .split_last()
+            .map_or(&[][..], |(_, left)| left);
+        let has_content = |id: &SegmentId| {
+            let mut left = left.iter();
+            left.any(|segment| segment.id == *id && segment.base < segment.end)
+        };
+        without_summary.retain(has_content);
         shard.recovered_behind(without_summary);
         let start = StartStatus {
             segments: recovered.segments.len() as u64,
