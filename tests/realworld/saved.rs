@@ -26,17 +26,17 @@ fn saved(place: &Place) -> Vec<PathBuf> {
         .collect()
 }
 
-/// How many segments the node did not read when it started, and how many saved indexes it could not use, by what it says.
+/// How many segments the node did not read when it started, and how many saved indexes it could not use.
 fn told(node: &Node) -> (u64, u64) {
-    let messages = node.messages();
-    let sum = |field: &str| {
-        let values = messages.split(field).skip(1).map(|rest| {
-            let end = rest.find(|byte: char| !byte.is_ascii_digit());
-            rest[..end.unwrap_or(rest.len())].parse::<u64>().unwrap()
-        });
-        values.sum::<u64>()
+    let status = node.status();
+    let shards = status["shards"].as_array().unwrap();
+    let sum = |figure: &str| {
+        let figures = shards
+            .iter()
+            .map(|shard| shard["start"][figure].as_u64().unwrap());
+        figures.sum::<u64>()
     };
-    (sum(" from_saved_indexes="), sum("bad_saved_indexes="))
+    (sum("from_saved_indexes"), sum("bad_saved_indexes"))
 }
 
 /// What happens to saved indexes between a kill and the next start.

@@ -175,7 +175,7 @@ impl Worker {
         while let Some(job) = self.orders.next() {
             match job {
                 Job::Prepare(preparation) => self.prepare(preparation),
-                Job::Background(ticket, background) => self.carry_out(ticket, background),
+                Job::Background(ticket, background) => self.carry_out(ticket, &background),
             }
         }
     }
@@ -194,7 +194,7 @@ impl Worker {
         self.tell(ticket, made.map(DiskDone::Prepared));
     }
 
-    fn carry_out(&mut self, ticket: DiskTicket, background: Background) {
+    fn carry_out(&mut self, ticket: DiskTicket, background: &Background) {
         let directory = self.directory.clone();
         let outcome = match background {
             Background::Summarize {
@@ -203,14 +203,14 @@ impl Worker {
                 identifier,
             } => {
                 let saved =
-                    summaries::save(&directory, segment, end, identifier, || self.between());
+                    summaries::save(&directory, *segment, *end, *identifier, || self.between());
                 if let Err(error) = &saved {
                     tracing::warn!(%segment, %error, "the segment's index can't be saved; the next start will read the segment");
                 }
                 saved.map(|()| DiskDone::Summarized)
             }
             Background::Load(place) => {
-                let loaded = summaries::load(&directory, &place, || self.between());
+                let loaded = summaries::load(&directory, place, || self.between());
                 if let Err(error) = &loaded {
                     tracing::warn!(segment = %place.segment, %error, "can't take a segment back into memory");
                 }

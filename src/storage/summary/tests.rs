@@ -159,8 +159,9 @@ proptest! {
         let mut bodies = Vec::new();
         for segment in cuts.windows(2) {
             let mut builder = Builder::new(identifier(), position(segment[0]));
-            for number in segment[0]..segment[1] {
-                show(&mut builder, &effects[number], position(number), number as u64);
+            let range = segment[0]..segment[1];
+            for (number, effect) in range.clone().zip(&effects[range]) {
+                show(&mut builder, effect, position(number), number as u64);
             }
             bodies.push((builder.base(), builder.finish()));
         }

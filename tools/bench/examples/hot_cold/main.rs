@@ -109,17 +109,18 @@ fn main() -> io::Result<()> {
     }
     let program = programs.join("corduroy-bench");
     for server in &servers {
-        eprintln!("filling {}", server.name);
+        writeln!(io::stderr(), "filling {}", server.name)?;
         succeed(bench(&program, "load", server))?;
     }
     let done = rounds(directory, NAMES[0], DISTRIBUTIONS[0], Kind::Fast)?.len() as u32;
     for round in done..done + arguments.rounds {
         for distribution in DISTRIBUTIONS {
-            eprintln!(
+            writeln!(
+                io::stderr(),
                 "round {} of {}: {distribution}",
                 round + 1,
                 done + arguments.rounds
-            );
+            )?;
             for kind in [Kind::Fast, Kind::Steady] {
                 for server in &servers {
                     let place = place(directory, server.name, distribution, kind, round);
