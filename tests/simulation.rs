@@ -60,9 +60,11 @@ fn the_seeds_reach_what_they_are_for() {
     assert!(sum(|report| report.tally.redis_clients) > 3000);
     assert!(sum(|report| report.tally.redis_replies) > 30_000);
     let undecided = sum(|report| report.tally.redis_undecided);
+    // Which histories are hard to judge changes with every change of the simulator; how many in all must not.
+    let clients = sum(|report| report.tally.redis_clients);
     assert!(
-        undecided < 3,
-        "{undecided} histories are too long to be judged"
+        undecided * 500 < clients,
+        "{undecided} histories of {clients} clients are too long to be judged"
     );
     assert!(sum(|report| report.tally.summaries_saved) > 20);
     assert!(sum(|report| report.tally.summaries_used) > 30);

@@ -18,14 +18,22 @@ fn a_goal_that_can_be_met_and_one_that_cannot() {
         .filter(|line| line.contains("/s ") && line.contains("goal"))
     {
         assert!(
-            line.ends_with("meets the goal") || line.contains("breaks the goal: "),
+            line.ends_with("meets the goal")
+                || line.contains("breaks the goal: ")
+                || line.contains("says nothing of the goal: "),
             "{line}"
         );
     }
     // The name that `run` has for it is understood too.
     let sweep = sweep.replace("--step", "--duration");
     let said = server.bench(&format!("{sweep} --slo p99<1us")).with(0);
-    said.says("200/s breaks the goal: ");
+    // On a busy machine the generator may have been late each time.
+    assert!(
+        said.err.contains("200/s breaks the goal: ")
+            || said.err.contains("200/s says nothing of the goal: "),
+        "{}",
+        said.err
+    );
     assert!(!said.err.contains("meets the goal"), "{}", said.err);
 }
 
