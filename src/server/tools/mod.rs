@@ -4,7 +4,7 @@
 //! `repair` hold the directory's lock, `dump` looks at one file and asks nobody. Only `repair` changes anything, and only after everything was judged.
 //!
 //! Mapped memory is right here too, as nothing waits on these threads. But a disk that can't give a page of a mapped file ends the process without a
-//! word, and that is the night on which these tools are used: so [`reading`] asks for all bytes by plain reads just before they are looked at.
+//! word, and that is the night on which these tools are used: so `reading` asks for all bytes by plain reads just before they are looked at.
 
 mod check;
 mod dump;
