@@ -21,7 +21,7 @@ use rustix::io::Errno;
 use crate::limits;
 
 /// What memory, place and length are multiples of.
-pub(super) const PAGE_LEN: usize = 4096;
+const PAGE_LEN: usize = 4096;
 /// Bytes written at a time. Between two such writes the process may die; see `writer` on why they end at pages.
 const SLICE_LEN: usize = limits::DIRECT_SLICE_BYTES;
 const _: () = assert!(SLICE_LEN.is_multiple_of(PAGE_LEN));
@@ -35,8 +35,7 @@ pub(super) fn open(path: &Path) -> io::Result<Option<File>> {
         .open(path);
     let file = match opened {
         Ok(file) => file,
-        Err(error) if error.raw_os_error() == Some(Errno::INVAL.raw_os_error()) => return Ok(None),
-        Err(error) => return Err(error),
+        Err(error) => return unless_refused(error),
     };
     if !file.metadata()?.len().is_multiple_of(PAGE_LEN as u64) {
         return Ok(None);
@@ -45,8 +44,15 @@ pub(super) fn open(path: &Path) -> io::Result<Option<File>> {
     let mut page = MmapMut::map_anon(PAGE_LEN)?;
     match file.read_at(&mut page, 0) {
         Ok(_) => Ok(Some(file)),
-        Err(error) if error.raw_os_error() == Some(Errno::INVAL.raw_os_error()) => Ok(None),
-        Err(error) => Err(error),
+        Err(error) => unless_refused(error),
+    }
+}
+
+/// `EINVAL` is how a filesystem says that it can't.
+fn unless_refused(error: io::Error) -> io::Result<Option<File>> {
+    match error.raw_os_error() == Some(Errno::INVAL.raw_os_error()) {
+        true => Ok(None),
+        false => Err(error),
     }
 }
 

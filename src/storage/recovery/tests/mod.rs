@@ -75,21 +75,31 @@ impl Visitor for Seen {
     }
 }
 
-/// Recovers an image.
-fn run(image: &Image, salvage: bool) -> Result<(Recovered, Vec<Known>), RecoveryError> {
-    let names: Vec<String> = image
+/// What the files of an image are called.
+fn names(image: &Image) -> Vec<String> {
+    image
         .keys()
         .map(|id| format!("{}.segment", SegmentId(*id)))
-        .collect();
-    let files: Vec<SegmentFile<'_>> = image
+        .collect()
+}
+
+/// The files of an image, as recovery takes them.
+fn segment_files<'a>(image: &'a Image, names: &'a [String]) -> Vec<SegmentFile<'a>> {
+    image
         .iter()
-        .zip(&names)
+        .zip(names)
         .map(|((id, bytes), name)| SegmentFile {
             id: SegmentId(*id),
             name,
             bytes,
         })
-        .collect();
+        .collect()
+}
+
+/// Recovers an image.
+fn run(image: &Image, salvage: bool) -> Result<(Recovered, Vec<Known>), RecoveryError> {
+    let names = names(image);
+    let files = segment_files(image, &names);
     let mut seen = Seen::default();
     let recovered = recover(&IDENTITY, salvage, &files, &mut seen)?;
     Ok((recovered, seen.0))

@@ -61,17 +61,8 @@ fn start(
     summaries: &[Summary<'_>],
     salvage: bool,
 ) -> Result<(Recovered, Shown), RecoveryError> {
-    let names = image.keys().map(|id| format!("{}.segment", SegmentId(*id)));
-    let names: Vec<String> = names.collect();
-    let files: Vec<SegmentFile<'_>> = image
-        .iter()
-        .zip(&names)
-        .map(|((id, bytes), name)| SegmentFile {
-            id: SegmentId(*id),
-            name,
-            bytes,
-        })
-        .collect();
+    let names = names(image);
+    let files = segment_files(image, &names);
     let mut shown = Shown::default();
     let recovered = recover_with(&IDENTITY, salvage, &files, summaries, &mut shown)?;
     Ok((recovered, shown))
