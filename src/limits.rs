@@ -23,6 +23,8 @@ pub const BLOCK_ALIGN: usize = 64;
 pub const SECTOR_LEN: usize = 512;
 /// Smallest and largest segment, in bytes.
 pub const SEGMENT_LEN_MIN: u64 = 1 << 20;
+/// Shortest segment file that is read, in bytes: the simulator's are shorter than any that a node makes.
+pub const SEGMENT_LEN_READ_MIN: u64 = 64 << 10;
 /// See [`SEGMENT_LEN_MIN`].
 pub const SEGMENT_LEN_MAX: u64 = 1 << 30;
 /// Most slots of one table of the index, unless its hashes are all equal. The time of the slowest insert is in proportion to it.
@@ -132,8 +134,30 @@ pub const SCAN_PAGE_STEPS_MAX: u32 = 256;
 pub const EXPIRY_CHECK_SLICE: usize = 2048;
 /// Keys that one turn takes away because they expired.
 pub const EXPIRY_SLICE: usize = 512;
-/// Bytes of dropped tables that one turn frees.
-pub const FREE_SLICE_BYTES: usize = 4 << 20;
+/// Bytes of the file of a segment that is compacted that are read at a time; a longer block is read whole.
+pub const COMPACT_READ_LEN: u64 = 1 << 20;
+/// Bytes of a block in such a file whose checksum one step computes.
+pub const COMPACT_CHECK_SLICE: usize = 1 << 20;
+/// Records of a segment that is compacted that one turn looks at.
+pub const COMPACT_SLICE_RECORDS: usize = 1024;
+/// Bytes of them that it goes over, copied ones and others. The last one may be longer.
+pub const COMPACT_SLICE_BYTES: u64 = 512 << 10;
+/// To pass over a dead record is so many times less work than to copy it, as compaction reckons.
+pub const COMPACT_PASSING_SHARE: u64 = 8;
+/// Bytes of work that compaction may save up for later.
+pub const COMPACT_CREDIT_MAX: u64 = 4 << 20;
+/// The same, at least, while an operator waits for a round and clients write.
+pub const COMPACT_ROUND_BYTES: u64 = 64 << 10;
+/// How often compaction looks for something to do, in nanoseconds, beside when the log has grown by a segment.
+pub const COMPACT_LOOK_NS: u64 = 100_000_000;
+/// After clients have written nothing for so long the shard has nothing better to do than to compact.
+pub const COMPACT_IDLE_NS: u64 = 50_000_000;
+/// After a victim was given up for want of room, how long compaction waits.
+pub const COMPACT_RETRY_NS: u64 = 1_000_000_000;
+/// What a delete takes that stands for a record whose time has passed, as compaction reckons.
+pub const EXPIRED_TOMBSTONE_LEN: u32 = 64;
+/// Bytes of dropped tables that one turn frees. Each entry in them is counted out of its segment.
+pub const FREE_SLICE_BYTES: usize = 512 << 10;
 /// How long a failed preparation of a segment waits before it is tried again, in nanoseconds.
 pub const PREPARE_RETRY_NS: u64 = 1_000_000_000;
 /// How often at most a shard without writes notes the time in its log because keys expired, in nanoseconds.

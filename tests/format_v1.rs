@@ -58,6 +58,7 @@ impl Visitor for Listing {
             version,
             timestamp,
             expiry,
+            ..
         } = at.record;
         let value = match value.iter().position(|byte| *byte != 0) {
             None if value.len() > 100 => format!("{} zeros", value.len()),
@@ -270,6 +271,7 @@ impl Log {
                     version,
                     timestamp,
                     expiry: expiry.map(WallMillis),
+                    origin: None,
                 }
                 .encode(&mut block);
                 Record::seal(&mut block[at..], Position(self.end + at as u64));

@@ -149,6 +149,11 @@ impl Client {
         self.background.wait_for(self.client.status())
     }
 
+    /// See [`crate::Client::compact`].
+    pub fn compact(&self) -> Result<()> {
+        self.background.wait_for(self.client.compact())
+    }
+
     /// See [`crate::Client::ping`].
     pub fn ping(&self) -> Result<Duration> {
         self.background.wait_for(self.client.ping())

@@ -231,6 +231,7 @@ fn changes_data(request: &Request<'_>) -> bool {
         Opcode::Hello
         | Opcode::Ping
         | Opcode::Status
+        | Opcode::Compact
         | Opcode::Get
         | Opcode::Exists
         | Opcode::Ttl

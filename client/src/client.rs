@@ -305,6 +305,23 @@ impl Client {
             .await
     }
 
+    /// Has every shard give back the space of what was overwritten and deleted, and waits until that is done. It takes as long as it takes to
+    /// copy what lives beside it; if that is longer than the client's timeout, it goes on without anybody waiting.
+    ///
+    /// # Errors
+    ///
+    /// See [`Error`].
+    pub async fn compact(&self) -> Result<()> {
+        self.core
+            .call(
+                Target::Any,
+                &Request::Compact,
+                self.core.deadline(),
+                reply::done,
+            )
+            .await
+    }
+
     /// Asks whether the server is there; answers how long it took.
     ///
     /// # Errors

@@ -353,6 +353,8 @@ pub enum Request<'a> {
     },
     /// How the node and each of its shards are doing, as JSON (see `docs/status.md`).
     Status,
+    /// Has every shard compact all that is worth it, and is answered when that is done.
+    Compact,
     /// Between shards of a node: gives a value another key, or a second one, together with its expiry. Both keys live on the shard.
     Move {
         /// The keyspace and the key where it is.

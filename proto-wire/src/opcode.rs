@@ -15,6 +15,8 @@ pub enum Opcode {
     Ping = 0x02,
     /// [`crate::Request::Status`]
     Status = 0x03,
+    /// [`crate::Request::Compact`]
+    Compact = 0x04,
     /// [`crate::Request::Get`]
     Get = 0x10,
     /// [`crate::Request::Exists`]
@@ -67,10 +69,11 @@ pub enum Opcode {
 
 impl Opcode {
     /// Every opcode, in the order of the numbers.
-    pub const ALL: [Opcode; 27] = [
+    pub const ALL: [Opcode; 28] = [
         Opcode::Hello,
         Opcode::Ping,
         Opcode::Status,
+        Opcode::Compact,
         Opcode::Get,
         Opcode::Exists,
         Opcode::Ttl,
@@ -126,6 +129,7 @@ impl Opcode {
             Opcode::Hello => "hello",
             Opcode::Ping => "ping",
             Opcode::Status => "status",
+            Opcode::Compact => "compact",
             Opcode::Get => "get",
             Opcode::Exists => "exists",
             Opcode::Ttl => "ttl",

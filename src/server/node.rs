@@ -577,6 +577,7 @@ fn shard_config(config: &Config, directory: &DataDirectory, shard: ShardId) -> S
         large_len: limits::LARGE_LEN,
         memory_bytes: share.saturating_sub(limits::SHARD_MEMORY_BASE).max(1),
         segment_len: config.segment_len,
+        compacts: config.compaction,
         hash_secret: manifest.hash_secret,
     }
 }

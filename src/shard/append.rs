@@ -83,6 +83,7 @@ impl Shard {
         self.segment_left();
         self.log.rotate(now.wall);
         self.pipeline.tail_check_due = true;
+        self.compaction.log_has_grown();
         assert!(
             self.log.fits(len),
             "an empty segment holds the largest block"
@@ -129,6 +130,7 @@ impl Shard {
         } else {
             BlockKind::Data
         };
+        let written = self.wall_max.max(now.wall);
         let keyspaces = &mut self.keyspaces;
         let spare = std::mem::take(&mut self.pipeline.spare_block);
         let plan = self.log.append(len, spare, |mut block, sequence| {
@@ -155,10 +157,15 @@ impl Shard {
             block.finish(BlockStamp {
                 sequence,
                 durable,
-                written: now.wall,
+                // The latest time that the clock has shown, and not what it shows now: then the newest block proves as much as all before it
+                // together, and those may go.
+                written,
                 kind,
             })
         });
+        let client_bytes = batch.records_len - batch.copied_len;
+        self.compaction
+            .appended(now, client_bytes, batch.copied_len);
         place_in_flight(&mut batch);
         self.overlay.depart();
         self.pipeline.flight = Some(batch);

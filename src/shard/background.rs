@@ -37,7 +37,8 @@ impl Shard {
             disk.push((ticket, DiskOperation::Release(retired)));
         }
         let pipeline = &self.pipeline;
-        if pipeline.in_background || pipeline.stopping || pipeline.failed.is_some() {
+        let is_bad_time = pipeline.stopping || pipeline.failed.is_some();
+        if pipeline.in_background || is_bad_time || self.compaction.is_leaving() {
             return;
         }
         if pipeline.warming {

@@ -28,6 +28,7 @@ impl Shard {
             self.apply(&batch.effects[number]);
         }
         self.overlay.landed();
+        self.compaction.committed(batch.copies);
         for group in batch
             .replies
             .chunk_by(|one, next| one.kind == next.kind && one.since == next.since)
@@ -65,6 +66,14 @@ impl Shard {
             return;
         };
         let partition = keyspace.partition_mut(usize::from(effect.partition.index / shard_count));
+        if matches!(effect.kind, RecordKind::Delete | RecordKind::Clear) {
+            self.log
+                .add_tombstone(effect.position, u64::from(effect.len));
+        }
+        if effect.is_copy {
+            self.apply_copy(effect);
+            return;
+        }
         match (effect.kind, effect.previous) {
             (RecordKind::Set, previous) => {
                 let replaced = match previous {
@@ -77,13 +86,13 @@ impl Shard {
                         ) =>
                     {
                         partition.live_bytes -= u64::from(old_len);
-                        self.log.remove_live(u64::from(old_len));
+                        self.log.remove_live(old, u64::from(old_len));
                         true
                     }
                     _ => false,
                 };
                 partition.live_bytes += u64::from(effect.len);
-                self.log.add_live(u64::from(effect.len));
+                self.log.add_live(effect.position, u64::from(effect.len));
                 if !replaced {
                     partition
                         .index
@@ -98,7 +107,7 @@ impl Shard {
             (RecordKind::Delete, Previous::At(old, old_len)) => {
                 if partition.index.remove(effect.hash, old) {
                     partition.live_bytes -= u64::from(old_len);
-                    self.log.remove_live(u64::from(old_len));
+                    self.log.remove_live(old, u64::from(old_len));
                     keyspace.remove_keys(1);
                 }
             }
@@ -107,10 +116,33 @@ impl Shard {
                 if partition.clearing == Some(effect.version) {
                     partition.clearing = None;
                 }
+                partition.cleared = partition.cleared.max(effect.version);
                 let dropped = partition.drop_table();
                 keyspace.remove_keys(dropped.keys);
-                self.log.remove_live(dropped.live_bytes);
+                self.log.drop_live(dropped.live_bytes);
                 self.graveyard.bury(dropped.table);
+            }
+        }
+    }
+
+    /// What compaction has logged again is committed: the index follows, if it still points at what was copied. If not, the copy is dead: its key
+    /// expired or was cleared meanwhile.
+    fn apply_copy(&mut self, effect: &Effect) {
+        let (RecordKind::Set, Previous::At(old, len)) = (effect.kind, effect.previous) else {
+            return;
+        };
+        let shard_count = self.config.identity.shard_count;
+        let Some(at) = self.keyspace_index(effect.partition.keyspace) else {
+            return;
+        };
+        let local = usize::from(effect.partition.index / shard_count);
+        let index = &mut self.keyspaces[at].partition_mut(local).index;
+        if index.replace(effect.hash, old, effect.position, effect.len) {
+            self.log.remove_live(old, u64::from(len));
+            self.log.add_live(effect.position, u64::from(effect.len));
+            if let Some(expiry) = effect.expiry {
+                self.expiry
+                    .insert(expiry, effect.partition, effect.hash, effect.position);
             }
         }
     }
@@ -148,6 +180,7 @@ impl Shard {
             "a batch is refused only when nothing is in flight"
         );
         self.overlay.clear();
+        self.compaction.lost_copies();
         for keyspace in &mut self.keyspaces {
             keyspace.forget_clearing();
         }

@@ -73,6 +73,7 @@ impl Shard {
             version: self.next_version(place),
             timestamp: now.wall,
             expiry,
+            origin: None,
         };
         self.stage(origin, place, &record, shared, previous)
     }
@@ -103,6 +104,7 @@ impl Shard {
             version: self.next_version(place),
             timestamp: now.wall,
             expiry: None,
+            origin: None,
         };
         self.stage(origin, place, &record, None, previous)
     }

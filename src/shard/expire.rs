@@ -15,6 +15,7 @@ impl Shard {
         self.forget_stale_expiries();
         if self.take_expired(now.wall) > 0 {
             self.pipeline.mark_time();
+            self.compaction.keys_have_gone();
         }
     }
 
@@ -27,6 +28,7 @@ impl Shard {
 
     /// Takes away at most a slice of the keys that had expired by a time, and says how many.
     fn take_expired(&mut self, by: WallMillis) -> usize {
+        self.wall_max = self.wall_max.max(by);
         let mut due = Vec::new();
         self.expiry.pop_due(by, limits::EXPIRY_SLICE, &mut due);
         let mut taken = 0;
@@ -51,7 +53,10 @@ impl Shard {
             );
             partition.live_bytes -= u64::from(len);
             keyspace.remove_keys(1);
-            self.log.remove_live(u64::from(len));
+            self.log.remove_live(entry.address, u64::from(len));
+            // The record still takes away what is older; compaction may have to put a delete in its place.
+            let tombstone = u64::from(len.min(limits::EXPIRED_TOMBSTONE_LEN));
+            self.log.add_tombstone(entry.address, tombstone);
             self.statistics.expired += 1;
             taken += 1;
         }

@@ -12,9 +12,9 @@ use super::staging::{PendingBody, PendingReply, Previous};
 use super::statistics::Kind;
 use super::{Refusal, Shard};
 use crate::limits;
-use crate::storage::format::{Record, RecordKind};
+use crate::storage::format::{Given, Record, RecordKind};
 use crate::storage::hash::KeyHash;
-use crate::storage::index::PartitionIndex;
+use crate::storage::index::{Candidate, PartitionIndex};
 use crate::types::{KeyspaceId, Now, PartitionId, Version};
 
 /// The keyspace that always exists.
@@ -52,6 +52,8 @@ pub(super) struct Partition {
     entry_next: u64,
     /// Bytes of the records that the index points at.
     pub(super) live_bytes: u64,
+    /// The version of the newest clear that was logged.
+    pub(super) cleared: Version,
     /// The newest clear that is staged and not committed: requests wait for it. One of an earlier flush may commit before.
     pub(super) clearing: Option<Version>,
 }
@@ -63,6 +65,7 @@ impl Partition {
             version_next,
             entry_next: 1,
             live_bytes: 0,
+            cleared: Version(0),
             clearing: None,
         }
     }
@@ -208,6 +211,44 @@ impl Keyspace {
         &mut self.local[local]
     }
 
+    /// What was given so far, and can be told by nothing but this. None of it is given again.
+    pub(super) fn given(&self) -> Given {
+        let versions = self.local.iter().map(|partition| partition.version_next);
+        let versions = versions.max().unwrap_or(self.version_first);
+        let versions = Version(versions.0 - 1);
+        let entries = self.local.iter().map(|partition| partition.entry_next - 1);
+        let entries = entries.max().unwrap_or(0);
+        match self.id {
+            KeyspaceId::SYSTEM => Given {
+                system_versions: versions,
+                entries,
+                ..Given::default()
+            },
+            _ => Given {
+                versions,
+                entries,
+                ..Given::default()
+            },
+        }
+    }
+
+    /// After recovery: these numbers were given, and perhaps so many versions more.
+    pub(super) fn raise(&mut self, given: Given, versions_lost: u64) {
+        let highest = match self.id {
+            KeyspaceId::SYSTEM => given.system_versions,
+            _ => given.versions,
+        };
+        if highest == Version(0) && given.entries == 0 {
+            return;
+        }
+        let next = Version(highest.0 + 1 + versions_lost);
+        self.version_first = self.version_first.max(next);
+        for partition in &mut self.local {
+            partition.version_next = partition.version_next.max(next);
+            partition.entry_next = partition.entry_next.max(given.entries + 1);
+        }
+    }
+
     /// The version that the next effect in a partition of this shard gets.
     pub(crate) fn version_next(&self, index: u16) -> Option<Version> {
         let partition = self.local.get(usize::from(index / self.shard_count))?;
@@ -264,10 +305,10 @@ impl Graveyard {
         }
     }
 
-    /// Frees about `bytes` of memory.
-    pub(super) fn free_slice(&mut self, bytes: usize) {
+    /// Frees about `bytes` of memory; `gone` is told of each entry.
+    pub(super) fn free_slice(&mut self, bytes: usize, gone: impl FnMut(Candidate)) {
         if let Some(table) = self.tables.last_mut()
-            && table.free_slice(bytes)
+            && table.free_slice(bytes, gone)
         {
             self.tables.pop();
         }
@@ -305,6 +346,7 @@ impl Shard {
             ShardCommand::Hold(hold) => self.hold(now, origin, hold, out),
             ShardCommand::Run(hold, frame) => self.run_held(now, origin, hold, frame, out),
             ShardCommand::Release(hold) => self.release(now, hold, out),
+            ShardCommand::Compact => self.compact_all(origin, out),
             ShardCommand::Status => {
                 let status = self.status();
                 out.internal(origin, ShardReply::Status(Box::new(status)));
@@ -325,6 +367,7 @@ impl Shard {
             Err(at) => {
                 let mut keyspace = Keyspace::new(id, identity.shard.0, identity.shard_count);
                 keyspace.skip_versions(self.versions_lost);
+                keyspace.raise(self.given, self.versions_lost);
                 self.keyspaces.insert(at, keyspace);
                 at
             }
@@ -358,10 +401,11 @@ impl Shard {
             self.removed_early.insert(id);
             return;
         };
+        self.compaction.keys_have_gone();
         let keyspace = self.keyspaces.remove(at);
         self.overlay.forget(id);
         for partition in keyspace.local {
-            self.log.remove_live(partition.live_bytes);
+            self.log.drop_live(partition.live_bytes);
             self.graveyard.bury(partition.index);
         }
     }
@@ -400,6 +444,7 @@ impl Shard {
                 version,
                 timestamp: now.wall,
                 expiry: None,
+                origin: None,
             };
             self.batch
                 .push(partition_id, KeyHash(0), &record, None, Previous::Nothing);

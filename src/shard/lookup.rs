@@ -265,13 +265,13 @@ impl Shard {
         {
             return Err(Stop::Commit);
         }
-        if let Some((_, previous, record)) = self.pending(place, key)? {
+        if let Some((pending, previous, record)) = self.pending(place, key)? {
             let current =
                 (record.kind == RecordKind::Set && !is_expired(&record, now)).then_some(record);
             return Ok(Facts {
                 current,
                 previous,
-                pending: true,
+                pending: !pending.is_copy,
             });
         }
         Ok(match self.committed(place, key)? {
@@ -308,10 +308,11 @@ impl Shard {
             return Err(Stop::Commit);
         }
         if let Some((pending, _, record)) = self.pending(place, key)?
-            && (pending.shared || pending.writer.same_client(origin))
+            && (pending.is_copy || pending.shared || pending.writer.same_client(origin))
         {
+            // A copy is what is committed, and it is in memory, which the other need not be.
             let live = record.kind == RecordKind::Set && !is_expired(&record, now);
-            return Ok((live.then_some(record), true));
+            return Ok((live.then_some(record), !pending.is_copy));
         }
         let found = self.committed(place, key)?;
         Ok((

@@ -33,6 +33,7 @@ mod append;
 mod atomic;
 mod background;
 mod commit;
+mod compact;
 mod decision;
 mod edits;
 mod effects;
@@ -75,11 +76,12 @@ pub use waiting::{item_key, request_key};
 
 use crate::limits;
 use crate::storage::expiry::ExpiryQueue;
-use crate::storage::format::LogTag;
+use crate::storage::format::{Given, LogTag};
 use crate::storage::hash::KeyHasher;
 use crate::storage::log::Log;
 use crate::storage::recovery::Identity;
 use crate::types::{KeyspaceId, MonoNanos, Now, Position, WallMillis};
+use compact::Compaction;
 use expiry_writes::NewExpiry;
 use overlay::Overlay;
 use pipeline::Pipeline;
@@ -134,6 +136,8 @@ pub struct ShardConfig {
     pub memory_bytes: u64,
     /// Length of new segment files, in bytes.
     pub segment_len: u64,
+    /// Whether dead space is reclaimed without being asked.
+    pub compacts: bool,
     /// The secret of the key hash; lives in the data directory, because scan cursors are positions in hash order.
     pub hash_secret: [u8; 16],
 }
@@ -160,10 +164,15 @@ pub struct Shard {
     known_place: Cell<Option<KeyPlace>>,
     /// The frame of the request in hand, if that is a large one: its value is shared, not copied.
     frame: Option<Bytes>,
+    compaction: Compaction,
+    /// The latest time that the wall clock has shown, or that the log proves: keys were taken away by it.
+    wall_max: WallMillis,
     /// During replay: records that expire by then are not kept.
     wall_floor: WallMillis,
     /// The most versions of a partition that are gone with what salvage gave up.
     versions_lost: u64,
+    /// Of what was given to clients, what recovery found nothing but stubs to tell of.
+    given: Given,
 }
 
 /// Why a request was refused, before anything was changed.
@@ -221,8 +230,11 @@ impl Shard {
             statistics: Statistics::new(),
             known_place: Cell::new(None),
             frame: None,
+            compaction: Compaction::default(),
+            wall_max: WallMillis(0),
             wall_floor: WallMillis(0),
             versions_lost: 0,
+            given: Given::default(),
             config,
         }
     }
@@ -437,7 +449,11 @@ impl Shard {
             let wait_ms = due.0.saturating_sub(now.wall.0);
             MonoNanos(now.mono.0 + wait_ms.saturating_mul(1_000_000).min(3_600_000_000_000))
         });
-        [expiry, self.pipeline.deadline(self.config.sync)]
+        let compaction = match self.pipeline.failed.is_some() || self.pipeline.stopping {
+            true => None,
+            false => self.compaction.deadline(),
+        };
+        [expiry, self.pipeline.deadline(self.config.sync), compaction]
             .into_iter()
             .flatten()
             .min()
@@ -448,7 +464,10 @@ impl Shard {
     pub fn has_slices(&self) -> bool {
         // A batch that is full of toil alone is never committed: the next turn empties it.
         let is_idle = self.pipeline.flight.is_none() && self.batch.effects.is_empty();
-        !self.graveyard.is_empty() || self.waiting.has_slices() || (is_idle && self.batch.toil > 0)
+        self.compaction.has_slice
+            || !self.graveyard.is_empty()
+            || self.waiting.has_slices()
+            || (is_idle && self.batch.toil > 0)
     }
 
     /// Why writes are refused, if they are.

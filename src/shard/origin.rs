@@ -90,6 +90,8 @@ pub enum ShardCommand {
     },
     /// The shard's figures.
     Status,
+    /// Compact all that is worth it, now; answered when that is done.
+    Compact,
     /// Keys are to be held: a part of a transaction over several shards.
     Hold(Hold),
     /// That part is to be carried out: a unit's frame without its length field. The requests in it are answered, and the unit itself, as a client's.
@@ -103,7 +105,7 @@ pub enum ShardCommand {
 pub enum ShardReply {
     /// To `Count`.
     Count(u64),
-    /// To `Flush`, `Install` and `Remove`.
+    /// To `Flush`, `Install`, `Remove` and `Compact`.
     Done,
     /// To `Scan`.
     Scan(ScanPage),

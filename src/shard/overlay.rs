@@ -20,6 +20,8 @@ pub(super) struct Pending {
     pub(super) writer: Origin,
     /// More than one connection has uncommitted effects on the key, or was told of one: then every reader waits.
     pub(super) shared: bool,
+    /// It is what is committed, on its way to another position: it may be shown at once, and the next write takes its place.
+    pub(super) is_copy: bool,
 }
 
 /// Which batch an effect is part of.
@@ -113,18 +115,30 @@ impl Overlay {
             Entry::Vacant(_) => self.flight.get(&key).copied(),
         };
         let pending = match before {
-            None => Pending {
-                effect,
-                writer,
-                shared: false,
-            },
-            Some(before) => Pending {
+            Some(before) if !before.is_copy => Pending {
                 effect,
                 shared: before.shared || !before.writer.same_client(&writer),
                 ..before
             },
+            _ => Pending {
+                effect,
+                writer,
+                shared: false,
+                is_copy: false,
+            },
         };
         slot.insert_entry(pending);
+    }
+
+    /// The batch has a copy of what a key without uncommitted effects holds. `nobody` wrote it.
+    pub(super) fn stage_copy(&mut self, key: OverlayKey, effect: u32, nobody: Origin) {
+        let pending = Pending {
+            effect,
+            writer: nobody,
+            shared: false,
+            is_copy: true,
+        };
+        self.batch.insert(key, pending);
     }
 
     /// The batch goes into flight.

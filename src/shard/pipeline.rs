@@ -28,6 +28,7 @@ use super::{Shard, SyncMode};
 use crate::limits;
 use crate::storage::disk::{DiskDone, DiskOperation, DiskOutcome, DiskTicket};
 use crate::storage::log::{OutgoingBlock, Retired};
+use crate::storage::recovery::RemovedSegments;
 use crate::types::{MonoNanos, Now, Position, SegmentId};
 
 /// What a ticket stands for.
@@ -52,6 +53,16 @@ pub(super) enum Operation {
     Summarize,
     Load {
         segment: SegmentId,
+    },
+    /// Of a part of a segment that is being compacted, from `at` bytes from its base on.
+    ReadVictim {
+        segment: SegmentId,
+        at: u64,
+        len: usize,
+    },
+    Remove {
+        segment: SegmentId,
+        stub: RemovedSegments,
     },
 }
 
@@ -190,10 +201,15 @@ impl Shard {
         out: &mut impl Replies,
     ) {
         self.expire(now);
-        self.graveyard.free_slice(limits::FREE_SLICE_BYTES);
+        let log = &mut self.log;
+        self.graveyard
+            .free_slice(limits::FREE_SLICE_BYTES, |entry| {
+                log.forget_live(entry.address, u64::from(entry.len_hint));
+            });
         self.check_slice(now, out);
         self.submit_reads(disk);
         self.prepare_segment(now, disk);
+        self.compact(now, disk, out);
         if self.pipeline.failed.is_none() {
             self.append_batch(now, disk, out);
             self.sync_on_time(now, disk);
@@ -277,6 +293,12 @@ impl Shard {
             }
             (Operation::Summarize, outcome) => self.save_done(&outcome),
             (Operation::Load { segment }, outcome) => self.load_done(segment, outcome),
+            (Operation::ReadVictim { segment, at, len }, outcome) => {
+                self.victim_read(segment, at, len, outcome);
+            }
+            (Operation::Remove { segment, stub }, outcome) => {
+                self.removal_done(segment, stub, outcome);
+            }
         }
     }
 
@@ -292,6 +314,7 @@ impl Shard {
             && self.pipeline.flight.is_none()
             && !self.pipeline.syncing
             && !self.pipeline.preparing
+            && !self.compaction.is_removing()
             && (self.pipeline.failed.is_some()
                 || self.pipeline.full.is_some()
                 || self.pipeline.sealed)

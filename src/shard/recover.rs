@@ -10,7 +10,7 @@ use super::statistics::StartStatus;
 use super::{DEFAULT_KEYSPACE, decode_partitions, keyspace_of_version};
 use crate::limits;
 use crate::shard::{Shard, ShardConfig};
-use crate::storage::format::{Entry, LogTag, Record, RecordAt, SEGMENT_HEADER_LEN};
+use crate::storage::format::{Entry, LogTag, Record, RecordAt, RemovedRange, SEGMENT_HEADER_LEN};
 use crate::storage::hash::KeyIdentifier;
 use crate::storage::log::Log;
 use crate::storage::recovery::{
@@ -132,7 +132,7 @@ impl<'a> Start<'a> {
             builder: None,
             read: Vec::new(),
             used: Vec::new(),
-            is_salvaged: false,
+            has_no_summary: false,
             without_summary: Vec::new(),
             records: 0,
             progress,
@@ -187,13 +187,8 @@ impl<'a> Start<'a> {
     fn give_log(&self, shard: &mut Shard, recovered: &Recovered) -> Result<(), RecoverShardError> {
         let config = self.config;
         let tag: LogTag = recovered.log.unwrap_or(config.log_tag);
-        let log = Log::recovered(
-            config.identity,
-            tag,
-            config.segment_len,
-            &recovered.segments,
-            recovered.next_sequence,
-        );
+        let ledger = shard.log_mut().take_ledger();
+        let log = Log::recovered(config.identity, tag, config.segment_len, recovered, ledger);
         shard.recovered(log, recovered.timestamp_max);
         let Some(active) = recovered.segments.last() else {
             return Ok(());
@@ -310,8 +305,8 @@ struct Replay<'a, 'b> {
     read: Vec<(Position, Vec<u8>)>,
     /// Which segments were not, and the numbers of their summaries.
     used: Vec<(SegmentId, usize)>,
-    /// Salvage gave up something in the segment in hand.
-    is_salvaged: bool,
+    /// Salvage gave up something in the segment in hand, or only a stub is left of it.
+    has_no_summary: bool,
     /// Segments that were read and can have a summary.
     without_summary: Vec<SegmentId>,
     records: u64,
@@ -345,8 +340,17 @@ impl Visitor for Replay<'_, '_> {
             .record(partition, record);
     }
 
+    fn segment_begin(&mut self, base: Position) {
+        self.shard.replay_segment(base);
+    }
+
+    fn removed(&mut self, range: &RemovedRange) {
+        self.has_no_summary = true;
+        self.shard.replay_removed(range);
+    }
+
     fn given_up(&mut self, bytes: u64) {
-        self.is_salvaged = true;
+        self.has_no_summary = true;
         self.tell_partitions();
         self.shard.replay_given_up(bytes);
     }
@@ -367,7 +371,7 @@ impl Visitor for Replay<'_, '_> {
             self.read.push((builder.base(), builder.finish()));
         }
         let is_used = self.used.last().is_some_and(|(used, _)| *used == segment);
-        if !std::mem::take(&mut self.is_salvaged) && !is_used {
+        if !std::mem::take(&mut self.has_no_summary) && !is_used {
             self.without_summary.push(segment);
         }
         let file = self.files.iter().find(|file| file.id == segment);

@@ -12,10 +12,10 @@ use std::collections::BTreeMap;
 use super::keyspaces::Keyspace;
 use super::{Shard, ShardConfig};
 use crate::limits;
-use crate::storage::format::RECORD_LEN_MIN;
+use crate::storage::format::{RECORD_LEN_MIN, RemovedRange};
 use crate::storage::index::{BulkIndex, Candidate, HashCursor};
 use crate::storage::log::Log;
-use crate::storage::summary::{Body, Run, newest, range_bits};
+use crate::storage::summary::{Body, Item, Run, newest, range_bits};
 use crate::types::{KeyspaceId, Now, PartitionId, Position, Version, WallMillis};
 
 impl Shard {
@@ -24,6 +24,7 @@ impl Shard {
     pub fn replaying(config: ShardConfig, now: Now) -> Shard {
         let mut shard = Shard::new(config);
         shard.wall_floor = now.wall;
+        shard.wall_max = now.wall;
         shard
     }
 
@@ -35,11 +36,23 @@ impl Shard {
             Position(0),
             "a shard recovers one log, once"
         );
-        let live_bytes = self.log.live_bytes();
         self.log = log;
-        self.log.add_live(live_bytes);
+        for keyspace in &mut self.keyspaces {
+            keyspace.raise(self.given, self.versions_lost);
+        }
+        self.wall_max = self.wall_max.max(proven);
         self.pipeline.recovered(self.log.end());
         self.expire_all(proven);
+    }
+
+    /// A segment begins in the log.
+    pub fn replay_segment(&mut self, base: Position) {
+        self.log.replaying(base);
+    }
+
+    /// Compaction has removed a range of the log.
+    pub fn replay_removed(&mut self, range: &RemovedRange) {
+        self.given = self.given.max(range.given);
     }
 
     /// Records of a partition were found up to this version, and entries up to this index.
@@ -54,6 +67,7 @@ impl Shard {
     /// the most that they can have held, at this start and, since the skip block tells of it, at each one after it.
     pub fn replay_given_up(&mut self, bytes: u64) {
         let versions = bytes / RECORD_LEN_MIN as u64;
+        self.log.replayed_skip();
         self.versions_lost += versions;
         for keyspace in &mut self.keyspaces {
             keyspace.skip_versions(versions);
@@ -79,17 +93,21 @@ impl Shard {
         let bits = range_bits(runs);
         let mut index = BulkIndex::new(bits);
         let mut live_bytes = 0;
+        self.count_tombstones(runs);
         newest(runs, bits, |items| {
             for item in items {
-                let (hash, position) = (item.key().hash, item.position());
+                let (hash, position, len) = (item.key().hash, item.position(), item.record_len());
                 if let Some(expiry) = item.expiry() {
                     if expiry <= now {
+                        let tombstone = len.min(limits::EXPIRED_TOMBSTONE_LEN);
+                        self.log.add_tombstone(position, u64::from(tombstone));
                         continue;
                     }
                     self.expiry.insert(expiry, id, hash, position);
                 }
-                index.push(hash, position, item.record_len());
-                live_bytes += u64::from(item.record_len());
+                index.push(hash, position, len);
+                self.log.add_live(position, u64::from(len));
+                live_bytes += u64::from(len);
             }
             index.end_range();
         });
@@ -100,7 +118,21 @@ impl Shard {
         assert!(partition.index.is_empty(), "a partition is filled once");
         partition.index = index;
         partition.live_bytes = live_bytes;
-        self.log.add_live(live_bytes);
+        let cleared = runs.iter().filter_map(|run| run.group.clear).max();
+        partition.cleared = partition.cleared.max(cleared.unwrap_or_default());
+    }
+
+    /// How much of each segment may have to outlive it though the index doesn't point at it. Of several deletes of a key in one segment one counts.
+    fn count_tombstones(&mut self, runs: &[Run<'_>]) {
+        for run in runs {
+            for delete in run.group.items(run.base).filter(Item::is_delete) {
+                let len = u64::from(delete.record_len());
+                self.log.add_tombstone(delete.position(), len);
+            }
+            if run.group.clear.is_some() {
+                self.log.add_tombstone(run.base, RECORD_LEN_MIN as u64);
+            }
+        }
     }
 
     /// Where the records are that the replay left in the system keyspace: how the node learns its keyspaces.

@@ -43,6 +43,8 @@ pub(super) struct Effect {
     pub(super) previous: Previous,
     /// Final once the block is put together.
     pub(super) position: Position,
+    /// Compaction logs again what was logged and committed before: nobody waits for it, and it changes nothing but positions.
+    pub(super) is_copy: bool,
 }
 
 /// What a reply that waits for its block carries.
@@ -99,6 +101,10 @@ pub(super) struct Batch {
     large: Vec<Bytes>,
     /// Length of all records in the log.
     pub(super) records_len: usize,
+    /// How many of the effects are copies.
+    pub(super) copies: usize,
+    /// Their length in the log.
+    pub(super) copied_len: usize,
     /// What evaluating took beside, as so many bytes: enough of that fills a batch, too.
     pub(super) toil: usize,
     pub(super) effects: Vec<Effect>,
@@ -145,7 +151,25 @@ impl Batch {
             expiry: record.expiry,
             previous,
             position: Position(u64::MAX),
+            is_copy: false,
         });
+        number
+    }
+
+    /// As [`Batch::push`], of something that compaction logs again.
+    pub(super) fn push_copy(
+        &mut self,
+        partition: PartitionId,
+        hash: KeyHash,
+        record: &Record<'_>,
+        shared: Option<Bytes>,
+        previous: Previous,
+    ) -> u32 {
+        let number = self.push(partition, hash, record, shared, previous);
+        let effect = &mut self.effects[number as usize];
+        effect.is_copy = true;
+        self.copies += 1;
+        self.copied_len += effect.len as usize;
         number
     }
 
@@ -169,6 +193,8 @@ impl Batch {
         self.arena.clear();
         self.large.clear();
         self.records_len = 0;
+        self.copies = 0;
+        self.copied_len = 0;
         self.toil = 0;
         self.effects.clear();
         self.replies.clear();

@@ -35,6 +35,7 @@ pub enum Kind {
     KeyspaceList,
     KeyspaceOpen,
     Status,
+    Compact,
     Ping,
     Hello,
     /// A shard's part of a request that is counted where it came in, or nothing that a client asked for: not shown.
@@ -43,7 +44,7 @@ pub enum Kind {
 
 impl Kind {
     /// Those that are shown.
-    const ALL: [Kind; 27] = [
+    const ALL: [Kind; 28] = [
         Kind::Get,
         Kind::Exists,
         Kind::Ttl,
@@ -69,6 +70,7 @@ impl Kind {
         Kind::KeyspaceList,
         Kind::KeyspaceOpen,
         Kind::Status,
+        Kind::Compact,
         Kind::Ping,
         Kind::Hello,
     ];
@@ -102,6 +104,7 @@ impl Kind {
             Kind::KeyspaceList => "keyspace_list",
             Kind::KeyspaceOpen => "keyspace_open",
             Kind::Status => "status",
+            Kind::Compact => "compact",
             Kind::Ping => "ping",
             Kind::Hello => "hello",
             Kind::Part => "part",
@@ -270,6 +273,20 @@ pub struct ShardStatus {
     pub dead_bytes: u64,
     /// Segment files with data.
     pub segments: u64,
+    /// Files that stand for segments which were removed, 4 KiB each.
+    pub stubs: u64,
+    /// Bytes of records that compaction has logged again since the start: they are part of `block_bytes`.
+    pub copied_bytes: u64,
+    /// Bytes of files that it has given back since the start.
+    pub reclaimed_bytes: u64,
+    /// Segments that it has removed since the start.
+    pub segments_removed: u64,
+    /// The segment that it is at.
+    pub compacting: Option<u64>,
+    /// Segments that it can't read or remove, and leaves alone until the next start.
+    pub segments_left_alone: u64,
+    /// Why it gave up the last of them.
+    pub compaction_error: Option<String>,
     /// Memory of the log's tail.
     pub tail_bytes: u64,
     /// Memory of the index.
@@ -336,6 +353,13 @@ impl Shard {
             live_bytes: log.live_bytes,
             dead_bytes: log.dead_bytes,
             segments: log.segments,
+            stubs: log.stubs,
+            copied_bytes: self.compaction.copied_bytes,
+            reclaimed_bytes: self.compaction.reclaimed_bytes,
+            segments_removed: self.compaction.segments_removed,
+            compacting: self.compaction.victim().map(|segment| segment.0),
+            segments_left_alone: self.compaction.left_alone(),
+            compaction_error: self.compaction.last_error.clone(),
             tail_bytes: log.tail_bytes,
             index_bytes: self
                 .keyspaces

@@ -12,6 +12,7 @@
 //! the one request that crossed it. What may go on at once is bounded by the batch: once that is full, the rest waits for its commit.
 
 use std::collections::{HashMap, VecDeque};
+use std::ops::Range;
 
 use bytes::Bytes;
 use corduroy_proto_wire::{BatchItem, LENGTH_LEN, Request, key_of};
@@ -148,6 +149,11 @@ impl Waiting {
 
     pub(super) fn cold_reads(&self) -> u64 {
         self.cold_reads
+    }
+
+    /// Whether something in this range of the log is being read, or is going to be.
+    pub(super) fn reads_in(&self, range: &Range<Position>) -> bool {
+        self.reads.keys().any(|position| range.contains(position))
     }
 
     /// A record that was read for a waiting request.

@@ -70,6 +70,17 @@ pub enum DiskOperation {
     },
     /// Reads the content of a segment that was left, checks all of it, and takes it into memory.
     Load(ContentPlace),
+    /// Takes segments away: what stands for them is one file, cut down to its header. In this order, each step on disk before the next: the header is
+    /// written at the file's start and synced; the file is cut down to [`SEGMENT_HEADER_LEN`](super::format::SEGMENT_HEADER_LEN); the other files are
+    /// deleted and the directory is synced. It succeeds when the header is on disk and nothing failed; if it fails, any of this may have happened.
+    Remove {
+        /// The segment whose file stays.
+        stub: SegmentId,
+        /// Its new first bytes, whole sectors.
+        header: Vec<u8>,
+        /// The segments whose files go.
+        delete: Vec<SegmentId>,
+    },
     /// Gives memory back to the kernel, where that holds nobody up. Nothing comes back.
     Release(Vec<Retired>),
 }
@@ -89,6 +100,8 @@ pub enum DiskDone {
     Summarized,
     /// A segment's content.
     Loaded(LoadedContent),
+    /// Segments are taken away.
+    Removed,
 }
 
 impl DiskDone {

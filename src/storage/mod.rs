@@ -1,5 +1,6 @@
 //! A shard's log and index, without I/O.
 pub mod buffer;
+pub mod compaction;
 pub mod content;
 pub mod disk;
 pub mod expiry;

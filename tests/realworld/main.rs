@@ -13,6 +13,7 @@
 
 mod admin;
 mod cli;
+mod compaction;
 mod connections;
 mod data;
 mod expiry;

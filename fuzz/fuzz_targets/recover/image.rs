@@ -254,6 +254,7 @@ impl Effect {
             version: Version(version),
             timestamp: WallMillis(1_700_000_000_000),
             expiry,
+            origin: None,
         };
         record.encode(out);
     }

@@ -85,6 +85,7 @@ fn decode_any(head: RequestHead, rest: &[u8]) -> Result<Request<'_>, DecodeError
             payload: reader.rest(),
         },
         Opcode::Status => Request::Status,
+        Opcode::Compact => Request::Compact,
         Opcode::Get => Request::Get { keyspace, key },
         Opcode::Exists => Request::Exists { keyspace, key },
         Opcode::Ttl => Request::Ttl { keyspace, key },

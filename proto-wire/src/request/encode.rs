@@ -91,6 +91,7 @@ impl Request<'_> {
             | Request::Flush { .. }
             | Request::KeyspaceList
             | Request::Status
+            | Request::Compact
             | Request::Unit { .. } => &[],
         }
     }
@@ -125,6 +126,7 @@ impl Request<'_> {
             | Request::KeyspaceList
             | Request::KeyspaceOpen { .. }
             | Request::Status
+            | Request::Compact
             | Request::Unit { .. } => 0,
         }
     }
@@ -190,7 +192,8 @@ impl Request<'_> {
             | Request::KeyspaceDrop { .. }
             | Request::KeyspaceList
             | Request::KeyspaceOpen { .. }
-            | Request::Status => 0,
+            | Request::Status
+            | Request::Compact => 0,
         }
     }
 
@@ -254,7 +257,8 @@ impl Request<'_> {
             | Request::KeyspaceDrop { .. }
             | Request::KeyspaceList
             | Request::KeyspaceOpen { .. }
-            | Request::Status => {}
+            | Request::Status
+            | Request::Compact => {}
         }
     }
 }

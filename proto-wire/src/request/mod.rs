@@ -54,6 +54,7 @@ impl Request<'_> {
             Request::KeyspaceList => Opcode::KeyspaceList,
             Request::KeyspaceOpen { .. } => Opcode::KeyspaceOpen,
             Request::Status => Opcode::Status,
+            Request::Compact => Opcode::Compact,
             Request::Move { .. } => Opcode::Move,
             Request::Unit { .. } => Opcode::Unit,
         }
@@ -98,7 +99,8 @@ impl Request<'_> {
             | Request::Count { .. }
             | Request::KeyspaceList
             | Request::KeyspaceOpen { .. }
-            | Request::Status => true,
+            | Request::Status
+            | Request::Compact => true,
             Request::Expire {
                 expiry, condition, ..
             } => *expiry == Expiry::Never && *condition == ExpiryCondition::Always,
@@ -196,7 +198,8 @@ impl Request<'_> {
             Request::Count { .. }
             | Request::Flush { .. }
             | Request::KeyspaceList
-            | Request::Status => Ok(()),
+            | Request::Status
+            | Request::Compact => Ok(()),
         }
     }
 }

@@ -68,6 +68,7 @@ fn requests() -> Vec<(&'static str, Request<'static>)> {
             },
         ),
         ("status", Request::Status),
+        ("compact", Request::Compact),
         ("get", Request::Get { keyspace, key }),
         ("exists", Request::Exists { keyspace, key }),
         ("ttl", Request::Ttl { keyspace, key }),

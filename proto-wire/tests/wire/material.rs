@@ -308,6 +308,7 @@ impl Material {
             Request::KeyspaceList,
             Request::KeyspaceOpen { name },
             Request::Status,
+            Request::Compact,
         ];
         requests.extend(self.expires());
         requests.extend(self.moves());

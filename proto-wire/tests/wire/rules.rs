@@ -395,6 +395,7 @@ fn only_what_leaves_no_second_trace_is_idempotent() {
         Request::KeyspaceList,
         Request::KeyspaceOpen { name: "x" },
         Request::Status,
+        Request::Compact,
         put(PUT),
         put(with_ttl),
         put(Put {

@@ -84,6 +84,7 @@ impl<P: Ports> Driver<P> {
             Gathering::Batch { results, .. } => Body::Batch(wire_results(results)),
             Gathering::Count { keys } => Body::Number(*keys),
             Gathering::Flush
+            | Gathering::Compact
             | Gathering::DropRemove
             | Gathering::DropRecord { .. }
             | Gathering::CreateRecord { .. }

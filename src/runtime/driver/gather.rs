@@ -59,6 +59,8 @@ pub(super) enum Gathering {
     },
     /// Wait for all shards, then answer success.
     Flush,
+    /// The same, of a round of compaction.
+    Compact,
     Scan(Box<ScanProgress>),
     Status {
         shards: Vec<ShardStatus>,
@@ -89,6 +91,7 @@ impl Gathering {
             Gathering::Batch { .. } => Kind::Batch,
             Gathering::Count { .. } => Kind::Count,
             Gathering::Flush => Kind::Flush,
+            Gathering::Compact => Kind::Compact,
             Gathering::Scan(_) => Kind::Scan,
             Gathering::Status { .. } => Kind::Status,
             Gathering::CreateRecord { .. } | Gathering::CreateInstall { .. } => {
@@ -196,7 +199,10 @@ impl Gather {
             (ShardReply::Status(status), Gathering::Status { shards }) => shards.push(*status),
             (
                 ShardReply::Done,
-                Gathering::Flush | Gathering::CreateInstall { .. } | Gathering::DropRemove,
+                Gathering::Flush
+                | Gathering::Compact
+                | Gathering::CreateInstall { .. }
+                | Gathering::DropRemove,
             ) => {}
             (ShardReply::Scan(page), Gathering::Scan(scan)) => {
                 scan.bytes += page.bytes;

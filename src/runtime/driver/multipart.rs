@@ -107,6 +107,10 @@ impl<P: Ports> Driver<P> {
                     &ShardCommand::Status,
                 );
             }
+            Request::Compact => {
+                let gathering = Gathering::Compact;
+                self.ask_all(now, client, id, gathering, &ShardCommand::Compact);
+            }
             Request::KeyspaceCreate { name, partitions } => {
                 self.create_keyspace(now, client, id, name, partitions);
             }

@@ -122,6 +122,7 @@ impl World {
             large_len: 50_000,
             memory_bytes: 64 << 20,
             segment_len: 8 << 20,
+            compacts: true,
             hash_secret: [3; 16],
         });
         shard.install(KeyspaceId::SYSTEM, 1, "system");
@@ -189,6 +190,7 @@ impl World {
                         DiskDone::Written(block)
                     }
                     DiskOperation::Sync { .. } => DiskDone::Synced,
+                    DiskOperation::Remove { .. } => DiskDone::Removed,
                     DiskOperation::Release(_) => continue,
                     DiskOperation::Read { .. } => DiskDone::Read(Bytes::new()),
                     DiskOperation::Summarize { .. } => DiskDone::Summarized,

@@ -14,7 +14,7 @@ use super::connection::{self, Arrival, Socket};
 use super::core::Core;
 use super::files::Files;
 use super::mesh::MeshEnds;
-use super::preparer::{Background, Preparation, Preparer};
+use super::preparer::{Background, Preparation, Preparer, Removing};
 use super::readiness::Readiness;
 use super::turn::yield_once;
 use super::watchdog::Pulse;
@@ -148,6 +148,16 @@ impl Disk for GlommioPorts {
             DiskOperation::Load(place) => {
                 self.preparer.background(ticket, Background::Load(place));
             }
+            DiskOperation::Remove {
+                stub,
+                header,
+                delete,
+            } => self.preparer.remove(Removing {
+                ticket,
+                stub,
+                header,
+                delete,
+            }),
             DiskOperation::Release(retired) => self.preparer.release(retired),
             DiskOperation::Read {
                 segment,

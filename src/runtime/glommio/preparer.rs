@@ -1,5 +1,5 @@
-//! The thread behind a shard: makes its next segment ready, file and memory, and gives back memory that is no longer used. What is left of its time goes
-//! to saved indexes and to segments that are to be read back into memory (`summaries`).
+//! The thread behind a shard: makes its next segment ready, file and memory, takes away segments that were compacted, and gives back memory that is no
+//! longer used. What is left of its time goes to saved indexes and to segments that are to be read back into memory (`summaries`).
 //!
 //! Making one writes as many bytes as the segment holds. io_uring would do that on kernel workers that share the executor's core, and while a
 //! worker copies zeros the executor waits; so it is a thread of its own, which the scheduler puts behind everything else that wants a core.
@@ -16,7 +16,7 @@
 //! two pieces of what is done in the background.
 
 use std::collections::VecDeque;
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -29,7 +29,7 @@ use rustix::fs::FallocateFlags;
 use rustix::io::Errno;
 
 use super::direct;
-use super::segments::{file_name, sync_directory};
+use super::segments::{file_name, summary_name, sync_directory};
 use super::summaries;
 use super::watchdog::Pulse;
 use super::writer::{Completion, roam};
@@ -48,6 +48,7 @@ const NICE: i32 = 10;
 enum Order {
     Prepare(Preparation),
     Background(DiskTicket, Background),
+    Remove(Removing),
     Release(Vec<Retired>),
     Unmap(MmapMut),
 }
@@ -85,9 +86,19 @@ pub(super) enum Background {
     Load(ContentPlace),
 }
 
+/// Segments to take away: see [`DiskOperation::Remove`](crate::storage::disk::DiskOperation::Remove).
+#[derive(Debug)]
+pub(super) struct Removing {
+    pub(super) ticket: DiskTicket,
+    pub(super) stub: SegmentId,
+    pub(super) header: Vec<u8>,
+    pub(super) delete: Vec<SegmentId>,
+}
+
 /// What the thread does next.
 enum Job {
     Prepare(Preparation),
+    Remove(Removing),
     Background(DiskTicket, Background),
 }
 
@@ -121,6 +132,7 @@ impl Preparer {
                     orders: Orders {
                         ordered,
                         preparations: VecDeque::new(),
+                        removals: VecDeque::new(),
                         background: VecDeque::new(),
                     },
                 };
@@ -137,6 +149,11 @@ impl Preparer {
     /// Submits something that nobody waits for. A shard has one such thing done at a time.
     pub(super) fn background(&self, ticket: DiskTicket, background: Background) {
         self.submit(Order::Background(ticket, background));
+    }
+
+    /// Submits segments to take away. A shard takes one away at a time.
+    pub(super) fn remove(&self, removing: Removing) {
+        self.submit(Order::Remove(removing));
     }
 
     /// Has memory given back to the kernel.
@@ -175,6 +192,10 @@ impl Worker {
         while let Some(job) = self.orders.next() {
             match job {
                 Job::Prepare(preparation) => self.prepare(preparation),
+                Job::Remove(removing) => {
+                    let removed = remove(&self.directory, &removing);
+                    self.tell(removing.ticket, removed.map(|()| DiskDone::Removed));
+                }
                 Job::Background(ticket, background) => self.carry_out(ticket, &background),
             }
         }
@@ -245,6 +266,7 @@ impl Worker {
 struct Orders {
     ordered: Receiver<Order>,
     preparations: VecDeque<Preparation>,
+    removals: VecDeque<Removing>,
     background: VecDeque<(DiskTicket, Background)>,
 }
 
@@ -255,6 +277,9 @@ impl Orders {
             self.give_back();
             if let Some(preparation) = self.preparations.pop_front() {
                 return Some(Job::Prepare(preparation));
+            }
+            if let Some(removing) = self.removals.pop_front() {
+                return Some(Job::Remove(removing));
             }
             if let Some((ticket, background)) = self.background.pop_front() {
                 return Some(Job::Background(ticket, background));
@@ -274,6 +299,7 @@ impl Orders {
     fn take(&mut self, order: Order) {
         match order {
             Order::Prepare(preparation) => self.preparations.push_back(preparation),
+            Order::Remove(removing) => self.removals.push_back(removing),
             Order::Background(ticket, background) => {
                 self.background.push_back((ticket, background));
             }
@@ -390,9 +416,56 @@ fn fill(
     file.sync_all()
 }
 
+/// Makes one file a stub, then deletes those that it stands for. A file is emptied before it is deleted: whoever has it open would keep its space.
+fn remove(directory: &Path, removing: &Removing) -> io::Result<()> {
+    let open = |segment| {
+        let path = directory.join(file_name(segment));
+        OpenOptions::new().write(true).open(path)
+    };
+    let stub = open(removing.stub)?;
+    stub.write_all_at(&removing.header, 0)?;
+    stub.sync_all()?;
+    // A saved index is not used beside a stub.
+    for segment in removing.delete.iter().chain([&removing.stub]) {
+        match fs::remove_file(directory.join(summary_name(*segment))) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    stub.set_len(SEGMENT_HEADER_LEN as u64)?;
+    for segment in &removing.delete {
+        open(*segment)?.set_len(0)?;
+        fs::remove_file(directory.join(file_name(*segment)))?;
+    }
+    sync_directory(directory)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A process that has an old segment's file open, this one's own readers among them, would keep all of its space.
+    #[test]
+    fn a_file_that_is_removed_gives_its_space_back_though_it_is_open() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |number| directory.path().join(file_name(SegmentId(number)));
+        for number in [1, 2, 3] {
+            fs::write(path(number), vec![1; 3 * SEGMENT_HEADER_LEN]).unwrap();
+        }
+        let still_open = File::open(path(2)).unwrap();
+        let removing = Removing {
+            ticket: DiskTicket(1),
+            stub: SegmentId(3),
+            header: vec![7; 1024],
+            delete: vec![SegmentId(1), SegmentId(2)],
+        };
+        remove(directory.path(), &removing).unwrap();
+        assert!(!path(1).exists() && !path(2).exists());
+        assert_eq!(still_open.metadata().unwrap().len(), 0);
+        let stub = fs::read(path(3)).unwrap();
+        assert_eq!(stub.len(), SEGMENT_HEADER_LEN);
+        assert_eq!((&stub[..1024], stub[1024]), (&[7; 1024][..], 1));
+    }
 
     /// Every cold read of a large value leaves up to 16 MiB to be given back. Were they to wait until a segment of 256 MiB is written and
     /// synced, a few hundred such reads would take gigabytes.
@@ -403,6 +476,7 @@ mod tests {
         let mut orders = Orders {
             ordered,
             preparations: VecDeque::new(),
+            removals: VecDeque::new(),
             background: VecDeque::new(),
         };
         let preparation = |number| Preparation {

@@ -239,8 +239,17 @@ impl Segments {
                     sync_directory(&directory).map_err(at("sync the directory", &directory))?;
                     left.push(*segment);
                 }
+                Repair::Truncate { segment, len } => {
+                    tracing::info!(segment = %segment, len, "finish the removal of a segment");
+                    let path = directory.join(file_name(*segment));
+                    let file = open_to_write(&path)?;
+                    file.sync_all()
+                        .and_then(|()| file.set_len(*len))
+                        .and_then(|()| file.sync_all())
+                        .map_err(at("repair", &path))?;
+                }
                 Repair::Delete { segment } => {
-                    tracing::debug!(segment = %segment, "delete a segment that was never begun");
+                    tracing::debug!(segment = %segment, "delete a segment that was never begun, or was removed");
                     let path = directory.join(file_name(*segment));
                     fs::remove_file(&path).map_err(at("delete", &path))?;
                     sync_directory(&directory).map_err(at("sync the directory", &directory))?;

@@ -94,6 +94,7 @@ pub(super) enum Action {
     Count,
     Flush,
     Status,
+    Compact,
     Ping(usize),
     Create(String, u16),
     Drop(String),
@@ -311,6 +312,7 @@ impl Action {
             Action::Count => Request::Count { keyspace }.encode(id, out),
             Action::Flush => Request::Flush { keyspace }.encode(id, out),
             Action::Status => Request::Status.encode(id, out),
+            Action::Compact => Request::Compact.encode(id, out),
             Action::Ping(len) => Request::Ping {
                 payload: &vec![7; *len],
             }

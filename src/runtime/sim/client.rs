@@ -159,6 +159,7 @@ impl Client {
             Kind::Scan | Kind::Count => Action::Count,
             Kind::Flush => Action::Flush,
             Kind::Status => Action::Status,
+            Kind::Compact => Action::Compact,
             Kind::Ping => Action::Ping(self.random.skewed(2000) as usize),
             Kind::List => Action::List,
             Kind::Keyspace => {
@@ -184,6 +185,7 @@ pub(super) enum Kind {
     Count,
     Flush,
     Status,
+    Compact,
     Ping,
     List,
     Keyspace,

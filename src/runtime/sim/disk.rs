@@ -108,6 +108,55 @@ impl SimDisk {
         self.files.insert(segment, file);
     }
 
+    /// Segments are taken away, for good.
+    pub(super) fn remove(&mut self, stub: SegmentId, header: &[u8], delete: &[SegmentId]) {
+        self.begin_removal(stub, header);
+        self.written += 1;
+        let number = self.written;
+        if let Some(file) = self.files.get_mut(&stub) {
+            file.sync(number);
+            file.make_stub();
+        }
+        for segment in delete {
+            self.files.remove(segment);
+        }
+    }
+
+    /// A removal that did not come to its end. Its steps are one after the other on disk, and it may have come to any of them.
+    pub(super) fn remove_in_part(
+        &mut self,
+        stub: SegmentId,
+        header: &[u8],
+        delete: &[SegmentId],
+        random: &mut Random,
+    ) {
+        match random.below(4) {
+            0 => {}
+            // What was written may be lost, or be there in part.
+            1 => self.begin_removal(stub, header),
+            2 => {
+                self.begin_removal(stub, header);
+                let number = self.written;
+                if let Some(file) = self.files.get_mut(&stub) {
+                    file.sync(number);
+                }
+            }
+            _ => {
+                let done = random.index(delete.len() + 1);
+                self.remove(stub, header, &[]);
+                for segment in &delete[..done] {
+                    if let Some(file) = self.files.remove(segment) {
+                        self.unlinked.insert(*segment, file);
+                    }
+                }
+            }
+        }
+    }
+
+    fn begin_removal(&mut self, stub: SegmentId, header: &[u8]) {
+        self.write(stub, 0, header);
+    }
+
     /// The log was sealed by a clean stop.
     pub(super) fn sealed(&mut self) {
         for file in self.files.values_mut() {
@@ -229,6 +278,12 @@ impl SimDisk {
                 }
                 let file = self.files.entry(*segment).or_default();
                 (file.is_gone, file.is_linked) = (false, true);
+            }
+            Repair::Truncate { segment, .. } => {
+                if let Some(file) = self.files.get_mut(segment) {
+                    file.sync(number);
+                    file.make_stub();
+                }
             }
             Repair::Delete { segment } => {
                 if let Some(file) = self.files.remove(segment) {

@@ -44,6 +44,8 @@ pub(super) struct Habits {
     pub(super) sync_error_one_in: u64,
     pub(super) prepare_error_one_in: u64,
     pub(super) read_error_one_in: u64,
+    /// Fails, or leaves it open whether it did.
+    pub(super) remove_error_one_in: u64,
     pub(super) rot_percent: u64,
     /// Of the starts, those before which something happens to a saved index of a shard.
     pub(super) summary_rot_percent: u64,
@@ -84,6 +86,7 @@ impl Habits {
             (Kind::Count, 2),
             (Kind::Flush, 1 + random.below(4)),
             (Kind::Status, 1),
+            (Kind::Compact, 1 + random.below(4)),
             (Kind::Ping, 2),
             (Kind::List, 2),
             (Kind::Keyspace, 4),
@@ -137,6 +140,7 @@ impl Habits {
             },
             rogue_one_in: rarely(random, 25, 10, 200),
             chunk_max: 1 << random.between(3, 16),
+            remove_error_one_in: rarely(random, 20, 1, 10),
         }
     }
 

@@ -15,7 +15,7 @@ use super::salvage;
 use super::world::{Phase, World};
 use crate::gateway::resp::session::Settings;
 use crate::limits;
-use crate::limits::SEGMENT_LEN_MIN;
+use crate::limits::{SEGMENT_LEN_MIN, SEGMENT_LEN_READ_MIN};
 use crate::runtime::driver::NodeFacts;
 use crate::runtime::driver::{Driver, DriverConfig};
 use crate::shard::recover::{RecoverShardError, RecoveredShard, install_keyspaces, recover_shard};
@@ -42,8 +42,19 @@ impl World {
             value_len_max: self.habits.stored_len_max(),
             large_len: self.large_len(),
             memory_bytes: self.habits.memory_bytes,
-            segment_len: SEGMENT_LEN_MIN,
+            segment_len: self.segment_len(),
+            compacts: true,
             hash_secret: [11; 16],
+        }
+    }
+
+    /// Where values are small, short segments, so that many are filled and compacted.
+    fn segment_len(&self) -> u64 {
+        match self.habits.value_len_max {
+            0..=64 => SEGMENT_LEN_READ_MIN,
+            65..=600 => 2 * SEGMENT_LEN_READ_MIN,
+            601..=5000 => 8 * SEGMENT_LEN_READ_MIN,
+            _ => SEGMENT_LEN_MIN,
         }
     }
 

@@ -39,7 +39,9 @@ pub struct Tally {
     pub bad_reads: u64,
     /// Answers that said so.
     pub damage_told: u64,
-    /// Writes, syncs, preparations and reads that were made to fail.
+    /// Segments that compaction removed.
+    pub removals: u64,
+    /// Writes, syncs, preparations, removals and reads that were made to fail.
     pub disk_errors: u64,
     /// Bits that were turned over.
     pub flips: u64,

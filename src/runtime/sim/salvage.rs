@@ -28,6 +28,7 @@ struct Noted {
     kind: RecordKind,
     key: Vec<u8>,
     version: Version,
+    origin: Option<Position>,
 }
 
 #[derive(Debug, Default)]
@@ -43,6 +44,7 @@ impl Visitor for Notes {
             kind: record.record.kind,
             key: record.record.key.to_vec(),
             version: record.record.version,
+            origin: record.record.origin,
         });
     }
 }
@@ -92,10 +94,12 @@ type State = BTreeMap<(PartitionId, Vec<u8>), Newest>;
 
 fn state_of(records: &[Noted]) -> State {
     let mut state = State::new();
+    let mut places: BTreeMap<(PartitionId, Vec<u8>), Position> = BTreeMap::new();
     for record in records {
         if record.kind == RecordKind::Clear {
-            for ((partition, _), newest) in &mut state {
-                if *partition == record.partition {
+            let origin = record.origin.unwrap_or(record.position);
+            for (place, newest) in &mut state {
+                if place.0 == record.partition && places[place] < origin {
                     newest.stands = None;
                 }
             }
@@ -107,6 +111,7 @@ fn state_of(records: &[Noted]) -> State {
         if record.version >= newest.version {
             newest.version = record.version;
             newest.stands = (record.kind == RecordKind::Set).then_some(record.version);
+            places.insert((record.partition, record.key.clone()), record.position);
         }
     }
     state
@@ -313,6 +318,7 @@ mod tests {
             kind: RecordKind::Set,
             key: b"k".to_vec(),
             version: Version(version),
+            origin: None,
         }
     }
 
@@ -336,7 +342,9 @@ mod tests {
                     base: Position(BASE),
                     end,
                     len: 4096,
+                    sequence: 1,
                 }],
+                removed: Vec::new(),
                 end,
                 next_sequence: 1,
                 timestamp_max: WallMillis(0),

@@ -128,6 +128,7 @@ impl World {
             (DiskOperation::Write { .. }, _) => habits.write_error_one_in,
             (DiskOperation::Read { .. } | DiskOperation::Load(_), _) => habits.read_error_one_in,
             (DiskOperation::Summarize { .. }, _) => habits.prepare_error_one_in,
+            (DiskOperation::Remove { .. }, _) => habits.remove_error_one_in,
             (DiskOperation::Sync { .. } | DiskOperation::Release(_), _) => 0,
         };
         let fails = self.fails(one_in);
@@ -245,6 +246,22 @@ impl World {
                 self.tally.segments_loaded += u64::from(loaded.is_ok());
                 Some(loaded.map(DiskDone::Loaded))
             }
+            (
+                DiskOperation::Remove {
+                    stub,
+                    header,
+                    delete,
+                },
+                _,
+            ) => {
+                if fails {
+                    disk.remove_in_part(*stub, header, delete, random);
+                    return error(libc::EIO);
+                }
+                disk.remove(*stub, header, delete);
+                self.tally.removals += 1;
+                Some(Ok(DiskDone::Removed))
+            }
             (DiskOperation::Sync { .. }, Stage::Submitted) => {
                 unreachable!("a sync begins when it is submitted")
             }
@@ -297,6 +314,14 @@ impl World {
                             .disk
                             .summarize_in_part(segment, end, identifier, random);
                     }
+                    (
+                        DiskOperation::Remove {
+                            stub,
+                            header,
+                            delete,
+                        },
+                        _,
+                    ) => shard.disk.remove_in_part(stub, &header, &delete, random),
                     _ => {}
                 }
             }

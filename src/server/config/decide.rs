@@ -75,6 +75,7 @@ pub(super) fn decide(
         output_bytes_max: to_usize(requested.output_bytes_max.value),
         stop_timeout: requested.stop_timeout.value,
         spin: requested.spin.value,
+        compaction: requested.compaction.value,
         debug_commands: requested.debug_commands.value,
         salvage,
         log: requested.log.value.clone(),

@@ -76,6 +76,8 @@ pub struct Config {
     pub stop_timeout: Duration,
     /// Whether a core without work spins before it sleeps.
     pub spin: Spin,
+    /// Whether the log's dead space is reclaimed while the node serves.
+    pub compaction: bool,
     /// Whether Redis clients may use DEBUG.
     pub debug_commands: bool,
     /// Start in spite of damage in the middle of the log, without what is damaged. A flag only, never kept in a file.

@@ -151,6 +151,12 @@ settings! {
         Auto(PowerOfTwo(Bytes { min: limits::SEGMENT_LEN_ASKED_MIN, max: limits::SEGMENT_LEN_MAX })), default "auto",
         shown |config| bytes_text(config.segment_len);
 
+    /// Whether the log's dead space is reclaimed while the node serves.
+    /// It is off until it has been through longer tests than it has: `corduroy-cli compact` reclaims by hand, and on a
+    /// node that runs without it, the log grows with every write.
+    compaction "WHETHER": YesOrNo = YesOrNo, default "no",
+        shown |config| String::from(if config.compaction { "yes" } else { "no" });
+
     /// Most client connections.
     /// One more is refused with a sentence. Each takes a file descriptor (ulimit -n).
     connections_max "COUNT": Count = Count { min: 1, max: limits::CONNECTIONS_MAX }, default "10000",

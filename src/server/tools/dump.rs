@@ -225,12 +225,17 @@ impl Dump<'_> {
         let (state, base) = match header.state {
             SegmentState::Prepared => ("prepared", None),
             SegmentState::Active { base } => ("active", Some(base.0)),
+            SegmentState::Removed(range) => ("removed", Some(range.base.0)),
         };
         self.line(
             || {
-                let state = match base {
-                    None => "prepared and never begun".to_owned(),
-                    Some(base) => format!("begun at position {base}"),
+                let state = match header.state {
+                    SegmentState::Prepared => "prepared and never begun".to_owned(),
+                    SegmentState::Active { base } => format!("begun at position {}", base.0),
+                    SegmentState::Removed(range) => format!(
+                        "removed by compaction, with all from segment {} on, positions {} to {}",
+                        range.first.0, range.base.0, range.end.0
+                    ),
                 };
                 format!(
                     "0: segment {} of shard {} of {} of node {:032x}, {state}, {} bytes, made {}",

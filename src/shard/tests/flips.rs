@@ -13,6 +13,8 @@ use crate::types::SegmentId;
 fn no_flipped_byte_is_ever_served() {
     let mut world = World::with(ShardConfig {
         memory_bytes: 1,
+        // The records are to stay where they are.
+        compacts: false,
         ..config()
     });
     let long = vec![b'l'; 3_000];

@@ -1,5 +1,6 @@
 //! The shard against a disk in memory that does what it is told at once, or fails on request.
 
+mod compaction;
 mod durability;
 mod flips;
 mod requests;
@@ -87,6 +88,8 @@ struct World {
     now: Now,
     request_next: u32,
     config: ShardConfig,
+    /// Compaction is kept from the first segment, after a restart too.
+    holds_first: bool,
 }
 
 fn config() -> ShardConfig {
@@ -102,6 +105,7 @@ fn config() -> ShardConfig {
         large_len: 5_000,
         memory_bytes: 64 << 20,
         segment_len: 1 << 20,
+        compacts: true,
         hash_secret: [3; 16],
     }
 }
@@ -125,6 +129,7 @@ impl World {
             now,
             request_next: 1,
             config,
+            holds_first: false,
         };
         world.shard.install(KeyspaceId::DEFAULT, 64, "default");
         world.settle();
@@ -138,6 +143,13 @@ impl World {
 
     /// As after a kill, with `--salvage` or without.
     fn restart_with(&self, salvage: bool) -> World {
+        let mut world = self.restarted(salvage);
+        world.settle();
+        world
+    }
+
+    /// The same before its first turn.
+    fn restarted(&self, salvage: bool) -> World {
         let names: Vec<(SegmentId, String)> = self
             .files
             .keys()
@@ -176,12 +188,15 @@ impl World {
             now: self.now,
             request_next: 1,
             config: self.config.clone(),
+            holds_first: self.holds_first,
         };
+        if world.holds_first {
+            world.hold_first();
+        }
         for repair in recovered.repairs {
             world.repair(repair);
         }
         world.shard.install(KeyspaceId::DEFAULT, 64, "default");
-        world.settle();
         world
     }
 
@@ -213,6 +228,10 @@ impl World {
             }
             Repair::Create { segment } => {
                 self.files.entry(segment).or_default();
+            }
+            Repair::Truncate { segment, len } => {
+                let file = self.files.get_mut(&segment).expect("it was there");
+                file.truncate(len as usize);
             }
             Repair::Delete { segment } => {
                 self.files.remove(&segment);
@@ -304,6 +323,19 @@ impl World {
             }
             DiskOperation::Sync { .. } => DiskDone::Synced,
             DiskOperation::Release(_) => return true,
+            DiskOperation::Remove {
+                stub,
+                header,
+                delete,
+            } => {
+                let file = self.files.get_mut(&stub).expect("a segment");
+                file[..header.len()].copy_from_slice(&header);
+                file.truncate(SEGMENT_HEADER_LEN);
+                for segment in delete {
+                    self.files.remove(&segment);
+                }
+                DiskDone::Removed
+            }
             DiskOperation::Read {
                 segment,
                 offset,

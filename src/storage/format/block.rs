@@ -232,6 +232,43 @@ pub fn payload_crc(payload: &[u8], position: Position) -> u32 {
     hasher.finalize()
 }
 
+/// The check of a block's payload in slices, for blocks so long that it takes its time.
+#[derive(Clone, Debug)]
+pub struct PayloadCheck {
+    hasher: Hasher,
+    stored: u32,
+    /// Bytes of the payload, padding included, that are gone over.
+    done: usize,
+    len: usize,
+}
+
+impl PayloadCheck {
+    /// The check of the block with this header.
+    #[must_use]
+    pub fn begin(header: &BlockHeader) -> PayloadCheck {
+        PayloadCheck {
+            hasher: Hasher::new_with_initial(position_seed(header.position)),
+            stored: header.payload_crc,
+            done: 0,
+            len: header.block_len() as usize - BLOCK_HEADER_LEN,
+        }
+    }
+
+    /// Goes over at most `len` more bytes of the payload; says whether that was the rest of it.
+    pub fn advance(&mut self, payload: &[u8], len: usize) -> bool {
+        let end = self.len.min(self.done + len);
+        self.hasher.update(&payload[self.done..end]);
+        self.done = end;
+        self.done == self.len
+    }
+
+    /// Whether the payload is what was written.
+    #[must_use]
+    pub fn is_right(self) -> bool {
+        self.done == self.len && self.hasher.finalize() == self.stored
+    }
+}
+
 /// How many sectors after the one that holds the header are all zero as far as they belong to this block.
 /// `payload` has its padding; `offset` is where the block begins, counted in bytes from the segment's base, on
 /// which sectors are aligned.

@@ -34,7 +34,8 @@ mod segment;
 mod tests;
 
 pub use block::{
-    BLOCK_HEADER_LEN, BlockError, BlockHeader, BlockKind, block_len, payload_crc, zero_sectors,
+    BLOCK_HEADER_LEN, BlockError, BlockHeader, BlockKind, PayloadCheck, block_len, payload_crc,
+    zero_sectors,
 };
 pub use entry::{ENTRY_HEADER_LEN, Entries, Entry, EntryError, EntryHeader, EntryKind};
 pub use record::{
@@ -42,7 +43,8 @@ pub use record::{
     record_len,
 };
 pub use segment::{
-    FORMAT_VERSION, LogTag, SEGMENT_HEADER_LEN, SegmentError, SegmentHeader, SegmentState,
+    FORMAT_VERSION, Given, LogTag, RemovedRange, SEGMENT_HEADER_LEN, SegmentError, SegmentHeader,
+    SegmentState,
 };
 
 use crate::types::Position;

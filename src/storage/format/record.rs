@@ -3,13 +3,14 @@
 //! ```text
 //!  0  crc u32          over all that follows, padding included, seeded with the record's position
 //!  4  kind u8          1 set, 2 delete, 3 clear
-//!  5  flags u8         bit 0: an expiry follows the fixed part
+//!  5  flags u8         bit 0: an expiry follows the fixed part; bit 1: an origin does
 //!  6  key_len u16
 //!  8  value_len u32
 //! 12  reserved u32     zero
 //! 16  version u64
 //! 24  timestamp u64    wall-clock milliseconds
-//! 32  [expiry u64]     wall-clock milliseconds, if flagged
+//! 32  [expiry u64]     wall-clock milliseconds, if flagged (only in a set)
+//! 32  [origin u64]     a position, if flagged (only in a delete or a clear)
 //!     key, value, zeros up to a multiple of 8
 //! ```
 //!
@@ -39,10 +40,12 @@ const VALUE_LEN: usize = 8;
 const RESERVED: usize = 12;
 const VERSION: usize = 16;
 const TIMESTAMP: usize = 24;
+/// An expiry or an origin; no record has both.
 const EXPIRY: usize = 32;
 const EXPIRY_LEN: usize = 8;
 
 const FLAG_EXPIRY: u8 = 1;
+const FLAG_ORIGIN: u8 = 2;
 
 const _: () = assert!(KEY_LEN_MAX <= u16::MAX as usize && VALUE_LEN_MAX <= u32::MAX as usize);
 const _: () = assert!(RECORD_LEN_MIN.is_multiple_of(RECORD_ALIGN));
@@ -74,24 +77,27 @@ pub struct Record<'a> {
     pub timestamp: WallMillis,
     /// From when on the key no longer exists. Only a set has one.
     pub expiry: Option<WallMillis>,
+    /// Where the effect was logged first, if this is a copy that compaction made of a delete or a clear: what it takes away lies below.
+    pub origin: Option<Position>,
 }
 
-/// Length in the log of a record, padding included, in bytes.
+/// Length in the log of a record, padding included, in bytes. `has_extra`: it has an expiry or an origin.
 #[must_use]
-pub const fn record_len(key_len: usize, value_len: usize, has_expiry: bool) -> usize {
-    let fixed = RECORD_LEN_MIN + if has_expiry { EXPIRY_LEN } else { 0 };
+pub const fn record_len(key_len: usize, value_len: usize, has_extra: bool) -> usize {
+    let fixed = RECORD_LEN_MIN + if has_extra { EXPIRY_LEN } else { 0 };
     (fixed + key_len + value_len).next_multiple_of(RECORD_ALIGN)
 }
 
 /// The part of a record that says how long the rest is.
 struct Head {
     kind: RecordKind,
-    has_expiry: bool,
+    has_extra: bool,
     key_len: usize,
     value_len: usize,
     version: Version,
     timestamp: WallMillis,
     expiry: Option<WallMillis>,
+    origin: Option<Position>,
 }
 
 impl Head {
@@ -112,19 +118,24 @@ impl Head {
             3 => RecordKind::Clear,
             kind => return Err(RecordError::Kind(kind)),
         };
-        if flags & !FLAG_EXPIRY != 0 {
+        if flags & !(FLAG_EXPIRY | FLAG_ORIGIN) != 0 {
             return Err(RecordError::Flags(flags));
         }
         if u32_at(fixed, RESERVED) != 0 {
             return Err(RecordError::Reserved);
         }
         let has_expiry = flags & FLAG_EXPIRY != 0;
-        let fits_kind = match kind {
-            RecordKind::Set => key_len >= KEY_LEN_MIN && value_len <= VALUE_LEN_MAX,
-            RecordKind::Delete => key_len >= KEY_LEN_MIN && value_len == 0 && !has_expiry,
-            RecordKind::Clear => key_len == 0 && value_len == 0 && !has_expiry,
+        let has_origin = flags & FLAG_ORIGIN != 0;
+        let fits_flags = match kind {
+            RecordKind::Set => !has_origin,
+            RecordKind::Delete | RecordKind::Clear => !has_expiry,
         };
-        if !fits_kind {
+        let fits_lengths = match kind {
+            RecordKind::Set => key_len >= KEY_LEN_MIN && value_len <= VALUE_LEN_MAX,
+            RecordKind::Delete => key_len >= KEY_LEN_MIN && value_len == 0,
+            RecordKind::Clear => key_len == 0 && value_len == 0,
+        };
+        if !fits_flags || !fits_lengths {
             return Err(RecordError::Lengths {
                 kind,
                 key_len,
@@ -132,9 +143,10 @@ impl Head {
                 has_expiry,
             });
         }
-        let expiry = match (has_expiry, bytes.get(EXPIRY..EXPIRY + EXPIRY_LEN)) {
-            (false, _) => None,
-            (true, Some(_)) => Some(WallMillis(u64_at(bytes, EXPIRY))),
+        let has_extra = has_expiry || has_origin;
+        let extra = match (has_extra, bytes.get(EXPIRY..EXPIRY + EXPIRY_LEN)) {
+            (false, _) => 0,
+            (true, Some(_)) => u64_at(bytes, EXPIRY),
             (true, None) => {
                 return Err(RecordError::Truncated {
                     needed: record_len(key_len, value_len, true),
@@ -144,17 +156,18 @@ impl Head {
         };
         Ok(Head {
             kind,
-            has_expiry,
+            has_extra,
             key_len,
             value_len,
             version: Version(u64_at(fixed, VERSION)),
             timestamp: WallMillis(u64_at(fixed, TIMESTAMP)),
-            expiry,
+            expiry: has_expiry.then_some(WallMillis(extra)),
+            origin: has_origin.then_some(Position(extra)),
         })
     }
 
     fn key_at(&self) -> usize {
-        RECORD_LEN_MIN + if self.has_expiry { EXPIRY_LEN } else { 0 }
+        RECORD_LEN_MIN + if self.has_extra { EXPIRY_LEN } else { 0 }
     }
 
     fn value_at(&self) -> usize {
@@ -162,7 +175,7 @@ impl Head {
     }
 
     fn encoded_len(&self) -> usize {
-        record_len(self.key_len, self.value_len, self.has_expiry)
+        record_len(self.key_len, self.value_len, self.has_extra)
     }
 
     #[inline]
@@ -175,6 +188,7 @@ impl Head {
             version: self.version,
             timestamp: self.timestamp,
             expiry: self.expiry,
+            origin: self.origin,
         }
     }
 }
@@ -269,27 +283,28 @@ impl<'a> Record<'a> {
     /// # Panics
     /// As [`Record::encode`].
     pub fn encode_head(&self, out: &mut Vec<u8>) {
-        let has_expiry = self.expiry.is_some();
+        let key_fits = (KEY_LEN_MIN..=KEY_LEN_MAX).contains(&self.key.len());
         match self.kind {
             RecordKind::Set => assert!(
-                (KEY_LEN_MIN..=KEY_LEN_MAX).contains(&self.key.len())
-                    && self.value.len() <= VALUE_LEN_MAX,
+                key_fits && self.value.len() <= VALUE_LEN_MAX && self.origin.is_none(),
                 "the key or the value of a set is outside the limits"
             ),
             RecordKind::Delete => assert!(
-                (KEY_LEN_MIN..=KEY_LEN_MAX).contains(&self.key.len())
-                    && self.value.is_empty()
-                    && !has_expiry,
-                "a delete has a key and nothing else"
+                key_fits && self.value.is_empty() && self.expiry.is_none(),
+                "a delete has a key and no value"
             ),
             RecordKind::Clear => assert!(
-                self.key.is_empty() && self.value.is_empty() && !has_expiry,
+                self.key.is_empty() && self.value.is_empty() && self.expiry.is_none(),
                 "a clear has neither key nor value"
             ),
         }
         let mut fixed = [0; RECORD_LEN_MIN];
         fixed[KIND] = self.kind as u8;
-        fixed[FLAGS] = if has_expiry { FLAG_EXPIRY } else { 0 };
+        fixed[FLAGS] = match (self.expiry, self.origin) {
+            (None, None) => 0,
+            (Some(_), _) => FLAG_EXPIRY,
+            (None, Some(_)) => FLAG_ORIGIN,
+        };
         put(&mut fixed, KEY_LEN, (self.key.len() as u16).to_le_bytes());
         put(
             &mut fixed,
@@ -299,16 +314,27 @@ impl<'a> Record<'a> {
         put(&mut fixed, VERSION, self.version.0.to_le_bytes());
         put(&mut fixed, TIMESTAMP, self.timestamp.0.to_le_bytes());
         out.extend_from_slice(&fixed);
-        if let Some(expiry) = self.expiry {
-            out.extend_from_slice(&expiry.0.to_le_bytes());
+        if let Some(extra) = self.extra() {
+            out.extend_from_slice(&extra.to_le_bytes());
         }
         out.extend_from_slice(self.key);
+    }
+
+    /// What follows the fixed part.
+    #[inline]
+    fn extra(&self) -> Option<u64> {
+        let origin = self.origin.map(|origin| origin.0);
+        self.expiry.map(|expiry| expiry.0).or(origin)
     }
 
     /// Bytes between the value and the record's end.
     #[must_use]
     pub fn padding_len(&self) -> usize {
-        let fixed = RECORD_LEN_MIN + if self.expiry.is_some() { EXPIRY_LEN } else { 0 };
+        let fixed = RECORD_LEN_MIN
+            + match self.extra() {
+                Some(_) => EXPIRY_LEN,
+                None => 0,
+            };
         self.encoded_len() - fixed - self.key.len() - self.value.len()
     }
 
@@ -316,7 +342,7 @@ impl<'a> Record<'a> {
     #[must_use]
     #[inline]
     pub fn encoded_len(&self) -> usize {
-        record_len(self.key.len(), self.value.len(), self.expiry.is_some())
+        record_len(self.key.len(), self.value.len(), self.extra().is_some())
     }
 }
 

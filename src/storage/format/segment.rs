@@ -12,8 +12,15 @@
 //! 64  shard u16
 //! 66  shard_count u16
 //! 68  log u32            the log's tag
-//! 72  state u8           1 prepared, 2 active
-//! 73  reserved           zeros, up to 4096
+//! 72  state u8           1 prepared, 2 active, 3 removed
+//! 73  zeros
+//! 80  first u64          only if removed: the first of the segments that this file stands for
+//! 88  end u64            only if removed: where the segment after it begins
+//! 96  sequence u64       only if removed: no block of the segments after it has a lower number
+//! 104 versions u64       only if removed: the highest that any partition had given by then, the system keyspace's not counted
+//! 112 system u64         only if removed: the highest that the system keyspace's partition had given
+//! 120 entries u64        only if removed: the highest index of an entry, of all partitions
+//! 128 reserved           zeros, up to 4096
 //! ```
 //!
 //! A segment is made ahead of need: its header says *prepared*, the rest is written as zeros and synced, so
@@ -22,6 +29,10 @@
 //! shard keeps, in every sync mode: first everything of the segment before is synced, then the active header is
 //! written, in the same fdatasync as the first block or before it.
 //!
+//! When compaction has taken a segment's content away, its file stays as a **stub**: a header that says *removed*, and which
+//! segments and positions are gone. It is written over the active one, so on disk it is one or the other too. A second copy of it
+//! stands in the sector behind: nothing else tells a range that was removed from one that was lost.
+//!
 //! Magic, version, checksum and what the checksum covers stay as they are in every later version, so that an
 //! old program can say "too new" instead of "damaged".
 
@@ -29,8 +40,8 @@ use crc32fast::Hasher;
 use thiserror::Error;
 
 use super::{array_at, is_zero, put, u16_at, u32_at, u64_at};
-use crate::limits::{BLOCK_ALIGN, SECTOR_LEN, SEGMENT_LEN_MAX, SEGMENT_LEN_MIN};
-use crate::types::{Position, SegmentId, ShardId, WallMillis};
+use crate::limits::{BLOCK_ALIGN, SECTOR_LEN, SEGMENT_LEN_MAX, SEGMENT_LEN_READ_MIN};
+use crate::types::{Position, SegmentId, ShardId, Version, WallMillis};
 
 /// Bytes before the first block; a page, of which the first sector is used.
 pub const SEGMENT_HEADER_LEN: usize = 4096;
@@ -50,13 +61,22 @@ const SHARD: usize = 64;
 const SHARD_COUNT: usize = 66;
 const LOG: usize = 68;
 const STATE: usize = 72;
-const RESERVED: usize = 73;
+const FIRST: usize = 80;
+const END: usize = 88;
+const SEQUENCE: usize = 96;
+const VERSIONS: usize = 104;
+const SYSTEM_VERSIONS: usize = 112;
+const ENTRIES: usize = 120;
+const RESERVED: usize = 128;
+/// Where a segment that is not removed has zeros already.
+const REMOVED: usize = STATE + 1;
 
 const STATE_PREPARED: u8 = 1;
 const STATE_ACTIVE: u8 = 2;
+const STATE_REMOVED: u8 = 3;
 
 const _: () = assert!(SEGMENT_HEADER_LEN.is_multiple_of(SECTOR_LEN) && RESERVED <= SECTOR_LEN);
-const _: () = assert!(SEGMENT_LEN_MIN > SEGMENT_HEADER_LEN as u64);
+const _: () = assert!(SEGMENT_LEN_READ_MIN > SEGMENT_HEADER_LEN as u64);
 
 /// A random number that a log gets when its first segment is made, and that all its segments and blocks carry.
 /// No client ever sees it: that is what makes a block that recovery finds among clients' bytes a real one.
@@ -73,6 +93,46 @@ pub enum SegmentState {
         /// Position of its first block: the end of the last block of the segment before.
         base: Position,
     },
+    /// Its content is gone, and perhaps that of segments before it: compaction has taken what lived elsewhere.
+    Removed(RemovedRange),
+}
+
+/// A range of the log that compaction has removed, as the stub says it that stands for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RemovedRange {
+    /// The first of the segments that are gone; the last is the one whose file says so.
+    pub first: SegmentId,
+    /// Where the first began.
+    pub base: Position,
+    /// Where the last ended, and the segment after it begins.
+    pub end: Position,
+    /// No block behind has a lower number.
+    pub sequence: u64,
+    /// What was given to clients by then, and is perhaps told by nothing else any more.
+    pub given: Given,
+}
+
+/// Numbers that are never given again, each the highest so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Given {
+    /// Versions, of all partitions but the system keyspace's.
+    pub versions: Version,
+    /// Versions of the system keyspace's partition: they number keyspaces.
+    pub system_versions: Version,
+    /// Indexes of entries, of all partitions.
+    pub entries: u64,
+}
+
+impl Given {
+    /// The higher ones of both.
+    #[must_use]
+    pub fn max(self, other: Given) -> Given {
+        Given {
+            versions: self.versions.max(other.versions),
+            system_versions: self.system_versions.max(other.system_versions),
+            entries: self.entries.max(other.entries),
+        }
+    }
 }
 
 /// What a segment's first sector says.
@@ -100,11 +160,21 @@ impl SegmentHeader {
     /// The sector to write at the file's start.
     #[must_use]
     pub fn encode(&self) -> [u8; SECTOR_LEN] {
+        let mut out = [0; SECTOR_LEN];
         let (state, base) = match self.state {
             SegmentState::Prepared => (STATE_PREPARED, Position(0)),
             SegmentState::Active { base } => (STATE_ACTIVE, base),
+            SegmentState::Removed(range) => {
+                put(&mut out, FIRST, range.first.0.to_le_bytes());
+                put(&mut out, END, range.end.0.to_le_bytes());
+                put(&mut out, SEQUENCE, range.sequence.to_le_bytes());
+                put(&mut out, VERSIONS, range.given.versions.0.to_le_bytes());
+                let system_versions = range.given.system_versions.0;
+                put(&mut out, SYSTEM_VERSIONS, system_versions.to_le_bytes());
+                put(&mut out, ENTRIES, range.given.entries.to_le_bytes());
+                (STATE_REMOVED, range.base)
+            }
         };
-        let mut out = [0; SECTOR_LEN];
         put(&mut out, MAGIC, MAGIC_BYTES);
         put(&mut out, VERSION, FORMAT_VERSION.to_le_bytes());
         put(&mut out, NODE, self.node.to_le_bytes());
@@ -145,6 +215,17 @@ impl SegmentHeader {
         let state = match sector[STATE] {
             STATE_PREPARED => SegmentState::Prepared,
             STATE_ACTIVE => SegmentState::Active { base },
+            STATE_REMOVED => SegmentState::Removed(RemovedRange {
+                first: SegmentId(u64_at(sector, FIRST)),
+                base,
+                end: Position(u64_at(sector, END)),
+                sequence: u64_at(sector, SEQUENCE),
+                given: Given {
+                    versions: Version(u64_at(sector, VERSIONS)),
+                    system_versions: Version(u64_at(sector, SYSTEM_VERSIONS)),
+                    entries: u64_at(sector, ENTRIES),
+                },
+            }),
             _ => return Err(SegmentError::Contradiction),
         };
         let header = SegmentHeader {
@@ -157,10 +238,21 @@ impl SegmentHeader {
             created: WallMillis(u64_at(sector, CREATED)),
             state,
         };
-        let sound = (SEGMENT_LEN_MIN..=SEGMENT_LEN_MAX).contains(&header.segment_len)
+        let state_is_sound = match header.state {
+            SegmentState::Prepared => base.0 == 0 && is_zero(&sector[REMOVED..]),
+            SegmentState::Active { .. } => is_zero(&sector[REMOVED..]),
+            SegmentState::Removed(range) => {
+                (1..=header.segment.0).contains(&range.first.0)
+                    && range.base <= range.end
+                    && range.end.0.is_multiple_of(BLOCK_ALIGN as u64)
+                    && (1..u64::MAX).contains(&range.sequence)
+                    && is_zero(&sector[REMOVED..FIRST])
+            }
+        };
+        let sound = (SEGMENT_LEN_READ_MIN..=SEGMENT_LEN_MAX).contains(&header.segment_len)
             && header.segment_len.is_multiple_of(SECTOR_LEN as u64)
             && base.0.is_multiple_of(BLOCK_ALIGN as u64)
-            && (header.state != SegmentState::Prepared || base.0 == 0)
+            && state_is_sound
             && header.segment.0 > 0
             && header.shard.0 < header.shard_count
             && is_zero(&sector[RESERVED..]);

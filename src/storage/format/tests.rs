@@ -12,8 +12,8 @@ fn kind_and_body() -> impl Strategy<Value = (RecordKind, Vec<u8>, Vec<u8>, Optio
     let value = prop::collection::vec(any::<u8>(), 0..300);
     prop_oneof![
         3 => (key(), value, any::<Option<u64>>()).prop_map(|(key, value, expiry)| (RecordKind::Set, key, value, expiry)),
-        1 => key().prop_map(|key| (RecordKind::Delete, key, Vec::new(), None)),
-        1 => Just((RecordKind::Clear, Vec::new(), Vec::new(), None)),
+        1 => (key(), any::<Option<u64>>()).prop_map(|(key, origin)| (RecordKind::Delete, key, Vec::new(), origin)),
+        1 => any::<Option<u64>>().prop_map(|origin| (RecordKind::Clear, Vec::new(), Vec::new(), origin)),
     ]
 }
 
@@ -28,7 +28,7 @@ fn encode(record: &Record<'_>, position: Position) -> Vec<u8> {
 proptest! {
     #[test]
     fn a_record_is_read_back_as_written(
-        (kind, key, value, expiry) in kind_and_body(),
+        (kind, key, value, extra) in kind_and_body(),
         version: u64,
         timestamp: u64,
         place in 0..1u64 << 50,
@@ -41,7 +41,8 @@ proptest! {
             value: &value,
             version: Version(version),
             timestamp: WallMillis(timestamp),
-            expiry: expiry.map(WallMillis),
+            expiry: extra.filter(|_| kind == RecordKind::Set).map(WallMillis),
+            origin: extra.filter(|_| kind != RecordKind::Set).map(Position),
         };
         let mut bytes = encode(&record, position);
         let len = bytes.len();
@@ -209,6 +210,7 @@ fn structures_lie_as_they_are_drawn() {
         version: Version(0x1112_1314_1516_1718),
         timestamp: WallMillis(0x2122_2324_2526_2728),
         expiry: Some(WallMillis(0x3132_3334_3536_3738)),
+        origin: None,
     };
     let mut bytes = Vec::new();
     record.encode(&mut bytes);
@@ -282,6 +284,7 @@ fn a_record_that_makes_no_sense_is_refused() {
         version: Version(1),
         timestamp: WallMillis(1),
         expiry: None,
+        origin: None,
     };
     let bytes = encode(&record, Position(64));
     let changed = |at: usize, byte: u8| {
@@ -291,7 +294,7 @@ fn a_record_that_makes_no_sense_is_refused() {
         Record::parse(&bytes).expect_err("makes no sense")
     };
     assert_eq!(changed(4, 9), RecordError::Kind(9));
-    assert_eq!(changed(5, 2), RecordError::Flags(2));
+    assert_eq!(changed(5, 4), RecordError::Flags(4));
     assert!(matches!(
         changed(5, 1),
         RecordError::Lengths {

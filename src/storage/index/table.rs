@@ -197,6 +197,11 @@ impl Table {
         self.len as usize
     }
 
+    /// All entries, in hash order.
+    pub(super) fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.slots.iter().filter(|entry| !entry.is_empty())
+    }
+
     pub(super) fn depth(&self) -> u32 {
         u32::from(self.depth)
     }

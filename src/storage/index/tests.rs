@@ -400,14 +400,19 @@ fn a_dropped_index_is_freed_in_slices() {
     assert!(index.is_empty() && index.memory_bytes() < 1000);
     index.check();
     let mut slices = 1;
-    while !graveyard.free_slice(100_000) {
+    let mut gone = 0;
+    while !graveyard.free_slice(100_000, |_| gone += 1) {
         slices += 1;
     }
     assert!(
         slices >= bytes / 150_000 && slices <= bytes / 50_000 + 2,
         "{slices} slices for {bytes} bytes"
     );
-    assert!(graveyard.free_slice(1), "what is free stays free");
+    assert!(
+        graveyard.free_slice(1, |_| gone += 1),
+        "what is free stays free"
+    );
+    assert_eq!(gone, 100_000, "each entry is told of once");
 }
 
 /// A start of a partition of millions: directories below directories, each table of its final size.

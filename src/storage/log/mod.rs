@@ -8,14 +8,21 @@
 //! bytes to write and where ([`WritePlan`]). Only one thing about durability lives here: segments are activated in order, and
 //! a block goes into a segment only when every earlier segment is wholly on disk (the shard holds back the write until then).
 //!
+//! **Segments go.** Compaction takes segments out of the middle ([`Log::removal`], [`Log::removed`]); the positions that they held are then a
+//! gap, which a stub's file stands for. Each removal takes in the stubs beside it, so there are never more stubs than segments.
+//! [`Log::hold`] keeps segments from going.
+//!
 //! Calls in order: [`Log::new`] or [`Log::recovered`]; then, for each block, [`Log::fits`], [`Log::rotate`] if it did not
 //! fit (needs a segment that [`Log::prepared`] announced), [`Log::append`].
 
 mod builder;
 mod content;
+mod holds;
 mod large;
+mod ledger;
 mod memory;
 mod outgoing;
+mod removal;
 
 use std::collections::VecDeque;
 use std::io;
@@ -25,14 +32,17 @@ use memmap2::MmapMut;
 
 pub use builder::{BlockBuilder, BlockStamp, FinishedBlock};
 pub use content::{ContentPlace, LoadedContent};
+pub use holds::Hold;
+pub use ledger::{Account, Ledger};
 pub use memory::SegmentMemory;
 pub use outgoing::OutgoingBlock;
+pub use removal::{Removal, SegmentFacts};
 
 use crate::limits::SECTOR_LEN;
 use crate::storage::format::{
     BLOCK_HEADER_LEN, LogTag, Record, SEGMENT_HEADER_LEN, SegmentHeader, SegmentState,
 };
-use crate::storage::recovery::{Identity, RecoveredSegment};
+use crate::storage::recovery::{Identity, Recovered, RemovedSegments};
 use crate::types::{Position, SegmentId, WallMillis};
 
 /// Where the bytes of a record are.
@@ -70,6 +80,8 @@ pub struct LogStatistics {
     pub dead_bytes: u64,
     /// Bytes of the log kept in memory.
     pub tail_bytes: u64,
+    /// Files of segments whose content was removed.
+    pub stubs: u64,
 }
 
 /// What a segment had in memory. Dropping it gives that back to the kernel, which takes a while.
@@ -96,6 +108,8 @@ struct Segment {
     end: Position,
     /// The file's whole length.
     file_len: u64,
+    /// No block of it has a lower number.
+    sequence: u64,
     memory: Option<SegmentMemory>,
     /// Values that are kept apart, by their records' positions, ascending; where they would be in `memory` is a hole. Empty if the segment
     /// is not in memory.
@@ -121,9 +135,12 @@ pub struct Log {
     /// The segment that begins there.
     tail_first: usize,
     tail_bytes: u64,
-    /// The largest capacity of a segment in memory; never 0.
-    capacity_max: u64,
     live_bytes: u64,
+    /// An account for each of `segments`.
+    ledger: Ledger,
+    /// The stubs, in order. No two are neighbours.
+    stubs: Vec<RemovedSegments>,
+    holds: holds::Holds,
     /// A segment on disk, zero-filled, waiting to be activated, with the memory for it.
     prepared: Option<(SegmentId, u64, SegmentMemory)>,
     /// The header of a segment that was activated and not yet written to.
@@ -145,8 +162,10 @@ impl Log {
             tail_start: Position(0),
             tail_first: 0,
             tail_bytes: 0,
-            capacity_max: 1,
             live_bytes: 0,
+            ledger: Ledger::default(),
+            stubs: Vec::new(),
+            holds: holds::Holds::default(),
             prepared: None,
             header_due: None,
             sequence_next: 1,
@@ -154,21 +173,21 @@ impl Log {
         }
     }
 
-    /// The log as recovery found it.
+    /// The log as recovery found it, and what the replay counted: see [`Log::take_ledger`].
     #[must_use]
     pub fn recovered(
         identity: Identity,
         tag: LogTag,
         segment_len: u64,
-        segments: &[RecoveredSegment],
-        sequence_next: u64,
+        recovered: &Recovered,
+        (ledger, live_bytes): (Ledger, u64),
     ) -> Log {
         let mut log = Log::new(identity, tag, segment_len);
-        for found in segments {
+        for found in &recovered.segments {
             assert!(
                 log.segments
                     .back()
-                    .is_none_or(|last| last.end == found.base),
+                    .is_none_or(|last| last.end <= found.base),
                 "segments follow one another"
             );
             log.segments.push_back(Segment {
@@ -176,13 +195,22 @@ impl Log {
                 base: found.base,
                 end: found.end,
                 file_len: found.len,
+                sequence: found.sequence,
                 memory: None,
                 large: Vec::new(),
             });
         }
+        assert_eq!(
+            ledger.len(),
+            log.segments.len(),
+            "each segment was counted through"
+        );
+        log.live_bytes = live_bytes;
+        log.ledger = ledger;
+        log.stubs.clone_from(&recovered.removed);
         log.tail_start = log.end();
         log.tail_first = log.segments.len();
-        log.sequence_next = sequence_next;
+        log.sequence_next = recovered.next_sequence;
         log
     }
 
@@ -229,7 +257,6 @@ impl Log {
         self.tail_start = segment.base;
         self.tail_first -= 1;
         self.tail_bytes += memory.capacity() as u64 + large_bytes as u64;
-        self.capacity_max = self.capacity_max.max(memory.capacity() as u64);
         segment.memory = Some(memory);
         segment.large = large;
         None
@@ -298,12 +325,13 @@ impl Log {
             .expect("rotate is called when can_rotate");
         let base = self.end();
         self.header_due = Some(self.header(id, file_len, now, SegmentState::Active { base }));
-        self.capacity_max = self.capacity_max.max(memory.capacity() as u64);
+        self.ledger.begin(base);
         self.segments.push_back(Segment {
             id,
             base,
             end: base,
             file_len,
+            sequence: self.sequence_next,
             memory: Some(memory),
             large: Vec::new(),
         });
@@ -411,33 +439,79 @@ impl Log {
             self.tail_bytes -= memory.capacity() as u64 + large_bytes as u64;
             self.tail_start = self.segments[oldest + 1].base;
             self.tail_first = oldest + 1;
-            let is_like_the_next =
-                memory.capacity() as u64 == self.segment_len - SEGMENT_HEADER_LEN as u64;
-            let memory = if self.spare.is_none() && is_like_the_next {
-                self.spare = Some(memory);
-                None
-            } else {
-                Some(memory)
-            };
+            let memory = self.keep_spare(memory);
             retired.push(Retired { memory, large });
         }
         retired
     }
 
-    /// Records of `bytes` in all became what their keys hold.
-    #[inline]
-    pub fn add_live(&mut self, bytes: u64) {
-        self.live_bytes += bytes;
+    /// Keeps memory for the next segment if none is kept and it can be used; else gives it back.
+    fn keep_spare(&mut self, memory: SegmentMemory) -> Option<SegmentMemory> {
+        let is_like_the_next =
+            memory.capacity() as u64 == self.segment_len - SEGMENT_HEADER_LEN as u64;
+        if self.spare.is_none() && is_like_the_next {
+            self.spare = Some(memory);
+            return None;
+        }
+        Some(memory)
     }
 
-    /// Records of `bytes` in all are no longer what their keys hold.
+    /// The record of `bytes` at a position became what its key holds.
     #[inline]
-    pub fn remove_live(&mut self, bytes: u64) {
+    pub fn add_live(&mut self, position: Position, bytes: u64) {
+        self.live_bytes += bytes;
+        self.ledger.at_mut(position).live += bytes;
+    }
+
+    /// The record of `bytes` at a position is no longer what its key holds.
+    #[inline]
+    pub fn remove_live(&mut self, position: Position, bytes: u64) {
+        self.drop_live(bytes);
+        self.forget_live(position, bytes);
+    }
+
+    /// Records of `bytes` in all are no longer what their keys hold. Each is still to be [forgotten](Log::forget_live).
+    pub fn drop_live(&mut self, bytes: u64) {
         assert!(
             self.live_bytes >= bytes,
             "bytes are counted in before they are counted out"
         );
         self.live_bytes -= bytes;
+    }
+
+    /// The record of `bytes` at a position is one of those that were dropped together.
+    #[inline]
+    pub fn forget_live(&mut self, position: Position, bytes: u64) {
+        let account = self.ledger.at_mut(position);
+        assert!(
+            account.live >= bytes,
+            "bytes of a segment are counted in before they are counted out"
+        );
+        account.live -= bytes;
+    }
+
+    /// Of what is at a position, so many bytes may be needed though the index does not point at it.
+    #[inline]
+    pub fn add_tombstone(&mut self, position: Position, bytes: u64) {
+        self.ledger.at_mut(position).tombstones += bytes;
+    }
+
+    /// During a replay, before the log is known: a segment begins.
+    pub fn replaying(&mut self, base: Position) {
+        self.ledger.begin(base);
+    }
+
+    /// During a replay: a part of the segment that began last was given up.
+    pub fn replayed_skip(&mut self) {
+        if let Some(account) = self.ledger.newest_mut() {
+            account.has_skip = true;
+        }
+    }
+
+    /// After a replay: what was counted, by segment and in all. By segment it may be more: what was cleared is still to be forgotten.
+    pub fn take_ledger(&mut self) -> (Ledger, u64) {
+        let live_bytes = std::mem::take(&mut self.live_bytes);
+        (std::mem::take(&mut self.ledger), live_bytes)
     }
 
     /// The record at a position and, if its value is kept apart, the handle on that; `None` if it is not in memory.
@@ -470,7 +544,7 @@ impl Log {
         if position < self.tail_start {
             return None;
         }
-        let segment = &self.segments[self.find_in_tail(position)?];
+        let segment = &self.segments[self.ledger.find(position)?];
         let memory = segment.memory.as_ref()?;
         let start = (position.0 - segment.base.0) as usize;
         let end = (segment.end.0 - segment.base.0) as usize;
@@ -480,7 +554,7 @@ impl Log {
     /// Where on disk a position is, or `None` if no segment holds it.
     #[must_use]
     pub fn place_of(&self, position: Position) -> Option<FilePlace> {
-        let segment = &self.segments[self.find(position)?];
+        let segment = &self.segments[self.ledger.find(position)?];
         Some(FilePlace {
             segment: segment.id,
             offset: SEGMENT_HEADER_LEN as u64 + (position.0 - segment.base.0),
@@ -522,6 +596,12 @@ impl Log {
         self.tail_bytes
     }
 
+    /// The tag of its segments and blocks.
+    #[must_use]
+    pub fn tag(&self) -> LogTag {
+        self.tag
+    }
+
     /// What a new segment's file is long.
     #[must_use]
     pub fn segment_len(&self) -> u64 {
@@ -547,26 +627,8 @@ impl Log {
             live_bytes: self.live_bytes,
             dead_bytes: total - self.live_bytes,
             tail_bytes: self.tail_bytes,
+            stubs: self.stubs.len() as u64,
         }
-    }
-
-    /// The segment of a position in the tail. Segments are as long as their capacity but for what did not fit at their ends,
-    /// so counting capacities from the tail's start leads to it or just before it.
-    #[inline]
-    fn find_in_tail(&self, position: Position) -> Option<usize> {
-        let last = self.segments.len().checked_sub(1)?;
-        let steps = (position.0 - self.tail_start.0) / self.capacity_max;
-        let mut at = last.min(self.tail_first + steps as usize);
-        while at < last && position >= self.segments[at].end {
-            at += 1;
-        }
-        Some(at)
-    }
-
-    fn find(&self, position: Position) -> Option<usize> {
-        self.segments
-            .partition_point(|segment| segment.base <= position)
-            .checked_sub(1)
     }
 
     fn header(&self, id: SegmentId, len: u64, created: WallMillis, state: SegmentState) -> Vec<u8> {

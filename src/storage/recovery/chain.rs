@@ -10,8 +10,8 @@ use super::tear::{self, Verdict};
 use super::{Plan, Repair, SegmentFile, Visitor};
 use crate::limits::BLOCK_ALIGN;
 use crate::storage::format::{
-    BLOCK_HEADER_LEN, BlockHeader, BlockKind, Entries, EntryError, LogTag, SEGMENT_HEADER_LEN,
-    SegmentHeader, payload_crc,
+    BLOCK_HEADER_LEN, BlockHeader, BlockKind, Entries, EntryError, LogTag, RemovedRange,
+    SEGMENT_HEADER_LEN, SegmentHeader, payload_crc,
 };
 use crate::storage::summary::Summary;
 use crate::types::{Position, WallMillis};
@@ -268,6 +268,26 @@ impl Chain {
         self.timestamp_max = self.timestamp_max.max(header.timestamp_max);
         self.durable = self.durable.max(header.durable);
         self.last = Some(header.last);
+    }
+
+    /// Goes over a range that was removed.
+    pub(super) fn pass(
+        &mut self,
+        file: SegmentFile<'_>,
+        range: &RemovedRange,
+    ) -> Result<(), RecoveryError> {
+        if range.base != self.end {
+            return Err(RecoveryError::Gap {
+                file: file.name.to_owned(),
+                base: range.base,
+                reach: self.end,
+            });
+        }
+        self.end = range.end;
+        self.next_sequence = self.next_sequence.max(range.sequence);
+        // The numbers of the last blocks in there need not have been without gaps.
+        self.last = Some(BlockKind::Skip);
+        Ok(())
     }
 
     /// Whether the log ends as a clean stop leaves it.

@@ -60,11 +60,14 @@ pub use remains::{Remain, Remains};
 pub use walk::{Piece, Walk};
 
 use crate::limits::{SECTOR_LEN, SEGMENT_LEN_MAX};
-use crate::storage::format::{Entry, LogTag, RecordAt, SEGMENT_HEADER_LEN, SegmentState};
+use crate::storage::format::{
+    Entry, LogTag, RecordAt, RemovedRange, SEGMENT_HEADER_LEN, SegmentState,
+};
 use crate::storage::summary::Summary;
 use crate::types::{PartitionId, Position, SegmentId, ShardId, WallMillis};
 
 use chain::{Chain, Span};
+use survey::Begun;
 
 /// Whose log is expected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,6 +97,14 @@ pub trait Visitor {
     fn entry(&mut self, entry: &Entry<'_>);
     /// A record of that entry.
     fn record(&mut self, partition: PartitionId, record: &RecordAt<'_>);
+    /// A segment that holds data begins, at this position.
+    fn segment_begin(&mut self, base: Position) {
+        let _ = base;
+    }
+    /// A range that compaction has removed was here.
+    fn removed(&mut self, range: &RemovedRange) {
+        let _ = range;
+    }
     /// So many bytes of log are gone, at this start or an earlier one: salvage gave them up. Whatever was in them was newer than what was
     /// shown so far and older than what comes.
     fn given_up(&mut self, bytes: u64) {
@@ -116,6 +127,8 @@ pub struct Recovered {
     pub log: Option<LogTag>,
     /// The segments that have begun, in order. The last is the one to go on in. Higher ones will have been deleted.
     pub segments: Vec<RecoveredSegment>,
+    /// The stubs of those that compaction has removed, in order.
+    pub removed: Vec<RemovedSegments>,
     /// Where the next block goes.
     pub end: Position,
     /// The next block's number.
@@ -141,6 +154,17 @@ pub struct RecoveredSegment {
     pub end: Position,
     /// Length of the file, in bytes.
     pub len: u64,
+    /// No block of it has a lower number.
+    pub sequence: u64,
+}
+
+/// A range of the log that compaction has removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RemovedSegments {
+    /// The last of the segments: its file is the stub that stands for all of them.
+    pub stub: SegmentId,
+    /// What is gone.
+    pub range: RemovedRange,
 }
 
 /// One change to the files.
@@ -183,7 +207,15 @@ pub enum Repair {
         /// This segment.
         segment: SegmentId,
     },
-    /// Delete the file, and sync the directory before anything else: it was prepared and never begun.
+    /// Sync the file, then cut it off at a length: it is a stub, and what is behind its header is of no use. The sync comes first, for the header that
+    /// makes it a stub may be in the page cache alone.
+    Truncate {
+        /// This segment.
+        segment: SegmentId,
+        /// To so many bytes.
+        len: u64,
+    },
+    /// Delete the file, and sync the directory before anything else: it was prepared and never begun, or a stub stands for it.
     Delete {
         /// This segment.
         segment: SegmentId,
@@ -199,6 +231,7 @@ impl Repair {
             | Repair::Write { segment, .. }
             | Repair::Extend { segment, .. }
             | Repair::Create { segment }
+            | Repair::Truncate { segment, .. }
             | Repair::Delete { segment } => *segment,
         }
     }
@@ -245,6 +278,7 @@ pub fn recover_with(
         "segment numbers are unique"
     );
 
+    let covered = survey::take_covered(&mut files);
     let absent = match salvage {
         true => survey::absent(&files),
         false => Vec::new(),
@@ -257,6 +291,7 @@ pub fn recover_with(
     };
     let mut chain = Chain::new(survey.log);
     let mut segments = Vec::with_capacity(survey.begun.len());
+    let mut removed = Vec::new();
     for (index, begun) in survey.begun.iter().enumerate() {
         for damage in &begun.damage {
             plan.give_up(damage.clone())?;
@@ -265,6 +300,17 @@ pub fn recover_with(
             plan.repairs.push(Repair::Create {
                 segment: begun.file.id,
             });
+        }
+        if let SegmentState::Removed(range) = begun.header.state {
+            chain.pass(begun.file, &range)?;
+            plan.tidy_stub(begun, &covered);
+            visitor.removed(&range);
+            visitor.segment_end(begun.file.id);
+            removed.push(RemovedSegments {
+                stub: begun.file.id,
+                range,
+            });
+            continue;
         }
         let base = begun.base.unwrap_or(chain.end);
         let later = &survey.begun[index + 1..];
@@ -295,6 +341,8 @@ pub fn recover_with(
             },
         };
         span.check_place(&chain)?;
+        let sequence = chain.next_sequence;
+        visitor.segment_begin(base);
         let is_whole = begun.header_is_good && begun.damage.is_empty();
         let fits =
             |summary: &Summary<'_>| is_whole && chain.continues_with(&span, &header, summary);
@@ -330,6 +378,7 @@ pub fn recover_with(
             base,
             end: chain.end,
             len: header.segment_len,
+            sequence,
         });
     }
     // Highest first, so that a crash on the way leaves no hole. The first segment's file stays, to be written over: a shard that has no file
@@ -341,6 +390,7 @@ pub fn recover_with(
     Ok(Recovered {
         log: (!segments.is_empty()).then_some(survey.log),
         segments,
+        removed,
         end: chain.end,
         next_sequence: chain.next_sequence,
         timestamp_max: chain.timestamp_max,
@@ -365,6 +415,33 @@ impl Plan {
         }
         self.damage.push(damage);
         Ok(())
+    }
+
+    /// Ends a removal that a crash cut short: a stub is its header alone, and the files that it stands for are gone.
+    fn tidy_stub(&mut self, stub: &Begun<'_>, covered: &[SegmentId]) {
+        let segment = stub.file.id;
+        let SegmentState::Removed(range) = stub.header.state else {
+            return;
+        };
+        let header = stub.header.encode();
+        for copy in [0, SECTOR_LEN] {
+            if stub.file.bytes.get(copy..copy + SECTOR_LEN) != Some(&header[..]) {
+                self.write(segment, copy as u64, header.to_vec());
+            }
+        }
+        let left = covered
+            .iter()
+            .filter(|id| (range.first..segment).contains(*id));
+        let left: Vec<SegmentId> = left.copied().collect();
+        let is_whole = stub.file.bytes.len() > SEGMENT_HEADER_LEN;
+        if is_whole || !left.is_empty() {
+            self.repairs.push(Repair::Truncate {
+                segment,
+                len: SEGMENT_HEADER_LEN as u64,
+            });
+        }
+        let deletes = left.into_iter().map(|segment| Repair::Delete { segment });
+        self.repairs.extend(deletes);
     }
 
     fn write(&mut self, segment: SegmentId, offset: u64, bytes: Vec<u8>) {

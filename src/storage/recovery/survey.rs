@@ -7,13 +7,20 @@
 //! The files after it were being prepared, or were about to begin when a crash came: whatever is in them was
 //! never synced, and they are deleted.
 //!
+//! A segment whose content compaction has removed leaves a **stub**, which may stand for the segments before it too. A file that a later stub
+//! stands for is what a crash left of that removal: nothing in it is looked at, for what it held lives on elsewhere or is meant to be gone.
+//!
 //! A segment is prepared only when the one before was, and unused ones are deleted highest first, each for good before the next. So **no crash
-//! leaves a hole** in the numbers: a file that is missing before one that was prepared is lost, and may have held data. Salvage takes it for an empty one.
+//! leaves a hole** in the numbers: a file that is missing before one that was prepared, and that no stub stands for, is lost, and may have held data. Salvage takes it for an empty one.
 
 use super::error::{Damage, Fault, Proof, RecoveryError};
 use super::{Identity, SegmentFile, log_bytes, tear};
-use crate::limits::{SALVAGE_MISSING_MAX, SECTOR_LEN, SEGMENT_LEN_MAX, SEGMENT_LEN_MIN};
-use crate::storage::format::{BlockHeader, LogTag, SegmentError, SegmentHeader, SegmentState};
+use crate::limits::{
+    SALVAGE_MISSING_MAX, SECTOR_LEN, SEGMENT_LEN_MAX, SEGMENT_LEN_MIN, SEGMENT_LEN_READ_MIN,
+};
+use crate::storage::format::{
+    BlockHeader, LogTag, RemovedRange, SegmentError, SegmentHeader, SegmentState,
+};
 use crate::types::{Position, SegmentId, WallMillis};
 
 /// The log's first segment.
@@ -61,6 +68,37 @@ struct Place<'a> {
     file: SegmentFile<'a>,
     header: Result<SegmentHeader, SegmentError>,
     is_missing: bool,
+}
+
+/// What a file says that stands for a range that was removed. Its two headers are the same, and one is enough.
+fn stub(file: &SegmentFile<'_>) -> Option<(SegmentHeader, RemovedRange)> {
+    let (sectors, _) = file.bytes.as_chunks::<SECTOR_LEN>();
+    let mut headers = sectors.iter().take(2).map(SegmentHeader::decode);
+    let header = match headers.next()? {
+        Ok(header) => header,
+        // A header of another version is whole: it is what counts.
+        Err(SegmentError::Version(_)) => return None,
+        Err(_) => headers.next()?.ok()?,
+    };
+    match header.state {
+        SegmentState::Removed(range) => Some((header, range)),
+        _ => None,
+    }
+}
+
+/// Takes the files out that later stubs stand for, and gives back their numbers. `files` are in order.
+pub(super) fn take_covered(files: &mut Vec<SegmentFile<'_>>) -> Vec<SegmentId> {
+    let mut covered = Vec::new();
+    let mut first = None;
+    for file in files.iter().rev() {
+        if first.is_some_and(|first| file.id >= first) {
+            covered.push(file.id);
+        } else if let Some((_, range)) = stub(file) {
+            first = Some(range.first);
+        }
+    }
+    files.retain(|file| !covered.contains(&file.id));
+    covered
 }
 
 /// `absent` are the files that are missing between others, to be taken for empty ones; none without salvage.
@@ -134,12 +172,15 @@ fn places<'a>(
         has_begun(place, tag) || !matches!(place.header, Err(SegmentError::Blank))
     });
     let proven = proven.map_or(0, |last| last + 1);
-    let missing = places[..proven].iter().zip(FIRST.0..);
-    let missing = missing.filter(|(place, expected)| place.file.id.0 != *expected);
-    let Some((before, expected)) = missing
-        .map(|(place, expected)| (place.file, expected))
-        .next()
-    else {
+    let mut expected = FIRST.0;
+    let missing = places[..proven].iter().find(|place| {
+        let is_missing = first_of(&place.file).0 != expected;
+        if !is_missing {
+            expected = place.file.id.0.saturating_add(1);
+        }
+        is_missing
+    });
+    let Some(before) = missing.map(|place| place.file) else {
         return Ok(places);
     };
     if absent.is_empty() {
@@ -175,13 +216,18 @@ pub(super) struct Absent {
     name: String,
 }
 
+/// The first segment that a file stands for: its own, unless it is a stub.
+fn first_of(file: &SegmentFile<'_>) -> SegmentId {
+    stub(file).map_or(file.id, |(_, range)| range.first)
+}
+
 /// The files that are missing between `files`, in order, and one more than [`SALVAGE_MISSING_MAX`] of them at most.
 pub(super) fn absent(files: &[SegmentFile<'_>]) -> Vec<Absent> {
     let mut absent = Vec::new();
     let mut expected = FIRST.0;
     for file in files {
         let id = file.id.0;
-        let missing = (expected..id).map(|missing| Absent {
+        let missing = (expected..first_of(file).0).map(|missing| Absent {
             id: SegmentId(missing),
             name: name_beside(file, SegmentId(missing)),
         });
@@ -203,6 +249,7 @@ impl<'a> Begun<'a> {
     fn as_read(file: &SegmentFile<'a>, header: &SegmentHeader) -> Begun<'a> {
         let base = match header.state {
             SegmentState::Active { base } => Some(base),
+            SegmentState::Removed(range) => Some(range.base),
             SegmentState::Prepared => None,
         };
         Begun {
@@ -241,7 +288,7 @@ impl<'a> Begun<'a> {
             shard_count: identity.shard_count,
             log: tag,
             segment: file.id,
-            segment_len: len.clamp(SEGMENT_LEN_MIN, SEGMENT_LEN_MAX),
+            segment_len: len.clamp(SEGMENT_LEN_READ_MIN, SEGMENT_LEN_MAX),
             created: WallMillis(0),
             state: SegmentState::Prepared,
         };
@@ -292,7 +339,10 @@ fn read_headers(
     let mut first: Option<(LogTag, &str)> = None;
     for file in files {
         let read = match file.bytes.first_chunk() {
-            Some(sector) => SegmentHeader::decode(sector),
+            Some(sector) => match stub(file) {
+                Some((header, _)) => Ok(header),
+                None => SegmentHeader::decode(sector),
+            },
             // A crash may cut a file that is being prepared before its header.
             None if file.bytes.iter().all(|byte| *byte == 0) => Err(SegmentError::Blank),
             None => Err(SegmentError::Magic),
@@ -376,7 +426,7 @@ fn has_begun(place: &Place<'_>, tag: Option<LogTag>) -> bool {
     let mut blocks = tear::blocks(log_bytes(place.file.bytes), 0, tag);
     match &place.header {
         Ok(SegmentHeader {
-            state: SegmentState::Active { .. },
+            state: SegmentState::Active { .. } | SegmentState::Removed(_),
             ..
         }) => true,
         // The header is synced as prepared before the first block is written, so no crash leaves a blank one

@@ -64,6 +64,7 @@ fn show(builder: &mut Builder, effect: &Effect, position: Position, index: u64) 
         version: Version(effect.version),
         timestamp: WallMillis(7),
         expiry: effect.expiry.map(WallMillis).filter(|_| is_set),
+        origin: None,
     };
     builder.entry(&entry_header(partition(effect.partition), index));
     let at = RecordAt {
@@ -229,6 +230,7 @@ fn segment(blocks: &[&[&[u8]]]) -> (Vec<u8>, Position) {
                 version: Version(version),
                 timestamp: WallMillis(1_700_000_000_000 + version),
                 expiry: (version % 3 == 0).then_some(WallMillis(1_800_000_000_000)),
+                origin: None,
             };
             record.encode(&mut block);
             Record::seal(&mut block[start..], Position(end.0 + start as u64));

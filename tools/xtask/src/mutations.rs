@@ -72,8 +72,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "show a connection the state before its own write",
         file: "src/shard/lookup.rs",
-        find: "(pending.shared || pending.writer.same_client(origin))",
-        replace: "pending.shared",
+        find: "&& (pending.is_copy || pending.shared || pending.writer.same_client(origin))",
+        replace: "&& (pending.is_copy || pending.shared)",
     },
     Mutation {
         name: "let a read go back behind what a failed condition told",
@@ -410,6 +410,84 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         file: "src/runtime/driver/resp/execute.rs",
         find: "if self.config.shard_count > 1 && !self.resp(id).queue.is_empty() {",
         replace: "if self.config.shard_count > 100 && !self.resp(id).queue.is_empty() {",
+    },
+    Mutation {
+        name: "drop deletes whose older records are there",
+        file: "src/shard/compact/copy.rs",
+        find: "let hides = origin > oldest;",
+        replace: "let hides = origin < oldest;",
+    },
+    Mutation {
+        name: "forget where a delete was logged first",
+        file: "src/shard/compact/copy.rs",
+        find: "let origin = record.origin.unwrap_or(found.position);",
+        replace: "let origin = if record.origin.is_some() { oldest } else { found.position };",
+    },
+    Mutation {
+        name: "drop expired records that hide older ones",
+        file: "src/shard/compact/copy.rs",
+        find: "if hides && may_have_expired && is_newest {",
+        replace: "if hides && may_have_expired && is_newest && record.key.is_empty() {",
+    },
+    Mutation {
+        name: "remove a segment before what replaces it is synced",
+        file: "src/shard/compact/mod.rs",
+        find: "Stage::Syncing(end) if self.pipeline.durable >= end => Stage::Leaving,",
+        replace: "Stage::Syncing(end) if self.pipeline.durable <= end => Stage::Leaving,",
+    },
+    Mutation {
+        name: "remove a segment before its copies are committed",
+        file: "src/shard/compact/mod.rs",
+        find: "Stage::Settling if self.compaction.uncommitted > 0 => return false,",
+        replace: "Stage::Settling if self.compaction.uncommitted > 1 << 20 => return false,",
+    },
+    Mutation {
+        name: "copy a record whose key is being written",
+        file: "src/shard/compact/copy.rs",
+        find: "if partition.clearing.is_some() || self.overlay.newest(&key).is_some() {",
+        replace: "if partition.clearing.is_some() {",
+    },
+    Mutation {
+        name: "copy a record that is being flushed",
+        file: "src/shard/compact/copy.rs",
+        find: "if partition.clearing.is_some() || self.overlay.newest(&key).is_some() {",
+        replace: "if self.overlay.newest(&key).is_some() {",
+    },
+    Mutation {
+        name: "bring a key back whose copy comes too late",
+        file: "src/shard/commit.rs",
+        find: "        if effect.is_copy {\n            self.apply_copy(effect);\n            return;\n        }\n",
+        replace: "",
+    },
+    Mutation {
+        name: "forget the versions that went with a segment",
+        file: "src/shard/replay.rs",
+        find: "self.given = self.given.max(range.given);",
+        replace: "let _ = range;",
+    },
+    Mutation {
+        name: "forget the latest time with the segment that told it",
+        file: "src/shard/append.rs",
+        find: "let written = self.wall_max.max(now.wall);",
+        replace: "let written = now.wall;",
+    },
+    Mutation {
+        name: "remove a segment from which somebody reads",
+        file: "src/shard/compact/mod.rs",
+        find: "if is_read || self.log.is_held(id)",
+        replace: "if self.log.is_held(id)",
+    },
+    Mutation {
+        name: "believe what is read of a victim unchecked",
+        file: "src/storage/compaction/walk.rs",
+        find: "if !check.is_right() {",
+        replace: "if !check.is_right() && begin == 1 {",
+    },
+    Mutation {
+        name: "believe a removal that is not synced at a start",
+        file: "src/storage/recovery/mod.rs",
+        find: "        if is_whole || !left.is_empty() {\n            self.repairs.push(Repair::Truncate {",
+        replace: "        if is_whole && left.is_empty() {\n            self.repairs.push(Repair::Truncate {",
     },
 ];
 

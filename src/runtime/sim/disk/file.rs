@@ -239,6 +239,19 @@ impl File {
         self.image.len() < self.whole_len
     }
 
+    /// The file's header, which is on disk, says that it stands for what was removed; the rest of it goes, and nobody can rely on its being there.
+    pub(super) fn make_stub(&mut self) {
+        let len = SEGMENT_HEADER_LEN.min(self.image.len());
+        self.image.truncate(len);
+        self.dirty.retain(|sector, _| *sector * SECTOR_LEN < len);
+        self.given_up.retain(|sector| *sector * SECTOR_LEN < len);
+        self.rotten.retain(|offset, _| *offset < len);
+        (self.whole_len, self.durable_len) = (len, len);
+        (self.synced, self.proven) = (0, 0);
+        self.unproven.clear();
+        self.lost_end = (0, Vec::new());
+    }
+
     /// Fills the file up to a length. What was written to it before is on disk first.
     pub(super) fn extend(&mut self, number: u64, len: usize) {
         self.sync(number - 1);

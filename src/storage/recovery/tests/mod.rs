@@ -10,6 +10,7 @@ mod damage;
 mod files;
 mod salvage;
 mod saved;
+mod stubs;
 mod walk;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -127,6 +128,15 @@ fn repair(image: &mut Image, repairs: &[Repair], mut keep: impl FnMut() -> bool)
                 // It waits for what comes before it to be synced.
                 if !lost.contains(segment) && keep() {
                     file.resize(*len as usize, 0);
+                }
+                continue;
+            }
+            Repair::Truncate { segment, len } => {
+                let file = image
+                    .get_mut(&segment.0)
+                    .expect("repairs name files that are there");
+                if !lost.contains(segment) && keep() {
+                    file.truncate(*len as usize);
                 }
                 continue;
             }
@@ -329,6 +339,7 @@ impl Writer {
                 version: Version(self.versions),
                 timestamp: WallMillis(1_700_000_000_000 + self.versions),
                 expiry: (value.len() % 2 == 1).then_some(WallMillis(1_800_000_000_000)),
+                origin: None,
             };
             record.encode(&mut block);
             Record::seal(&mut block[start..], Position(position + start as u64));

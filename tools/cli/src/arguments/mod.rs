@@ -176,6 +176,14 @@ Examples:
   corduroy-cli status
   corduroy-cli -o json status | jq .")]
     Status,
+    /// Give back the space of what was overwritten and deleted
+    #[command(after_help = "\
+Examples:
+  corduroy-cli compact
+  corduroy-cli --timeout 1h compact              a large log takes its time
+
+The node does this by itself as it becomes necessary. Ends when everything that was there is compacted, as far as that is worth it.")]
+    Compact,
     /// Measure the time to the server and back
     #[command(after_help = "\
 Examples:

@@ -112,6 +112,17 @@ pub(super) async fn ping(session: &mut Session, output: &mut Output) -> Result<E
     Ok(Exit::Done)
 }
 
+pub(super) async fn compact(session: &mut Session, output: &mut Output) -> Result<Exit, Error> {
+    session.client().await?.compact().await?;
+    match output.format {
+        OutputFormat::Json => output.json(&json!({"done": "compacted"})),
+        OutputFormat::Raw => Ok(()),
+        OutputFormat::Table => output.line("compacted"),
+    }
+    .map_err(Error::Stdout)?;
+    Ok(Exit::Done)
+}
+
 /// Says that something was done to a keyspace: nothing in raw form, where the exit code says it.
 fn done(output: &mut Output, what: &str, name: &str) -> Result<Exit, Error> {
     match output.format {

@@ -77,6 +77,7 @@ async fn dispatch(
             print_status(output, &status).map_err(Error::Stdout)?;
             Ok(Exit::Done)
         }
+        Command::Compact => keyspaces::compact(session, output).await,
         Command::Ping => keyspaces::ping(session, output).await,
         Command::Completion { shell } => {
             let mut script = Vec::new();
