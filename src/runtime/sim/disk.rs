@@ -430,6 +430,13 @@ impl SimDisk {
         lost.map(|(segment, _)| *segment).collect()
     }
 
+    /// A salvage is going to repair what is left. The operator has a backup.
+    pub(super) fn back_up(&mut self) {
+        for file in self.files.values_mut() {
+            file.back_up();
+        }
+    }
+
     /// The operator brings the files back from a backup.
     pub(super) fn heal(&mut self) {
         for file in self.files.values_mut() {

@@ -231,6 +231,7 @@ impl World {
         if recovered.damage != saved.plan.damage {
             return Err(format!("shard {shard} does not say what it gave up"));
         }
+        self.shards[usize::from(shard)].disk.back_up();
         self.tally.salvages += 1;
         self.tally.records_given_up +=
             sound.records.len().saturating_sub(saved.records.len()) as u64;

@@ -158,6 +158,18 @@ impl Checker<'_> {
             .any(|entry| entry.outcome == Outcome::Unknown && entry.act.rewrites())
     }
 
+    /// Whether another put of unknown outcome has the same value, as many have the empty one: which of them wrote what was read is a guess.
+    fn may_be_of_another(&self, writer: usize) -> bool {
+        let Act::Put { value: written, .. } = &self.entries[writer].act else {
+            return false;
+        };
+        self.entries.iter().enumerate().any(|(number, entry)| {
+            number != writer
+                && entry.outcome == Outcome::Unknown
+                && matches!(&entry.act, Act::Put { value, .. } if value == written)
+        })
+    }
+
     pub(super) fn may_have_been_flushed(&self, from: Time, to: Time) -> bool {
         self.flushes.iter().any(|flush| {
             let end = if flush.is_certain {
@@ -205,7 +217,8 @@ impl Checker<'_> {
             let is_guess = entry.outcome == Outcome::Unknown
                 && (!matches!(entry.act, Act::Put { .. })
                     || found.content == Content::Open
-                    || self.may_have_been_touched());
+                    || self.may_have_been_touched()
+                    || self.may_be_of_another(found.entry));
             expiry = match is_guess {
                 true => None,
                 false => expiry_after(entry, found.timestamp_ms, expiry),

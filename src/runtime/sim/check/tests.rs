@@ -332,6 +332,34 @@ fn keys_must_live_exactly_as_long_as_they_may() {
     story().absent(20, 21, 2).bad("the key is not there");
 }
 
+/// Empty values don't tell which of two puts of unknown outcome wrote them: the one that keeps the key for ever, or the one that expires.
+#[test]
+fn a_value_that_two_may_have_written_may_have_either_expiry() {
+    let empty = |ttl| Act::Put {
+        value: Value::Pieces(Vec::new()),
+        ttl,
+        when: When::Always,
+        return_value: false,
+    };
+    let seen = |expires_at_ms| Outcome::Saw {
+        version: 4,
+        timestamp_ms: START,
+        value: Some(Value::Pieces(Vec::new())),
+        ttl_ms: None,
+        expires_at_ms: Some(expires_at_ms),
+    };
+    let story = || Story::new().unknown(2, empty(Ttl::None));
+    let expires = || seen(Some(START + 50));
+    story()
+        .unknown(1, empty(Ttl::Millis(50)))
+        .tell(8, 9, 3, Act::Get, expires())
+        .good();
+    story().tell(8, 9, 3, Act::Get, seen(None)).good();
+    story()
+        .tell(8, 9, 3, Act::Get, expires())
+        .bad("its expiry is None");
+}
+
 #[test]
 fn what_was_flushed_must_stay_away() {
     let story = || {

@@ -41,6 +41,8 @@ pub(super) struct File {
     lost_end: (usize, Vec<u8>),
     /// Somebody deleted it: a file that has lost all of itself, and that no reader sees.
     pub(super) is_gone: bool,
+    /// What the operator has of it, if a salvage began to write over what was left: its repairs may have been cut short.
+    backup: Option<Vec<u8>>,
 }
 
 impl File {
@@ -153,6 +155,7 @@ impl File {
     /// No block can be relied on to say what was synced.
     pub(super) fn forget_proof(&mut self) {
         self.proven = 0;
+        self.backup = None;
     }
 
     /// How far the file is known to be synced.
@@ -261,8 +264,21 @@ impl File {
         }
     }
 
-    /// Is as it was before it rotted, where nothing was written over that.
+    /// A salvage is going to write to the file.
+    pub(super) fn back_up(&mut self) {
+        let mut sound = self.clone();
+        sound.heal();
+        self.backup = Some(sound.image);
+    }
+
+    /// Is as it was before it rotted, where nothing was written over that but by a salvage that did not get to its end.
     pub(super) fn heal(&mut self) {
+        if let Some(backup) = self.backup.take() {
+            self.image = backup;
+            self.rotten.clear();
+            self.dirty.clear();
+            self.given_up.clear();
+        }
         self.image.resize(self.whole_len.max(self.image.len()), 0);
         for (offset, mask) in std::mem::take(&mut self.rotten) {
             self.image[offset] ^= mask;
@@ -275,6 +291,7 @@ impl File {
     /// What is rotten, or lost, is where no data is.
     pub(super) fn outlived_rot(&mut self) {
         self.rotten.clear();
+        self.backup = None;
         self.lost_end = (0, Vec::new());
         self.whole_len = self.image.len();
     }

@@ -82,11 +82,13 @@ impl Deed {
         }
     }
 
-    /// Whether it can't change anything.
+    /// Whether it can't change anything. An EXEC ends its connection's watches, and what the connection sends next goes by that.
     pub(super) fn only_reads(&self) -> bool {
         match self {
             Deed::One(command) => command.only_reads(),
-            Deed::Exec { commands, .. } => commands.iter().all(Command::only_reads),
+            Deed::Exec { commands, watched } => {
+                *watched == 0 && commands.iter().all(Command::only_reads)
+            }
             Deed::Watch(_) => true,
             Deed::Share { .. } => false,
         }

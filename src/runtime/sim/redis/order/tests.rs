@@ -200,6 +200,31 @@ fn a_watched_key_that_changed_refuses_the_transaction() {
     assert!(!story(Some(1), carried_out()), "its own writes count too");
 }
 
+/// EXEC ends what its connection watched, whether its reply arrives or not, and though it only reads: the next EXEC goes by nothing that was watched before.
+#[test]
+fn a_transaction_that_only_reads_ends_its_watches() {
+    let exec = |command: Command, watched: u8| Deed::Exec {
+        commands: vec![command],
+        watched,
+    };
+    let looked = exec(Command::Get(1), 0b1);
+    let story = |has_looked: bool| {
+        let mut story = Story::default();
+        story.ask(1, set(0, "a"), ok());
+        story.ask(1, Deed::Watch(0), ok());
+        if has_looked {
+            story.ask(1, looked.clone(), None);
+        }
+        story.ask(1, set(0, "b"), None);
+        story.ask(1, exec(Command::Append(0, "c".into()), 0), None);
+        story.get(2, 0, Some("bc"));
+        story
+    };
+    assert!(!looked.only_reads(), "it is not to be left out");
+    assert!(story(true).is_explained());
+    assert!(!story(false).is_explained());
+}
+
 /// DEL of several keys deletes each by itself; the sum is that of all.
 #[test]
 fn a_sum_counts_what_each_key_had() {
