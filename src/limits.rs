@@ -58,7 +58,7 @@ pub const SEGMENT_SLACK_LEN: u64 = 3 << 20;
 /// Shortest segment that a configuration may ask for, in bytes. Logs with shorter ones, from [`SEGMENT_LEN_MIN`] on, are read.
 pub const SEGMENT_LEN_ASKED_MIN: u64 = (SEGMENT_SLACK_LEN + 2).next_power_of_two();
 /// Longest segment that is chosen when none is asked for, in bytes: preparing one is a write of that length.
-pub const SEGMENT_LEN_AUTO_MAX: u64 = 256 << 20;
+pub const SEGMENT_LEN_AUTO_MAX: u64 = 64 << 20;
 /// A segment that is chosen takes at most this part of a shard's memory, so that the tail moves in small steps.
 pub const SEGMENTS_PER_SHARD_MEMORY: u64 = 16;
 /// Segments for which a shard has memory at least: the one it fills, as much again for large values in that, and the next one.
@@ -235,11 +235,13 @@ pub const TURN_READ_BYTES: usize = 1 << 20;
 
 /// Records of one partition that a start merges at a time, about: they shall stay in a core's cache.
 pub const SUMMARY_MERGE_RECORDS: usize = 1 << 15;
+/// Where there is compaction, a segment's summary waits until more than so many younger segments were left, or clients are quiet.
+pub const SUMMARY_AGE_SEGMENTS: u64 = 2;
 /// A left segment is read for its summary, and into memory, in pieces of this many bytes, or of a block if that is longer.
 pub const CONTENT_PIECE_BYTES: usize = 1 << 20;
 
 /// Segment files that a shard keeps open.
-pub const SEGMENT_FILES_OPEN_MAX: usize = 64;
+pub const SEGMENT_FILES_OPEN_MAX: usize = 256;
 /// The threads that write to the log and make segments ready do so in slices of this many bytes, and let others have their core in between.
 pub const WRITE_SLICE_BYTES: usize = 128 << 10;
 /// Where nobody waits for their sync, blocks are written past the page cache from this mean length on, until it has fallen to half of that.

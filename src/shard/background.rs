@@ -1,5 +1,9 @@
 //! What a shard has done behind its back, one thing at a time, by the thread that also makes its segments ready: older segments are taken back into
-//! memory after a start, newest first, and each segment that was left gets its summary.
+//! memory after a start, newest first, and segments that were left get their summaries.
+//!
+//! A summary costs a read of the whole segment. Under overwrites most segments are dead and gone soon after they were left, so where there is
+//! compaction a segment's summary waits until some younger segments were left too, and for as long as less than half of it lives: then it is
+//! compaction's next. When clients have written nothing for a moment, every segment gets its own.
 //!
 //! Neither is needed for anything that was promised. A record that is not in memory is read from disk, and a segment without a summary is
 //! read whole at the next start. So a failure is counted and not tried again, a stop doesn't wait, and both stand behind what is needed.
@@ -7,9 +11,10 @@
 use super::Shard;
 use super::pipeline::Operation;
 use super::statistics::StartStatus;
+use crate::limits;
 use crate::storage::disk::{DiskDone, DiskOperation, DiskOutcome, DiskTicket};
 use crate::storage::hash::KeyIdentifier;
-use crate::types::SegmentId;
+use crate::types::{MonoNanos, Now, SegmentId};
 
 impl Shard {
     /// After a start: older segments are to be taken back into memory, and these have no summary.
@@ -26,10 +31,21 @@ impl Shard {
     /// The active segment is being left, and all of it is synced.
     pub(super) fn segment_left(&mut self) {
         self.pipeline.unsaved.extend(self.log.active());
+        self.pipeline.save_look_due = true;
+    }
+
+    /// When it wants a turn though nothing arrives: segments wait for the clients to be quiet.
+    pub(super) fn background_deadline(&self) -> Option<MonoNanos> {
+        let pipeline = &self.pipeline;
+        let waits =
+            !pipeline.unsaved.is_empty() && !pipeline.in_background && pipeline.full.is_none();
+        waits.then_some(MonoNanos(
+            pipeline.save_looked_at.0 + limits::COMPACT_LOOK_NS,
+        ))
     }
 
     /// Asks for the next thing that can be done in the background.
-    pub(super) fn ask_background(&mut self, disk: &mut Vec<(DiskTicket, DiskOperation)>) {
+    pub(super) fn ask_background(&mut self, now: Now, disk: &mut Vec<(DiskTicket, DiskOperation)>) {
         if !self.pipeline.refused_loads.is_empty() {
             let retired = std::mem::take(&mut self.pipeline.refused_loads);
             // Nothing comes back, so the ticket stands for nothing.
@@ -45,7 +61,7 @@ impl Shard {
             self.pipeline.warming = self.load_older(disk);
         }
         if !self.pipeline.in_background && self.pipeline.full.is_none() {
-            self.save_next(disk);
+            self.save_next(now, disk);
         }
     }
 
@@ -71,11 +87,26 @@ impl Shard {
         true
     }
 
-    fn save_next(&mut self, disk: &mut Vec<(DiskTicket, DiskOperation)>) {
-        let Some(segment) = self.pipeline.unsaved.pop_front() else {
+    fn save_next(&mut self, now: Now, disk: &mut Vec<(DiskTicket, DiskOperation)>) {
+        let pipeline = &mut self.pipeline;
+        let is_time = now.mono.0 >= pipeline.save_looked_at.0 + limits::COMPACT_LOOK_NS;
+        if pipeline.unsaved.is_empty() || !(pipeline.save_look_due || is_time) {
+            return;
+        }
+        pipeline.save_look_due = false;
+        pipeline.save_looked_at = now.mono;
+        // Compaction may have taken some.
+        let log = &self.log;
+        pipeline.unsaved.retain(|id| log.end_of(*id).is_some());
+        let takes_all = !self.config.compacts || self.compaction.is_idle(now);
+        let chosen = self
+            .pipeline
+            .unsaved
+            .iter()
+            .position(|id| takes_all || self.is_worth_saving(*id));
+        let Some(segment) = chosen.and_then(|at| self.pipeline.unsaved.remove(at)) else {
             return;
         };
-        // It may be gone by now.
         let Some(end) = self.log.end_of(segment) else {
             return;
         };
@@ -90,6 +121,19 @@ impl Shard {
             },
             disk,
         );
+    }
+
+    /// Whether it looks as if a segment will still be there at the next start.
+    fn is_worth_saving(&self, segment: SegmentId) -> bool {
+        let is_old = self
+            .log
+            .active()
+            .is_some_and(|active| active.0 > segment.0 + limits::SUMMARY_AGE_SEGMENTS);
+        is_old
+            && self
+                .log
+                .facts(segment)
+                .is_some_and(|facts| facts.live >= (facts.end.0 - facts.base.0) / 2)
     }
 
     /// A segment's content has come back, or can't be read.
@@ -115,6 +159,7 @@ impl Shard {
     /// A summary is on disk, or will not be.
     pub(super) fn save_done(&mut self, outcome: &DiskOutcome) {
         self.pipeline.in_background = false;
+        self.pipeline.save_look_due = true;
         match outcome {
             Ok(_) => self.statistics.summaries_saved += 1,
             Err(_) => self.statistics.summary_failures += 1,

@@ -451,7 +451,10 @@ impl Shard {
         });
         let compaction = match self.pipeline.failed.is_some() || self.pipeline.stopping {
             true => None,
-            false => self.compaction.deadline(),
+            false => [self.compaction.deadline(), self.background_deadline()]
+                .into_iter()
+                .flatten()
+                .min(),
         };
         [expiry, self.pipeline.deadline(self.config.sync), compaction]
             .into_iter()

@@ -102,6 +102,9 @@ pub(super) struct Pipeline {
     pub(super) in_background: bool,
     /// Segments that were left and have no summary yet.
     pub(super) unsaved: VecDeque<SegmentId>,
+    /// One of them may be worth one now.
+    pub(super) save_look_due: bool,
+    pub(super) save_looked_at: MonoNanos,
     /// After the start, older segments are still to be taken back into memory.
     pub(super) warming: bool,
     /// Segments that came back when there was no more room for them.
@@ -223,7 +226,7 @@ impl Shard {
                 disk.push((ticket, DiskOperation::Release(retired)));
             }
         }
-        self.ask_background(disk);
+        self.ask_background(now, disk);
         self.statistics
             .turn_ended(now.mono.0.saturating_sub(turn_began.0));
     }

@@ -74,6 +74,12 @@ impl Shard {
         if self.pipeline.full.is_some() {
             return Walked::On(None);
         }
+        let facts = self.log.facts(victim.id);
+        if facts.is_some_and(|facts| facts.live + facts.tombstones == 0) {
+            // Clients have overwritten what was left.
+            victim.read = None;
+            return Walked::On(Some(Stage::Settling));
+        }
         let is_idle = self.compaction.is_idle(now);
         let mut allowed = match (is_idle, &self.compaction.round) {
             (true, _) => limits::COMPACT_SLICE_BYTES,
@@ -203,6 +209,10 @@ impl Shard {
         let record = &found.record;
         let origin = record.origin.unwrap_or(found.position);
         let hides = origin > oldest;
+        // Looked up only where it matters: for most of what is dead the answer would change nothing.
+        let is_newest = |hash| {
+            record.version > partition.cleared && !self.has_newer(partition_id, hash, record.key)
+        };
         match record.kind {
             RecordKind::Set => {
                 let hash = self.hasher.hash(record.key);
@@ -217,22 +227,15 @@ impl Shard {
                     return Fate::Lives(hash);
                 }
                 let may_have_expired = record.expiry.is_some_and(|expiry| expiry <= self.wall_max);
-                let is_newest = record.version > partition.cleared
-                    && !self.has_newer(partition_id, hash, record.key);
-                if hides && may_have_expired && is_newest {
-                    return Fate::Hides(origin);
+                match hides && may_have_expired && is_newest(hash) {
+                    true => Fate::Hides(origin),
+                    false => Fate::Goes,
                 }
-                Fate::Goes
             }
-            RecordKind::Delete => {
-                let hash = self.hasher.hash(record.key);
-                let is_newest = record.version > partition.cleared
-                    && !self.has_newer(partition_id, hash, record.key);
-                if hides && is_newest {
-                    return Fate::Hides(origin);
-                }
-                Fate::Goes
-            }
+            RecordKind::Delete => match hides && is_newest(self.hasher.hash(record.key)) {
+                true => Fate::Hides(origin),
+                false => Fate::Goes,
+            },
             RecordKind::Clear if hides && record.version >= partition.cleared => {
                 Fate::Hides(origin)
             }

@@ -215,7 +215,8 @@ impl Compaction {
         look.max(self.retry_at)
     }
 
-    fn is_idle(&self, now: Now) -> bool {
+    /// Whether clients have written nothing for a moment.
+    pub(super) fn is_idle(&self, now: Now) -> bool {
         now.mono.0 >= self.client_at.0 + limits::COMPACT_IDLE_NS
     }
 }

@@ -379,6 +379,8 @@ fn a_segment_that_can_not_be_read_is_left_alone() {
     for _ in 0..4 {
         world.fill_segment();
     }
+    // Its index is saved before it rots.
+    world.pass_ms(1000);
     world.holds_first = false;
     let mut world = world.restart_without_a_turn();
     world.files.get_mut(&SegmentId(1)).expect("it is held")[100_000] ^= 1;
@@ -391,6 +393,39 @@ fn a_segment_that_can_not_be_read_is_left_alone() {
     assert!(error.contains(&SegmentId(1).to_string()), "{error}");
     assert_eq!(world.get(b"k").value, Some(b"v".to_vec()));
     assert_eq!(world.get(b"other").value, Some(b"v".to_vec()));
+}
+
+/// A summary costs a read of the whole segment, and under overwrites a segment is gone soon: it would be made for nothing. What is still there
+/// when clients are quiet gets one all the same.
+#[test]
+fn what_is_overwritten_is_not_summarised_first() {
+    let mut world = World::new();
+    for _ in 0..8 {
+        world.fill_segment();
+    }
+    assert_eq!(world.shard.statistics.summaries_saved, 0);
+    let value = vec![1; 50_000];
+    let begin = world.shard.log.active();
+    for number in 0.. {
+        world.put(format!("lives {number}").as_bytes(), &value);
+        let active = world.shard.log.active();
+        if active
+            .zip(begin)
+            .is_some_and(|(active, begin)| active.0 > begin.0 + 5)
+        {
+            break;
+        }
+    }
+    let written_by_load = world.shard.statistics.summaries_saved;
+    assert!(written_by_load > 0, "what lives is saved under load too");
+    world.pass_ms(1000);
+    let saved = world.shard.statistics.summaries_saved;
+    assert!(saved > written_by_load);
+    assert_eq!(
+        saved,
+        world.summaries.len() as u64,
+        "what was removed had none"
+    );
 }
 
 /// A keyspace's old records are dead when it is dropped, and need no deletes.

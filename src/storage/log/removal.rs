@@ -44,20 +44,30 @@ impl Log {
     /// The segments in order, all but the active one.
     pub fn sealed_segments(&self) -> impl Iterator<Item = SegmentFacts> {
         let sealed = self.segments.len().saturating_sub(1);
-        let facts = |at: usize| {
-            let segment = &self.segments[at];
-            let account = self.ledger.account(at);
-            SegmentFacts {
-                id: segment.id,
-                base: segment.base,
-                end: segment.end,
-                file_len: segment.file_len,
-                live: account.live,
-                tombstones: account.tombstones,
-                must_stay: account.has_skip || self.is_held(segment.id),
-            }
-        };
-        (0..sealed).map(facts)
+        (0..sealed).map(|at| self.facts_at(at))
+    }
+
+    /// What is known of one segment, if it is there.
+    #[must_use]
+    pub fn facts(&self, id: SegmentId) -> Option<SegmentFacts> {
+        let at = self
+            .segments
+            .binary_search_by_key(&id, |segment| segment.id);
+        at.ok().map(|at| self.facts_at(at))
+    }
+
+    fn facts_at(&self, at: usize) -> SegmentFacts {
+        let segment = &self.segments[at];
+        let account = self.ledger.account(at);
+        SegmentFacts {
+            id: segment.id,
+            base: segment.base,
+            end: segment.end,
+            file_len: segment.file_len,
+            live: account.live,
+            tombstones: account.tombstones,
+            must_stay: account.has_skip || self.is_held(segment.id),
+        }
     }
 
     /// Where the oldest segment but this one begins: nothing but this one lies below.

@@ -426,8 +426,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "drop expired records that hide older ones",
         file: "src/shard/compact/copy.rs",
-        find: "if hides && may_have_expired && is_newest {",
-        replace: "if hides && may_have_expired && is_newest && record.key.is_empty() {",
+        find: "match hides && may_have_expired && is_newest(hash) {",
+        replace: "match hides && may_have_expired && record.key.is_empty() && is_newest(hash) {",
     },
     Mutation {
         name: "remove a segment before what replaces it is synced",
