@@ -144,6 +144,12 @@ pub const COMPACT_SLICE_RECORDS: usize = 1024;
 pub const COMPACT_SLICE_BYTES: u64 = 512 << 10;
 /// To pass over a dead record is so many times less work than to copy it, as compaction reckons.
 pub const COMPACT_PASSING_SHARE: u64 = 8;
+/// The index is gone through for what lives in a segment if it has at most so many entries for each record of the segment.
+pub const COMPACT_GATHER_RATIO: u64 = 8;
+/// Entries of the index that one turn looks at for that, about.
+pub const COMPACT_GATHER_SLICE: usize = 16 << 10;
+/// Living records of a segment that are listed; if there are more, the segment is gone through.
+pub const COMPACT_GATHER_FOUND_MAX: usize = 64 << 10;
 /// Bytes of work that compaction may save up for later.
 pub const COMPACT_CREDIT_MAX: u64 = 4 << 20;
 /// The same, at least, while an operator waits for a round and clients write.

@@ -10,6 +10,7 @@ use super::super::origin::{Origin, Target};
 use super::super::overlay::OverlayKey;
 use super::super::staging::Previous;
 use super::Stage;
+use super::gather::Search;
 use crate::limits;
 use crate::ports::ConnectionId;
 use crate::shard::pipeline::Operation;
@@ -81,6 +82,10 @@ impl Shard {
             return Walked::On(Some(Stage::Settling));
         }
         let is_idle = self.compaction.is_idle(now);
+        self.compaction.has_slice = is_idle || self.compaction.round.is_some();
+        if !self.gather(&mut victim.search, &victim.range) {
+            return Walked::On(None);
+        }
         let mut allowed = match (is_idle, &self.compaction.round) {
             (true, _) => limits::COMPACT_SLICE_BYTES,
             (false, Some(_)) => self
@@ -112,7 +117,11 @@ impl Shard {
                 break;
             }
             let before = victim.walk.at();
-            let (partition, found) = match victim.walk.next(&window) {
+            let step = match &mut victim.search {
+                Search::Listed(list) => list.next(&self.log),
+                Search::Records | Search::Index(_) => victim.walk.next(&window),
+            };
+            let (partition, found) = match step {
                 Step::Record(partition, found) => (partition, found),
                 Step::Read { at, len } => {
                     self.read_victim(victim.id, at, len as usize, disk);
@@ -145,8 +154,13 @@ impl Shard {
                 self.compaction.has_slice = self.pipeline.flight.is_none();
                 return Walked::On(None);
             }
-            victim.walk.advance(&found);
-            let passed = victim.walk.at() - before;
+            let passed = match &mut victim.search {
+                Search::Listed(list) => list.advance(&found),
+                Search::Records | Search::Index(_) => {
+                    victim.walk.advance(&found);
+                    victim.walk.at() - before
+                }
+            };
             let work = match fate {
                 Fate::Goes => passed / limits::COMPACT_PASSING_SHARE,
                 _ => passed,
@@ -188,7 +202,6 @@ impl Shard {
             allowed = allowed.saturating_sub(work);
             self.compaction.credit = self.compaction.credit.saturating_sub(work);
         }
-        self.compaction.has_slice = is_idle || self.compaction.round.is_some();
         Walked::On(None)
     }
 

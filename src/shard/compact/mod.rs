@@ -2,8 +2,8 @@
 //!
 //! # The way of a victim
 //!
-//! 1. **Walking.** Its records are looked at one by one; what must outlive it is staged as a copy (`copy`), and becomes part of the turn's block
-//!    like any write. A key that has an uncommitted effect is waited for: its record is about to die.
+//! 1. **Walking.** Its records are looked at one by one, or those that the index points at (`gather`); what must outlive it is staged as a copy (`copy`),
+//!    and becomes part of the turn's block like any write. A key that has an uncommitted effect is waited for: its record is about to die.
 //! 2. **Settling.** All copies are committed.
 //! 3. **Syncing.** The log is synced up to its end as of then. That covers the copies, and also whatever made the victim's other records dead:
 //!    with `--sync interval` a newer record may be committed and still be lost to a power loss, and then the older one must be there.
@@ -20,6 +20,7 @@
 //! compaction takes a slice each turn until nothing is worth it.
 
 mod copy;
+mod gather;
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -27,6 +28,7 @@ use std::ops::Range;
 use bytes::Bytes;
 use corduroy_proto_wire::Status;
 
+use self::gather::Search;
 use super::Shard;
 use super::keyspaces::Keyspace;
 use super::origin::{Origin, Replies, ShardReply};
@@ -58,6 +60,7 @@ enum Stage {
 struct Victim {
     id: SegmentId,
     range: Range<Position>,
+    search: Search,
     walk: Walk,
     /// What was read of its file last, and from where, in bytes from its base.
     read: Option<(u64, Bytes)>,
@@ -336,9 +339,11 @@ impl Shard {
             return false;
         };
         let is_free = chosen.live + chosen.tombstones == 0;
+        let search = self.search_for(chosen);
         self.compaction.victim = Some(Victim {
             id: chosen.id,
             range: chosen.base..chosen.end,
+            search,
             walk: Walk::new(chosen.base, chosen.end, self.log.tag()),
             read: None,
             stage: if is_free {
@@ -377,6 +382,7 @@ impl Shard {
                 None => return false,
             },
             Stage::Settling if self.compaction.uncommitted > 0 => return false,
+            Stage::Settling if self.is_incomplete(victim) => Stage::Walking,
             Stage::Settling => Stage::Syncing(self.log.end()),
             Stage::Syncing(end) if self.pipeline.durable >= end => Stage::Leaving,
             Stage::Syncing(_) => {
@@ -395,6 +401,9 @@ impl Shard {
             Stage::Reading | Stage::Removing => return false,
         };
         if let Some(victim) = &mut self.compaction.victim {
+            if victim.stage == Stage::Settling && next == Stage::Walking {
+                victim.search = Search::Records;
+            }
             victim.stage = next;
         }
         !matches!(next, Stage::Reading | Stage::Removing)
