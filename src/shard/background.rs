@@ -37,8 +37,10 @@ impl Shard {
     /// When it wants a turn though nothing arrives: segments wait for the clients to be quiet.
     pub(super) fn background_deadline(&self) -> Option<MonoNanos> {
         let pipeline = &self.pipeline;
-        let waits =
-            !pipeline.unsaved.is_empty() && !pipeline.in_background && pipeline.full.is_none();
+        let waits = !pipeline.unsaved.is_empty()
+            && !pipeline.in_background
+            && pipeline.full.is_none()
+            && !self.compaction.is_leaving();
         waits.then_some(MonoNanos(
             pipeline.save_looked_at.0 + limits::COMPACT_LOOK_NS,
         ))

@@ -82,8 +82,9 @@ impl Shard {
             return Walked::On(Some(Stage::Settling));
         }
         let is_idle = self.compaction.is_idle(now);
-        self.compaction.has_slice = is_idle || self.compaction.round.is_some();
+        let goes_on = is_idle || self.compaction.round.is_some();
         if !self.gather(&mut victim.search, &victim.range) {
+            self.compaction.has_slice = goes_on;
             return Walked::On(None);
         }
         let mut allowed = match (is_idle, &self.compaction.round) {
@@ -150,8 +151,7 @@ impl Shard {
                 return Walked::On(None);
             }
             if fate != Fate::Goes && self.copies_are_full() {
-                // This turn's block takes them, if the disk is free.
-                self.compaction.has_slice = self.pipeline.flight.is_none();
+                self.compaction.is_full = true;
                 return Walked::On(None);
             }
             let passed = match &mut victim.search {
@@ -202,6 +202,7 @@ impl Shard {
             allowed = allowed.saturating_sub(work);
             self.compaction.credit = self.compaction.credit.saturating_sub(work);
         }
+        self.compaction.has_slice = goes_on;
         Walked::On(None)
     }
 

@@ -105,6 +105,8 @@ pub(super) struct Compaction {
     retry_at: Option<MonoNanos>,
     /// There is work for the next turn, whatever arrives.
     pub(super) has_slice: bool,
+    /// As many copies are staged as a block takes.
+    is_full: bool,
     /// Segments that can't be read or removed.
     left_alone: BTreeSet<SegmentId>,
     /// Memory of segments that were removed, to be given back.
@@ -132,6 +134,7 @@ impl Default for Compaction {
             client_at: MonoNanos(0),
             retry_at: None,
             has_slice: false,
+            is_full: false,
             left_alone: BTreeSet::new(),
             retired: Vec::new(),
             copied_bytes: 0,
@@ -161,6 +164,8 @@ impl Compaction {
     /// A block was appended: so many bytes of clients' records, so many of copies.
     pub(super) fn appended(&mut self, now: Now, client_bytes: usize, copied: usize) {
         self.copied_bytes += copied as u64;
+        // There is room for more while it is written. Where none could be appended, what it waits for brings the next turn.
+        self.has_slice |= self.is_full;
         if client_bytes > 0 {
             let earned = client_bytes as u64 * self.pace;
             self.credit = (self.credit + earned).min(limits::COMPACT_CREDIT_MAX);
@@ -255,6 +260,7 @@ impl Shard {
         out: &mut impl Replies,
     ) {
         self.compaction.has_slice = false;
+        self.compaction.is_full = false;
         let retired = std::mem::take(&mut self.compaction.retired);
         if !retired.is_empty() {
             let ticket = self.pipeline.next_ticket();

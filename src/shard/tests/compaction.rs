@@ -428,6 +428,36 @@ fn what_is_overwritten_is_not_summarised_first() {
     );
 }
 
+/// A deadline that has passed asks for turn after turn: beside a removal that the disk is at, they would take the core from the thread that does it.
+#[test]
+fn a_shard_that_waits_for_its_disk_asks_for_no_turns() {
+    let mut world = World::new();
+    let filler = vec![b'f'; 50_000];
+    let mut waited = false;
+    for _ in 0..400 {
+        world.send(&put(b"filler", &filler));
+        loop {
+            world.end_turn();
+            if world.shard.compaction.is_removing() {
+                waited = true;
+                // It takes a while.
+                world.now.mono.0 += 1_000_000_000;
+                world.end_turn();
+                assert!(!world.shard.has_slices());
+                let deadline = world.shard.deadline(world.now);
+                assert!(
+                    deadline.is_none_or(|at| at > world.now.mono),
+                    "{deadline:?} has passed"
+                );
+            }
+            if !world.step() && !world.shard.has_slices() {
+                break;
+            }
+        }
+    }
+    assert!(waited, "something is removed");
+}
+
 /// A keyspace's old records are dead when it is dropped, and need no deletes.
 #[test]
 fn a_dropped_keyspace_leaves_nothing() {
