@@ -216,6 +216,8 @@ impl Segments {
                 } => {
                     tracing::info!(segment = %segment, offset, len = bytes.len(), "repair");
                     let path = directory.join(file_name(*segment));
+                    // A header says that all before it was on disk, and after a kill -9 that may be in the page cache alone.
+                    sync_files(&directory, &left)?;
                     let file = open_to_write(&path)?;
                     file.write_all_at(bytes, *offset)
                         .and_then(|()| file.sync_all())

@@ -262,6 +262,9 @@ impl SimDisk {
                 offset,
                 bytes,
             } => {
+                for file in self.files.values_mut() {
+                    file.sync(number - 1);
+                }
                 if let Some(file) = self.files.get_mut(segment) {
                     file.write(number, *offset as usize, bytes);
                 }

@@ -185,7 +185,8 @@ pub enum Repair {
         /// So many bytes.
         len: u64,
     },
-    /// Write these bytes, which lie in one sector: a skip over what salvage gave up, or a segment's lost header.
+    /// Write these bytes, which lie in one sector: a skip over what salvage gave up, or a segment's lost header. Before it all files are synced, for a header
+    /// says that what is before it was on disk.
     Write {
         /// In this segment.
         segment: SegmentId,
