@@ -8,6 +8,9 @@
 //!     0000000000000001.seg        one file a segment
 //! ```
 //!
+//! After its data was moved to another number of shards the directories are those of another **generation**, `shard-1-000` and so on. The manifest says which
+//! generation counts. While data moves there are two of them, and the manifest says to how many shards it moves (`shard::reshard` has the steps).
+//!
 //! The manifest is written when the first node on the directory has all else that it needs, and before anything else in it, and once more when each shard has
 //! its first segment and clients are about to be let in. Until then nothing can have been stored, and the next start may be with another number of cores; from then on a shard without one file is a
 //! shard whose data was lost. Each time it is written whole or not at all: to another name, synced, renamed, the directory synced. It carries a checksum, because the node's secret decides where every key's hash
@@ -34,6 +37,8 @@ const MANIFEST: &str = "MANIFEST";
 const MANIFEST_NEW: &str = "MANIFEST.new";
 /// The version of the directory's layout and of the manifest.
 const FORMAT: u32 = 1;
+/// The same of a directory whose data was moved to another number of shards, or is being moved: a release that doesn't know of that must not start on it.
+const FORMAT_MOVED: u32 = 2;
 
 /// Why a data directory can't be used.
 #[derive(Debug, Error)]
@@ -117,25 +122,26 @@ pub enum DirectoryError {
         path: PathBuf,
     },
     /// Another release wrote it.
-    #[error("{} has format {found}, and this release knows {FORMAT}. Start the release that wrote it, or a newer one", .path.display())]
+    #[error("{} has format {found}, and this release knows up to {FORMAT_MOVED}. Start the release that wrote it, or a newer one", .path.display())]
     Format {
         /// The manifest.
         path: PathBuf,
         /// Its format.
         found: u64,
     },
-    /// The node had another number of shards.
+    /// Its data was being moved to another number of shards.
     #[error(
-        "the data in {} is spread over {found} shard{}, and {asked} core{} to be used now. Start with --cores {found}",
-        .path.display(), plural(*.found, "", "s"), plural(*.asked, " is", "s are")
+        "the data in {} was being moved from {from} shard{} to {to} when its server stopped, so it lies in two places. Start the server: it goes on with that. Then \
+         it can be looked at",
+        .path.display(), plural(*.from, "", "s")
     )]
-    ShardCount {
+    Moving {
         /// The directory.
         path: PathBuf,
-        /// How many there are.
-        found: u16,
-        /// How many cores are configured.
-        asked: u16,
+        /// From how many.
+        from: u16,
+        /// To how many.
+        to: u16,
     },
 }
 
@@ -167,6 +173,8 @@ fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Direct
 pub struct DataDirectory {
     path: PathBuf,
     manifest: Manifest,
+    /// How many shards the node is to have.
+    shard_count: u16,
     /// The manifest is in the directory.
     is_established: bool,
     _lock: File,
@@ -191,6 +199,20 @@ pub struct Manifest {
     /// No node has let clients in yet.
     #[serde(default, skip_serializing_if = "is_false")]
     pub is_new: bool,
+    /// How often the data was moved to another number of shards.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub generation: u32,
+    /// It is being moved to so many.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub moving: Option<u16>,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes what it skips by reference"
+)]
+fn is_zero(value: &u32) -> bool {
+    *value == 0
 }
 
 #[expect(
@@ -220,6 +242,8 @@ impl Manifest {
             shard_count,
             created_ms: now.0,
             is_new: true,
+            generation: 0,
+            moving: None,
         }
     }
 }
@@ -257,16 +281,10 @@ impl DataDirectory {
             }
             None => Manifest::new(shard_count, now),
         };
-        if manifest.shard_count != shard_count {
-            return Err(DirectoryError::ShardCount {
-                path: path.to_owned(),
-                found: manifest.shard_count,
-                asked: shard_count,
-            });
-        }
         Ok(DataDirectory {
             path: path.to_owned(),
             manifest,
+            shard_count,
             is_established,
             _lock: lock,
         })
@@ -287,7 +305,85 @@ impl DataDirectory {
     /// The directory of a shard's segments.
     #[must_use]
     pub fn shard(&self, shard: ShardId) -> PathBuf {
-        shard_path(&self.path, shard)
+        shard_path(&self.path, self.manifest.generation, shard)
+    }
+
+    /// The same of the generation that data moves to.
+    #[must_use]
+    pub fn next_shard(&self, shard: ShardId) -> PathBuf {
+        shard_path(&self.path, self.manifest.generation + 1, shard)
+    }
+
+    /// To how many shards the data is to be moved before the node can serve: a move that was begun comes first.
+    #[must_use]
+    pub fn move_due(&self) -> Option<u16> {
+        let other = (self.manifest.shard_count != self.shard_count).then_some(self.shard_count);
+        self.manifest.moving.or(other)
+    }
+
+    /// Makes the directories of the generation that data is to move to, empty.
+    ///
+    /// # Errors
+    /// [`DirectoryError`].
+    pub fn make_next(&self, shard_count: u16) -> Result<(), DirectoryError> {
+        self.delete_stale()?;
+        for shard in 0..shard_count {
+            let path = self.next_shard(ShardId(shard));
+            fs::create_dir_all(&path).map_err(failed("make the directory", &path))?;
+        }
+        sync_directory(&self.path)
+    }
+
+    /// Notes that what [`DataDirectory::make_next`] made is ready, and that data moves there from now on.
+    ///
+    /// # Errors
+    /// [`DirectoryError`]; it may be noted or not.
+    pub fn begin_move(&mut self, shard_count: u16) -> Result<(), DirectoryError> {
+        let manifest = Manifest {
+            format: FORMAT_MOVED,
+            moving: Some(shard_count),
+            ..self.manifest.clone()
+        };
+        write_manifest(&self.path, &manifest)?;
+        self.manifest = manifest;
+        Ok(())
+    }
+
+    /// Notes that all data was moved. What it was moved from is deleted.
+    ///
+    /// # Errors
+    /// [`DirectoryError`]; it may be noted or not, and the next start deletes what is left.
+    ///
+    /// # Panics
+    /// If no move was begun.
+    pub fn end_move(&mut self) -> Result<(), DirectoryError> {
+        let moving = self.manifest.moving;
+        let manifest = Manifest {
+            shard_count: moving.expect("a move ends that was begun"),
+            generation: self.manifest.generation + 1,
+            moving: None,
+            ..self.manifest.clone()
+        };
+        write_manifest(&self.path, &manifest)?;
+        self.manifest = manifest;
+        self.delete_stale()
+    }
+
+    /// Deletes the directories of generations that do not count: what a move was made from, or one that was never begun.
+    fn delete_stale(&self) -> Result<(), DirectoryError> {
+        let Manifest {
+            generation, moving, ..
+        } = self.manifest;
+        for path in shards(&self.path)? {
+            let name = path.file_name().and_then(|name| name.to_str());
+            let counts = |its: u32| {
+                its == generation || (moving.is_some() && its == generation + 1)
+            };
+            if name.and_then(generation_of).is_some_and(|its| !counts(its)) {
+                fs::remove_dir_all(&path).map_err(failed("delete", &path))?;
+            }
+        }
+        sync_directory(&self.path)
     }
 
     /// Writes the manifest if there was none, and makes the directories of all shards. What a start left that never let clients in goes first.
@@ -302,6 +398,7 @@ impl DataDirectory {
             write_manifest(&self.path, &self.manifest)?;
             self.is_established = true;
         }
+        self.delete_stale()?;
         for shard in 0..self.manifest.shard_count {
             let path = self.shard(ShardId(shard));
             fs::create_dir_all(&path).map_err(failed("make the directory", &path))?;
@@ -324,8 +421,24 @@ impl DataDirectory {
 
 const SHARD_PREFIX: &str = "shard-";
 
-fn shard_path(directory: &Path, shard: ShardId) -> PathBuf {
-    directory.join(format!("{SHARD_PREFIX}{:03}", shard.0))
+fn shard_path(directory: &Path, generation: u32, shard: ShardId) -> PathBuf {
+    directory.join(shard_name(generation, shard))
+}
+
+fn shard_name(generation: u32, shard: ShardId) -> String {
+    match generation {
+        0 => format!("{SHARD_PREFIX}{:03}", shard.0),
+        _ => format!("{SHARD_PREFIX}{generation}-{:03}", shard.0),
+    }
+}
+
+/// Of which generation a directory is, if it is a shard's by its name.
+fn generation_of(name: &str) -> Option<u32> {
+    let numbers = name.strip_prefix(SHARD_PREFIX)?;
+    let (generation, shard) = numbers.split_once('-').unwrap_or(("0", numbers));
+    let generation = generation.parse().ok()?;
+    let shard = ShardId(shard.parse().ok()?);
+    (shard_name(generation, shard) == name).then_some(generation)
 }
 
 /// Takes the lock, and writes into it who holds it.
@@ -392,7 +505,7 @@ fn read_manifest(directory: &Path) -> Result<Option<Manifest>, DirectoryError> {
         serde_json::from_str(&text).map_err(|error| damaged(error.to_string()))?;
     // Asked first, and of the bare JSON: another format may have other fields.
     if let Some(found) = value["manifest"]["format"].as_u64()
-        && found != u64::from(FORMAT)
+        && !(u64::from(FORMAT)..=u64::from(FORMAT_MOVED)).contains(&found)
     {
         return Err(DirectoryError::Format { path, found });
     }
@@ -403,7 +516,10 @@ fn read_manifest(directory: &Path) -> Result<Option<Manifest>, DirectoryError> {
         let reason = format!("its checksum is {computed} and it says {}", sealed.crc32);
         return Err(damaged(reason));
     }
-    if !(1..=limits::SHARDS_MAX).contains(&usize::from(sealed.manifest.shard_count)) {
+    let manifest = &sealed.manifest;
+    let mut counts = [Some(manifest.shard_count), manifest.moving].into_iter();
+    let is_possible = |count: u16| (1..=limits::SHARDS_MAX).contains(&usize::from(count));
+    if !counts.all(|count| count.is_none_or(is_possible)) || manifest.generation == u32::MAX {
         return Err(damaged("its number of shards is out of bounds".to_owned()));
     }
     Ok(Some(sealed.manifest))
@@ -480,5 +596,72 @@ mod hexadecimal {
             Ok(number) if plain => Ok(number.to_be_bytes()),
             _ => Err(D::Error::custom("32 hexadecimal digits are expected")),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(path: &Path) -> Vec<String> {
+        let entries = fs::read_dir(path).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let mut names: Vec<String> = names.collect();
+        names.sort();
+        names
+    }
+
+    fn open(path: &Path, shard_count: u16) -> DataDirectory {
+        let mut directory = DataDirectory::open(path, shard_count, WallMillis(1)).unwrap();
+        directory.establish().unwrap();
+        directory.settle().unwrap();
+        directory
+    }
+
+    /// The directories of a move that was not begun, or of one that has ended, must not be taken for data; those of one that is under way must not be
+    /// deleted, and nor must what an operator has put beside them.
+    #[test]
+    fn generations_that_do_not_count_go() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path();
+        drop(open(path, 2));
+        fs::create_dir(path.join("shard-000.bak")).unwrap();
+        let kept = ["LOCK", "MANIFEST", "shard-000", "shard-000.bak", "shard-001"];
+
+        let directory = open(path, 1);
+        assert_eq!(directory.move_due(), Some(1));
+        directory.make_next(1).unwrap();
+        assert!(path.join("shard-1-000").exists());
+        drop(directory);
+        let mut directory = open(path, 2);
+        assert_eq!(directory.move_due(), None);
+        assert_eq!(names(path), kept);
+
+        directory.make_next(3).unwrap();
+        directory.begin_move(3).unwrap();
+        drop(directory);
+        let moving = OfflineDirectory::to_read(path);
+        assert!(matches!(moving, Err(DirectoryError::Moving { from: 2, to: 3, .. })));
+        let mut directory = open(path, 1);
+        assert_eq!(directory.move_due(), Some(3), "what was begun comes first");
+        assert!(path.join("shard-1-002").exists() && path.join("shard-001").exists());
+        directory.end_move().unwrap();
+        assert_eq!(directory.move_due(), Some(1));
+        assert_eq!(directory.shard(ShardId(2)), path.join("shard-1-002"));
+        let moved = [
+            "LOCK",
+            "MANIFEST",
+            "shard-000.bak",
+            "shard-1-000",
+            "shard-1-001",
+            "shard-1-002",
+        ];
+        assert_eq!(names(path), moved);
+        let found = OfflineDirectory::to_read(path);
+        assert!(matches!(found, Err(DirectoryError::InUse { .. })));
+        drop(directory);
+        let found = OfflineDirectory::to_read(path).unwrap();
+        assert_eq!(found.manifest().shard_count, 3);
+        assert_eq!(found.shard(ShardId(0)), path.join("shard-1-000"));
     }
 }
