@@ -376,9 +376,8 @@ impl DataDirectory {
         } = self.manifest;
         for path in shards(&self.path)? {
             let name = path.file_name().and_then(|name| name.to_str());
-            let counts = |its: u32| {
-                its == generation || (moving.is_some() && its == generation + 1)
-            };
+            let counts =
+                |its: u32| its == generation || (moving.is_some() && its == generation + 1);
             if name.and_then(generation_of).is_some_and(|its| !counts(its)) {
                 fs::remove_dir_all(&path).map_err(failed("delete", &path))?;
             }
@@ -626,7 +625,13 @@ mod tests {
         let path = place.path();
         drop(open(path, 2));
         fs::create_dir(path.join("shard-000.bak")).unwrap();
-        let kept = ["LOCK", "MANIFEST", "shard-000", "shard-000.bak", "shard-001"];
+        let kept = [
+            "LOCK",
+            "MANIFEST",
+            "shard-000",
+            "shard-000.bak",
+            "shard-001",
+        ];
 
         let directory = open(path, 1);
         assert_eq!(directory.move_due(), Some(1));
@@ -641,7 +646,10 @@ mod tests {
         directory.begin_move(3).unwrap();
         drop(directory);
         let moving = OfflineDirectory::to_read(path);
-        assert!(matches!(moving, Err(DirectoryError::Moving { from: 2, to: 3, .. })));
+        assert!(matches!(
+            moving,
+            Err(DirectoryError::Moving { from: 2, to: 3, .. })
+        ));
         let mut directory = open(path, 1);
         assert_eq!(directory.move_due(), Some(3), "what was begun comes first");
         assert!(path.join("shard-1-002").exists() && path.join("shard-001").exists());

@@ -4,6 +4,7 @@
 //!
 //! 1. **Ask** the kernel for what executors need, raise the limit of open files, lock the data directory, take the ports. Whatever
 //!    fails, fails here, before the long part. From now on the admin HTTP answers.
+//!    If the data is spread over another number of shards than there are cores, it is moved first (`reshard`).
 //! 2. **Recover** all shards at once, each on its own thread and core: map, replay, repair, sync.
 //! 3. **Install** the keyspaces that shard 0's log records on every shard.
 //! 4. **Run** the drivers. A new shard makes its first segment before anyone connects, so that a full disk is found now.
@@ -17,7 +18,7 @@
 //! that may wake each other are not torn down.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -31,6 +32,7 @@ use super::config::{Config, Spin, SyncPolicy};
 use super::directory::{DataDirectory, random};
 use super::error::StartError;
 use super::facts::node_facts;
+use super::reshard::move_shards;
 use crate::gateway::resp::session::Settings;
 use crate::limits;
 use crate::ports::Clock;
@@ -39,7 +41,7 @@ use crate::runtime::glommio::{
     Acceptor, Arrival, Executor, ExecutorError, MeshEnds, Order, Pulse, Seats, Segments, Serving,
     ShardState, SystemClock, check_kernel, mesh, raise_open_files, start_watchdog,
 };
-use crate::shard::recover::{StoredKeyspace, install_keyspaces, recover_shard};
+use crate::shard::recover::{RecoveredShard, StoredKeyspace, install_keyspaces, recover_shard};
 use crate::shard::{ShardConfig, SyncMode};
 use crate::storage::format::LogTag;
 use crate::storage::recovery::Identity;
@@ -102,6 +104,7 @@ impl Node {
             tracing::info!(address = %admin.address(), "the admin HTTP answers");
         }
         directory.establish()?;
+        move_shards(config, &mut directory, clock, &health)?;
         // If the kernel chose the port, clients are told that one.
         let config = &Config {
             listen: acceptor.address(),
@@ -454,28 +457,63 @@ impl ShardThread {
     }
 
     fn recover(&self) -> Result<(crate::shard::Shard, Vec<StoredKeyspace>), StartError> {
-        let segments = Segments::open(&self.directory)?;
+        let files = ShardFiles {
+            shard: self.shard,
+            directory: &self.directory,
+            salvage: self.salvage,
+            may_be_empty: self.may_be_empty,
+            by_saved_indexes: true,
+        };
+        let progress = &self.progress.0[self.shard.index()];
+        let recovered = files.recover(&self.config, self.clock, progress)?;
+        Ok((recovered.shard, recovered.keyspaces))
+    }
+}
+
+/// The files of a shard that is to be recovered.
+pub(super) struct ShardFiles<'a> {
+    pub(super) shard: ShardId,
+    pub(super) directory: &'a Path,
+    pub(super) salvage: bool,
+    /// No client was ever let in, so a shard need not have files.
+    pub(super) may_be_empty: bool,
+    /// Whether saved indexes may stand for their segments.
+    pub(super) by_saved_indexes: bool,
+}
+
+impl ShardFiles<'_> {
+    /// Recovers the shard and repairs its files; then everything that was found is on disk.
+    pub(super) fn recover(
+        &self,
+        config: &ShardConfig,
+        clock: SystemClock,
+        progress: &ShardProgress,
+    ) -> Result<RecoveredShard, StartError> {
+        let segments = Segments::open(self.directory)?;
         if segments.files().is_empty() && !self.may_be_empty {
             let lost = StartError::ShardLost {
                 shard: self.shard,
-                directory: self.directory.clone(),
+                directory: self.directory.to_owned(),
             };
             if !self.salvage {
                 return Err(lost);
             }
             tracing::warn!(shard = %self.shard, "salvage gave up a whole shard, and begins it anew: {lost}");
         }
-        let progress = &self.progress.0[self.shard.index()];
         progress
             .total
             .store(segments.len_bytes(), Ordering::Relaxed);
         let began = Instant::now();
+        let summaries = match self.by_saved_indexes {
+            true => segments.summaries(),
+            false => Vec::new(),
+        };
         let recovered = recover_shard(
-            &self.config,
-            self.clock.now(),
+            config,
+            clock.now(),
             self.salvage,
             &segments.files(),
-            &segments.summaries(),
+            &summaries,
             &mut |bytes| {
                 progress.done.fetch_add(bytes, Ordering::Relaxed);
             },
@@ -484,6 +522,7 @@ impl ShardThread {
             shard: self.shard,
             source: Box::new(source),
         })?;
+        drop(summaries);
         for damage in &recovered.damage {
             tracing::warn!(shard = %self.shard, bytes = damage.len, "salvage gave up {} bytes of the log: {damage}", damage.len);
         }
@@ -498,7 +537,7 @@ impl ShardThread {
             elapsed_ms = began.elapsed().as_millis() as u64,
             "recovered"
         );
-        Ok((recovered.shard, recovered.keyspaces))
+        Ok(recovered)
     }
 }
 
@@ -556,7 +595,11 @@ fn cores_of_list(list: &str) -> Vec<usize> {
     list.split(',').filter_map(range).flatten().collect()
 }
 
-fn shard_config(config: &Config, directory: &DataDirectory, shard: ShardId) -> ShardConfig {
+pub(super) fn shard_config(
+    config: &Config,
+    directory: &DataDirectory,
+    shard: ShardId,
+) -> ShardConfig {
     let manifest = directory.manifest();
     let share = config.memory / u64::from(config.shard_count());
     ShardConfig {

@@ -171,34 +171,50 @@ pub fn keyspaces(old: &[RecoveredShard], new: &[RecoveredShard]) -> Vec<StoredKe
     by_number.into_values().cloned().collect()
 }
 
-/// Makes the new logs, empty but for what the old ones tell of versions. Their shards' directories are there and empty. `tags` has one for each.
+/// Makes new logs, each of which has none of its files, empty but for what the old ones tell of versions. The new generation has `shard_count`.
 ///
 /// # Errors
 /// [`MoveFiles::Error`]; nothing has happened to the old generation.
 pub fn make<F: MoveFiles>(
     files: &mut F,
     old: &[RecoveredShard],
-    tags: &[LogTag],
+    logs: impl Iterator<Item = (ShardId, LogTag)>,
+    shard_count: u16,
     segment_len: u64,
 ) -> Result<(), F::Error> {
     let given = old.iter().map(|old| given(&old.shard));
     let given = given.fold(Given::default(), Given::max);
     let created = time(old);
-    for (number, tag) in (0..).zip(tags) {
+    for (shard, tag) in logs {
         let identity = Identity {
             node: old[0].shard.config.identity.node,
-            shard: ShardId(number),
-            shard_count: tags.len() as u16,
+            shard,
+            shard_count,
         };
-        new_log::make(files, identity, *tag, segment_len, given, created)?;
+        new_log::make(files, identity, tag, segment_len, given, created)?;
     }
     Ok(())
+}
+
+/// The new logs of which nothing is left, when salvage has given them up. They are to be made again.
+pub fn lost(new: &[RecoveredShard]) -> impl Iterator<Item = ShardId> {
+    let lost = new.iter().filter(|new| new.shard.log.active().is_none());
+    lost.map(|new| new.shard.config.identity.shard)
 }
 
 /// The latest time that any of the logs proves, or that it is now.
 fn time(shards: &[RecoveredShard]) -> WallMillis {
     let times = shards.iter().map(|recovered| recovered.shard.wall_max);
     times.max().unwrap_or_default()
+}
+
+impl Shard {
+    /// The longest file of its log's segments, in bytes.
+    #[must_use]
+    pub fn longest_segment(&self) -> u64 {
+        let lengths = self.log.segments().map(|segment| segment.len);
+        lengths.max().unwrap_or_default()
+    }
 }
 
 /// A move that is begun.

@@ -116,8 +116,8 @@ impl Node {
             let old = self.recover(Side::Old, self.shard_count)?;
             if self.moving.is_none() {
                 self.disk.forget(Side::New);
-                let tags: Vec<LogTag> = (0..wanted).map(|n| LogTag(u32::from(n) + 77)).collect();
-                make(&mut self.disk, &old, &tags, SEGMENT_LEN)?;
+                let logs = (0..wanted).map(|n| (ShardId(n), LogTag(u32::from(n) + 77)));
+                make(&mut self.disk, &old, logs, wanted, SEGMENT_LEN)?;
                 self.disk.step()?;
                 self.moving = Some(wanted);
                 self.disk.step()?;
