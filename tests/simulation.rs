@@ -71,6 +71,9 @@ fn the_seeds_reach_what_they_are_for() {
     assert!(sum(|report| report.tally.summaries_refused) > 5);
     assert!(sum(|report| report.tally.summaries_damaged) > 5);
     assert!(sum(|report| report.tally.segments_loaded) > 5);
+    assert!(sum(|report| report.tally.reshards) > 50);
+    assert!(sum(|report| report.tally.deaths_in_reshard) > 30);
+    assert!(sum(|report| report.tally.records_moved) > 1_000);
     assert!(sum(|report| report.tally.repairs) > 300);
     assert!(sum(|report| report.tally.records_recovered) > 10_000);
     assert!(sum(|report| report.tally.damage_reported) > 10);

@@ -175,9 +175,10 @@ impl Reshard<'_> {
         let longest = |recovered: &RecoveredShard| recovered.shard.longest_segment();
         let longest = old.iter().map(longest).max().unwrap_or_default();
         let needed = u64::from(self.to) * self.config.segment_len + longest;
-        // Where the kernel doesn't tell, the move finds out.
-        let Ok(disk) = rustix::fs::statvfs(self.directory.path()) else {
-            return Ok(());
+        let disk = match rustix::fs::statvfs(self.directory.path()) {
+            Ok(disk) if disk.f_blocks > 0 => disk,
+            // It isn't told; the move finds out.
+            _ => return Ok(()),
         };
         let available = disk.f_bavail.saturating_mul(disk.f_frsize);
         if available >= needed {

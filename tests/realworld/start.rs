@@ -98,26 +98,6 @@ fn a_taken_port_is_refused() {
     assert!(node.connect().get(b"k").is_none());
 }
 
-/// A node that comes back with fewer cores, after a change of the machine or a flag left out, must not serve a part of
-/// its data as if that were all.
-#[test]
-fn another_number_of_cores_is_refused_and_loses_nothing() {
-    if cores() < 2 {
-        return skip("a second core");
-    }
-    let place = Place::new();
-    let node = place.start(&["--cores", "2"]);
-    for number in 0..100 {
-        node.connect().put(format!("k{number}").as_bytes(), b"v");
-    }
-    node.stop();
-    let one = refused(&place, serve(&place.data(), &["--cores", "1"]));
-    expect(&one, &["2 shards", "--cores 2"]);
-    let node = place.start(&["--cores", "2"]);
-    let client = node.client();
-    assert_eq!(client.default_keyspace().count().unwrap(), 100);
-}
-
 /// A copy of the program that everybody may run, and a directory that nobody else may write.
 fn for_nobody(place: &Place) -> PathBuf {
     let copy = place.path().join("corduroy");
