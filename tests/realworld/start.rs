@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 
-use crate::support::needs::{cores, is_root, program, skip};
+use crate::support::needs::{is_root, program, skip};
 use crate::support::node::{Failed, PROGRAM, Place, serve, serve_by, without_settings};
 
 /// The user and the group that own nothing.
