@@ -35,11 +35,14 @@ fn start(place: &Place, cores: usize) -> Node {
     place.start(&flags(&cores.to_string()))
 }
 
+/// A value, its version and its expiry.
+type Holding = (Vec<u8>, u64, Option<u64>);
+
 /// What a node was told, and should show.
 #[derive(Default)]
 struct Told {
-    /// By keyspace and key: value, version and expiry.
-    keys: BTreeMap<(usize, String), (Vec<u8>, u64, Option<u64>)>,
+    /// By keyspace and key.
+    keys: BTreeMap<(usize, String), Holding>,
     /// Deleted keys, and the version of the delete.
     deleted: BTreeMap<(usize, String), u64>,
 }

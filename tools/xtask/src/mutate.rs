@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::mutations::{MUTATIONS, Mutation, TESTED_MUTATIONS};
-use crate::mutations_reshard::RESHARD_MUTATIONS;
+use crate::mutations_reshard::{RESHARD_MUTATIONS, RESHARD_TESTED_MUTATIONS};
 use crate::mutations_saved::SAVED_MUTATIONS;
 use crate::workspace::{TaskError, Workspace};
 
@@ -54,7 +54,8 @@ pub(crate) fn run(workspace: &Workspace, only: &str, seeds: u64) -> Result<(), T
         .chain(SAVED_MUTATIONS)
         .chain(RESHARD_MUTATIONS);
     let simulated = simulated.map(|each| (each, Proof::Simulator));
-    let tested = TESTED_MUTATIONS.iter().map(|each| (each, Proof::Tests));
+    let tested = TESTED_MUTATIONS.iter().chain(RESHARD_TESTED_MUTATIONS);
+    let tested = tested.map(|each| (each, Proof::Tests));
     let chosen: Vec<(&Mutation, Proof)> = simulated
         .chain(tested)
         .filter(|(each, _)| each.name.contains(only))
@@ -115,7 +116,7 @@ fn try_tests(copy: &Path) -> Result<Verdict, TaskError> {
     let mut tests = Command::new("cargo");
     tests
         .args(["test", "--quiet", "--package", "corduroy", "--lib"])
-        .arg("shard::tests");
+        .args(["--", "shard::tests", "shard::reshard"]);
     let Some(said) = failure(copy, what, &mut tests)? else {
         return Ok(Verdict::Survived);
     };
@@ -129,7 +130,7 @@ fn try_tests(copy: &Path) -> Result<Verdict, TaskError> {
         });
     }
     let failed = said.lines().filter_map(|line| {
-        let name = line.trim().strip_prefix("shard::tests::")?;
+        let name = line.trim().strip_prefix("shard::")?;
         (!name.contains(' ')).then_some(name)
     });
     let mut failed: Vec<&str> = failed.collect();
@@ -247,7 +248,9 @@ mod tests {
                 .iter()
                 .chain(SAVED_MUTATIONS)
                 .chain(RESHARD_MUTATIONS);
-            simulated.chain(TESTED_MUTATIONS)
+            simulated
+                .chain(TESTED_MUTATIONS)
+                .chain(RESHARD_TESTED_MUTATIONS)
         };
         for mutation in all() {
             if let Err(error) = mutated(workspace.root(), mutation) {
