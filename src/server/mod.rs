@@ -10,6 +10,7 @@ pub mod directory;
 pub mod error;
 mod facts;
 pub mod node;
+mod recover;
 mod reshard;
 pub mod serve;
 pub mod tools;

@@ -18,7 +18,7 @@
 //! that may wake each other are not torn down.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -32,16 +32,17 @@ use super::config::{Config, Spin, SyncPolicy};
 use super::directory::{DataDirectory, random};
 use super::error::StartError;
 use super::facts::node_facts;
+use super::recover::ShardFiles;
 use super::reshard::move_shards;
 use crate::gateway::resp::session::Settings;
 use crate::limits;
 use crate::ports::Clock;
 use crate::runtime::driver::DriverConfig;
 use crate::runtime::glommio::{
-    Acceptor, Arrival, Executor, ExecutorError, MeshEnds, Order, Pulse, Seats, Segments, Serving,
-    ShardState, SystemClock, check_kernel, mesh, raise_open_files, start_watchdog,
+    Acceptor, Arrival, Executor, ExecutorError, MeshEnds, Order, Pulse, Seats, Serving, ShardState,
+    SystemClock, check_kernel, mesh, raise_open_files, start_watchdog,
 };
-use crate::shard::recover::{RecoveredShard, StoredKeyspace, install_keyspaces, recover_shard};
+use crate::shard::recover::{StoredKeyspace, install_keyspaces};
 use crate::shard::{ShardConfig, SyncMode};
 use crate::storage::format::LogTag;
 use crate::storage::recovery::Identity;
@@ -467,77 +468,6 @@ impl ShardThread {
         let progress = &self.progress.0[self.shard.index()];
         let recovered = files.recover(&self.config, self.clock, progress)?;
         Ok((recovered.shard, recovered.keyspaces))
-    }
-}
-
-/// The files of a shard that is to be recovered.
-pub(super) struct ShardFiles<'a> {
-    pub(super) shard: ShardId,
-    pub(super) directory: &'a Path,
-    pub(super) salvage: bool,
-    /// No client was ever let in, so a shard need not have files.
-    pub(super) may_be_empty: bool,
-    /// Whether saved indexes may stand for their segments.
-    pub(super) by_saved_indexes: bool,
-}
-
-impl ShardFiles<'_> {
-    /// Recovers the shard and repairs its files; then everything that was found is on disk.
-    pub(super) fn recover(
-        &self,
-        config: &ShardConfig,
-        clock: SystemClock,
-        progress: &ShardProgress,
-    ) -> Result<RecoveredShard, StartError> {
-        let segments = Segments::open(self.directory)?;
-        if segments.files().is_empty() && !self.may_be_empty {
-            let lost = StartError::ShardLost {
-                shard: self.shard,
-                directory: self.directory.to_owned(),
-            };
-            if !self.salvage {
-                return Err(lost);
-            }
-            tracing::warn!(shard = %self.shard, "salvage gave up a whole shard, and begins it anew: {lost}");
-        }
-        progress
-            .total
-            .store(segments.len_bytes(), Ordering::Relaxed);
-        let began = Instant::now();
-        let summaries = match self.by_saved_indexes {
-            true => segments.summaries(),
-            false => Vec::new(),
-        };
-        let recovered = recover_shard(
-            config,
-            clock.now(),
-            self.salvage,
-            &segments.files(),
-            &summaries,
-            &mut |bytes| {
-                progress.done.fetch_add(bytes, Ordering::Relaxed);
-            },
-        )
-        .map_err(|source| StartError::Recover {
-            shard: self.shard,
-            source: Box::new(source),
-        })?;
-        drop(summaries);
-        for damage in &recovered.damage {
-            tracing::warn!(shard = %self.shard, bytes = damage.len, "salvage gave up {} bytes of the log: {damage}", damage.len);
-        }
-        segments.repair(&recovered.repairs)?;
-        tracing::info!(
-            shard = %self.shard,
-            records = recovered.start.records,
-            segments = recovered.start.segments,
-            from_saved_indexes = recovered.start.from_saved_indexes,
-            bad_saved_indexes = recovered.start.bad_saved_indexes,
-            clean = recovered.clean,
-            elapsed_ms = began.elapsed().as_millis() as u64,
-            "recovered"
-        );
-        Ok(recovered)
     }
 }
 

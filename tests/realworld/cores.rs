@@ -291,6 +291,49 @@ fn kills_in_the_middle_of_a_move_lose_nothing() {
     assert!(cut > 0, "no kill came in the middle of a move");
 }
 
+/// What a move takes from its old place must be on disk in the new one, not in the page cache alone: a kill would never tell.
+#[test]
+fn power_losses_in_the_middle_of_a_move_lose_nothing() {
+    if counts().len() < 2 {
+        return skip("a second core");
+    }
+    let place = Place::new();
+    let data = place.data();
+    let Some(mut disk) = Disk::plug_in(&data) else {
+        return;
+    };
+    let mut random = Random::new(7);
+    let mut told = Told::default();
+    let node = start(&place, 2);
+    told.fill(&node, &mut random, 200);
+    fill_much(&node, &mut told, 500);
+    node.stop();
+    let began = Instant::now();
+    start(&place, 1).stop();
+    let whole = began.elapsed();
+    let mut cut = 0;
+    for round in 0..10 {
+        let mut starting = serve(&data, &flags(["2", "1"][round % 2]))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        thread::sleep(whole.mul_f64(random.below(1000) as f64 / 1000.0));
+        disk.image().cut(&mut random);
+        starting.kill().unwrap();
+        starting.wait().unwrap();
+        disk.plug_in_again();
+        let manifest = fs::read_to_string(data.join("MANIFEST")).unwrap();
+        cut += u32::from(manifest.contains("\"moving\""));
+        let node = start(&place, [1, 2][round / 2 % 2]);
+        told.verify(&node);
+        node.stop();
+    }
+    eprintln!("a move takes {whole:?}; {cut} of 10 power losses came in the middle of one");
+    assert!(cut > 0, "no power loss came in the middle of a move");
+}
+
 /// A disk that fills up in the middle of a move: the node says so, and goes on when there is room, with any number of cores.
 #[test]
 fn a_disk_that_is_full_in_the_middle_of_a_move_only_delays_it() {

@@ -167,4 +167,18 @@ mod tests {
         health.stopping();
         assert_eq!(health.readiness(), Err("the node is stopping".to_owned()));
     }
+
+    /// A move of much data takes a while in which nothing is served.
+    #[test]
+    fn a_move_is_told() {
+        let health = Health::default();
+        let progress = Arc::<ShardProgress>::default();
+        health.moving(2, 4, Arc::clone(&progress));
+        progress.total.store(8 << 20, Ordering::Relaxed);
+        progress.done.store(3 << 20, Ordering::Relaxed);
+        assert_eq!(
+            health.readiness().unwrap_err(),
+            "the node is moving its data from 2 to 4 shards: 3 of 8 MiB of log are done"
+        );
+    }
 }
