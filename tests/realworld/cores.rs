@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -191,6 +191,22 @@ fn disk_bytes(path: &Path) -> u64 {
     entries.map(|entry| disk_bytes(&entry.path())).sum()
 }
 
+/// A start that will not come to its end.
+fn start_to_end(data: &Path, cores: &str) -> Child {
+    serve(data, &flags(cores))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+/// Whether a move has begun and not ended, by the manifest.
+fn is_moving(data: &Path) -> bool {
+    let manifest = fs::read_to_string(data.join("MANIFEST"));
+    manifest.is_ok_and(|manifest| manifest.contains("\"moving\""))
+}
+
 /// Puts as much as fills many segments.
 fn fill_much(node: &Node, told: &mut Told, count: u64) {
     let keyspace = node.client().default_keyspace();
@@ -266,17 +282,20 @@ fn kills_in_the_middle_of_a_move_lose_nothing() {
     for round in 0..12 {
         for _ in 0..1 + random.below(3) {
             let cores = counts[random.below(counts.len() as u64) as usize].to_string();
-            let mut starting = serve(&place.data(), &flags(&cores))
-                .stdin(Stdio::null())
-                .stdout(Stdio::null())
-                .stderr(Stdio::null())
-                .spawn()
-                .unwrap();
-            thread::sleep(whole.mul_f64(random.below(1000) as f64 / 1000.0));
+            let mut starting = start_to_end(&place.data(), &cores);
+            // Anywhere in the start, or in the move if there is one.
+            let mut longest = whole;
+            if random.below(3) > 0 {
+                let until = Instant::now() + whole;
+                while !is_moving(&place.data()) && Instant::now() < until {
+                    thread::sleep(Duration::from_millis(1));
+                }
+                longest = whole / 4;
+            }
+            thread::sleep(longest.mul_f64(random.below(1000) as f64 / 1000.0));
             starting.kill().unwrap();
             starting.wait().unwrap();
-            let manifest = fs::read_to_string(place.data().join("MANIFEST")).unwrap();
-            match manifest.contains("\"moving\"") {
+            match is_moving(&place.data()) {
                 true => cut += 1,
                 false => finished += 1,
             }
@@ -306,31 +325,26 @@ fn power_losses_in_the_middle_of_a_move_lose_nothing() {
     let mut told = Told::default();
     let node = start(&place, 2);
     told.fill(&node, &mut random, 200);
-    fill_much(&node, &mut told, 500);
+    fill_much(&node, &mut told, 800);
     node.stop();
-    let began = Instant::now();
-    start(&place, 1).stop();
-    let whole = began.elapsed();
     let mut cut = 0;
     for round in 0..10 {
-        let mut starting = serve(&data, &flags(["2", "1"][round % 2]))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        thread::sleep(whole.mul_f64(random.below(1000) as f64 / 1000.0));
+        let other = ["1", "2"][round % 2];
+        let mut starting = start_to_end(&data, other);
+        wait_until("the move has begun", || is_moving(&data));
+        thread::sleep(Duration::from_micros(random.below(100_000)));
         disk.image().cut(&mut random);
         starting.kill().unwrap();
         starting.wait().unwrap();
         disk.plug_in_again();
-        let manifest = fs::read_to_string(data.join("MANIFEST")).unwrap();
-        cut += u32::from(manifest.contains("\"moving\""));
-        let node = start(&place, [1, 2][round / 2 % 2]);
+        cut += u32::from(is_moving(&data));
+        // Now and then with a number that is not the one that data was moving to.
+        let node = start(&place, [1, 2, 2, 1][random.below(4) as usize]);
         told.verify(&node);
         node.stop();
+        start(&place, [1, 2][round % 2]).stop();
     }
-    eprintln!("a move takes {whole:?}; {cut} of 10 power losses came in the middle of one");
+    eprintln!("{cut} of 10 power losses came in the middle of a move");
     assert!(cut > 0, "no power loss came in the middle of a move");
 }
 
@@ -368,16 +382,8 @@ fn a_disk_that_is_full_in_the_middle_of_a_move_only_delays_it() {
     let node = start(&place, 2);
     told.verify(&node);
     node.stop();
-    let mut starting = serve(&data, &flags("1"))
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    wait_until("the move has begun", || {
-        let manifest = fs::read_to_string(data.join("MANIFEST"));
-        manifest.is_ok_and(|manifest| manifest.contains("\"moving\""))
-    });
+    let mut starting = start_to_end(&data, "1");
+    wait_until("the move has begun", || is_moving(&data));
     starting.kill().unwrap();
     starting.wait().unwrap();
     disk.image().leave_room(1 << 20);
