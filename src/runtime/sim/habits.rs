@@ -143,7 +143,14 @@ impl Habits {
             rogue_one_in: rarely(random, 25, 10, 200),
             chunk_max: 1 << random.between(3, 16),
             remove_error_one_in: rarely(random, 20, 1, 10),
-            reshard_percent: rarely(random, 25, 20, 100),
+            reshard_percent: 0,
+        }
+    }
+
+    /// Drawn apart, so that the other worlds stay what they are.
+    pub(super) fn draw_reshards(&mut self, random: &mut Random) {
+        if random.percent(25) {
+            self.reshard_percent = random.between(20, 100);
         }
     }
 
