@@ -160,6 +160,10 @@ pub const COMPACT_LOOK_NS: u64 = 100_000_000;
 pub const COMPACT_IDLE_NS: u64 = 50_000_000;
 /// After a victim was given up for want of room, how long compaction waits.
 pub const COMPACT_RETRY_NS: u64 = 1_000_000_000;
+/// Bytes of records that one block takes when data moves to another number of shards, unless one record alone is longer.
+pub const RESHARD_BLOCK_BYTES: usize = 1 << 20;
+/// Records of such a block.
+pub const RESHARD_BLOCK_RECORDS: usize = 16 << 10;
 /// What a delete takes that stands for a record whose time has passed, as compaction reckons.
 pub const EXPIRED_TOMBSTONE_LEN: u32 = 64;
 /// Bytes of dropped tables that one turn frees. Each entry in them is counted out of its segment.

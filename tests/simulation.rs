@@ -49,6 +49,9 @@ fn a_seed_replays_exactly() {
 fn the_seeds_reach_what_they_are_for() {
     let reports: Vec<Report> = (3000..3300).map(good).collect();
     let sum = |pick: fn(&Report) -> u64| reports.iter().map(pick).sum::<u64>();
+    assert!(sum(|report| report.tally.reshards) > 50);
+    assert!(sum(|report| report.tally.deaths_in_reshard) > 30);
+    assert!(sum(|report| report.tally.records_moved) > 700);
     assert!(sum(|report| report.tally.power_losses) > 100);
     assert!(sum(|report| report.tally.kills) > 50);
     assert!(sum(|report| report.tally.clean_stops) > 300);

@@ -8,6 +8,9 @@
 //!     0000000000000001.seg        one file a segment
 //! ```
 //!
+//! After its data was moved to another number of shards the directories are those of another **generation**, `shard-1-000` and so on. The manifest says which
+//! generation counts. While data moves there are two of them, and the manifest says to how many shards it moves (`shard::reshard` has the steps).
+//!
 //! The manifest is written when the first node on the directory has all else that it needs, and before anything else in it, and once more when each shard has
 //! its first segment and clients are about to be let in. Until then nothing can have been stored, and the next start may be with another number of cores; from then on a shard without one file is a
 //! shard whose data was lost. Each time it is written whole or not at all: to another name, synced, renamed, the directory synced. It carries a checksum, because the node's secret decides where every key's hash
@@ -25,8 +28,10 @@ use thiserror::Error;
 use crate::limits;
 use crate::types::{ShardId, WallMillis};
 
+mod generations;
 mod offline;
 
+use generations::{SHARD_PREFIX, shard_path};
 pub use offline::OfflineDirectory;
 
 const LOCK: &str = "LOCK";
@@ -34,6 +39,8 @@ const MANIFEST: &str = "MANIFEST";
 const MANIFEST_NEW: &str = "MANIFEST.new";
 /// The version of the directory's layout and of the manifest.
 const FORMAT: u32 = 1;
+/// The same of a directory whose data was moved to another number of shards, or is being moved: a release that doesn't know of that must not start on it.
+const FORMAT_MOVED: u32 = 2;
 
 /// Why a data directory can't be used.
 #[derive(Debug, Error)]
@@ -117,25 +124,26 @@ pub enum DirectoryError {
         path: PathBuf,
     },
     /// Another release wrote it.
-    #[error("{} has format {found}, and this release knows {FORMAT}. Start the release that wrote it, or a newer one", .path.display())]
+    #[error("{} has format {found}, and this release knows up to {FORMAT_MOVED}. Start the release that wrote it, or a newer one", .path.display())]
     Format {
         /// The manifest.
         path: PathBuf,
         /// Its format.
         found: u64,
     },
-    /// The node had another number of shards.
+    /// Its data was being moved to another number of shards.
     #[error(
-        "the data in {} is spread over {found} shard{}, and {asked} core{} to be used now. Start with --cores {found}",
-        .path.display(), plural(*.found, "", "s"), plural(*.asked, " is", "s are")
+        "the data in {} was being moved from {from} shard{} to {to} when its server stopped, so it lies in two places. Start the server: it goes on with that. Then \
+         it can be looked at",
+        .path.display(), plural(*.from, "", "s")
     )]
-    ShardCount {
+    Moving {
         /// The directory.
         path: PathBuf,
-        /// How many there are.
-        found: u16,
-        /// How many cores are configured.
-        asked: u16,
+        /// From how many.
+        from: u16,
+        /// To how many.
+        to: u16,
     },
 }
 
@@ -167,6 +175,8 @@ fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Direct
 pub struct DataDirectory {
     path: PathBuf,
     manifest: Manifest,
+    /// How many shards the node is to have.
+    shard_count: u16,
     /// The manifest is in the directory.
     is_established: bool,
     _lock: File,
@@ -191,6 +201,20 @@ pub struct Manifest {
     /// No node has let clients in yet.
     #[serde(default, skip_serializing_if = "is_false")]
     pub is_new: bool,
+    /// How often the data was moved to another number of shards.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub generation: u32,
+    /// It is being moved to so many.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub moving: Option<u16>,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes what it skips by reference"
+)]
+fn is_zero(value: &u32) -> bool {
+    *value == 0
 }
 
 #[expect(
@@ -220,6 +244,8 @@ impl Manifest {
             shard_count,
             created_ms: now.0,
             is_new: true,
+            generation: 0,
+            moving: None,
         }
     }
 }
@@ -257,16 +283,10 @@ impl DataDirectory {
             }
             None => Manifest::new(shard_count, now),
         };
-        if manifest.shard_count != shard_count {
-            return Err(DirectoryError::ShardCount {
-                path: path.to_owned(),
-                found: manifest.shard_count,
-                asked: shard_count,
-            });
-        }
         Ok(DataDirectory {
             path: path.to_owned(),
             manifest,
+            shard_count,
             is_established,
             _lock: lock,
         })
@@ -287,7 +307,7 @@ impl DataDirectory {
     /// The directory of a shard's segments.
     #[must_use]
     pub fn shard(&self, shard: ShardId) -> PathBuf {
-        shard_path(&self.path, shard)
+        shard_path(&self.path, self.manifest.generation, shard)
     }
 
     /// Writes the manifest if there was none, and makes the directories of all shards. What a start left that never let clients in goes first.
@@ -302,6 +322,7 @@ impl DataDirectory {
             write_manifest(&self.path, &self.manifest)?;
             self.is_established = true;
         }
+        self.delete_stale()?;
         for shard in 0..self.manifest.shard_count {
             let path = self.shard(ShardId(shard));
             fs::create_dir_all(&path).map_err(failed("make the directory", &path))?;
@@ -320,12 +341,6 @@ impl DataDirectory {
         }
         Ok(())
     }
-}
-
-const SHARD_PREFIX: &str = "shard-";
-
-fn shard_path(directory: &Path, shard: ShardId) -> PathBuf {
-    directory.join(format!("{SHARD_PREFIX}{:03}", shard.0))
 }
 
 /// Takes the lock, and writes into it who holds it.
@@ -392,7 +407,7 @@ fn read_manifest(directory: &Path) -> Result<Option<Manifest>, DirectoryError> {
         serde_json::from_str(&text).map_err(|error| damaged(error.to_string()))?;
     // Asked first, and of the bare JSON: another format may have other fields.
     if let Some(found) = value["manifest"]["format"].as_u64()
-        && found != u64::from(FORMAT)
+        && !(u64::from(FORMAT)..=u64::from(FORMAT_MOVED)).contains(&found)
     {
         return Err(DirectoryError::Format { path, found });
     }
@@ -403,7 +418,10 @@ fn read_manifest(directory: &Path) -> Result<Option<Manifest>, DirectoryError> {
         let reason = format!("its checksum is {computed} and it says {}", sealed.crc32);
         return Err(damaged(reason));
     }
-    if !(1..=limits::SHARDS_MAX).contains(&usize::from(sealed.manifest.shard_count)) {
+    let manifest = &sealed.manifest;
+    let mut counts = [Some(manifest.shard_count), manifest.moving].into_iter();
+    let is_possible = |count: u16| (1..=limits::SHARDS_MAX).contains(&usize::from(count));
+    if !counts.all(|count| count.is_none_or(is_possible)) || manifest.generation == u32::MAX {
         return Err(damaged("its number of shards is out of bounds".to_owned()));
     }
     Ok(Some(sealed.manifest))

@@ -9,6 +9,7 @@ use super::admin::AdminError;
 use super::directory::DirectoryError;
 use crate::runtime::glommio::{ExecutorError, KernelError, ListenError, SegmentsError};
 use crate::shard::recover::RecoverShardError;
+use crate::storage::recovery::Fault;
 use crate::types::ShardId;
 
 /// What goes with a shard beside its keys.
@@ -60,6 +61,35 @@ pub enum StartError {
         /// Its directory.
         directory: PathBuf,
     },
+    /// There is not enough room to begin to move data to another number of shards.
+    #[error(
+        "the data is spread over {from} shard{}, and moving it to {to} takes {needed} bytes of free disk space for a while, of which {available} are there. Free some \
+         space, take shorter segments with --segment-len, or start with --cores {from}. Nothing was changed",
+        if *.from == 1 { "" } else { "s" }
+    )]
+    MoveNeedsRoom {
+        /// From how many.
+        from: u16,
+        /// To how many.
+        to: u16,
+        /// In bytes.
+        needed: u64,
+        /// In bytes.
+        available: u64,
+    },
+    /// Data could not be moved to another number of shards, or not all of it.
+    #[error(
+        "moving the data from {from} to {to} shards came to a halt: {source}. {}",
+        .source.remedy()
+    )]
+    Move {
+        /// From how many.
+        from: u16,
+        /// To how many.
+        to: u16,
+        /// Why.
+        source: MoveFailure,
+    },
     /// A new shard's first segment can't be made.
     #[error(
         "can't make the first segment of shard {shard}, {segment_len} bytes in {}: {source}. {}",
@@ -94,6 +124,46 @@ pub enum StartError {
         /// The shard.
         shard: ShardId,
     },
+}
+
+/// Why a move came to a halt.
+#[derive(Debug, Error)]
+pub enum MoveFailure {
+    /// Something can't be done with a file.
+    #[error(transparent)]
+    Files(SegmentsError),
+    /// A file is not what it was a moment ago.
+    #[error("{}, offset {offset}: {fault}", .path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// Where in it.
+        offset: u64,
+        /// What is wrong.
+        fault: Fault,
+    },
+}
+
+impl MoveFailure {
+    fn remedy(&self) -> &'static str {
+        let is_full = |source: &io::Error| {
+            matches!(
+                source.kind(),
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+            )
+        };
+        match self {
+            MoveFailure::Files(error) if is_full(&error.source) => {
+                "The disk is full. Nothing is lost: free some space and start again, with any number of cores; the move goes on where it was"
+            }
+            MoveFailure::Files(_) => {
+                "Nothing is lost that the disk still gives: look at the disk and the kernel's log (dmesg), and start again; the move goes on where it was"
+            }
+            MoveFailure::Damaged { .. } => {
+                "Start again: the file is read anew, and if it is damaged, --salvage gives up what can't be read and moves the rest"
+            }
+        }
+    }
 }
 
 fn remedy(source: &io::Error) -> &'static str {

@@ -1,6 +1,6 @@
 //! Configuration, start and stop of a node.
 //!
-//! [`admin`] answers probes, [`config`] resolves what a node runs with, [`directory`] guards its data, [`node`] starts and stops it, [`mod@serve`] is the
+//! [`admin`] answers probes, [`config`] resolves what a node runs with, [`directory`] guards its data, [`node`] starts and stops it, `reshard` moves its data to another number of shards, [`mod@serve`] is the
 //! server binary's main work, [`tools`] what it does with a node's files.
 
 pub mod admin;
@@ -10,5 +10,7 @@ pub mod directory;
 pub mod error;
 mod facts;
 pub mod node;
+mod recover;
+mod reshard;
 pub mod serve;
 pub mod tools;

@@ -4,6 +4,7 @@
 //!
 //! 1. **Ask** the kernel for what executors need, raise the limit of open files, lock the data directory, take the ports. Whatever
 //!    fails, fails here, before the long part. From now on the admin HTTP answers.
+//!    If the data is spread over another number of shards than there are cores, it is moved first (`reshard`).
 //! 2. **Recover** all shards at once, each on its own thread and core: map, replay, repair, sync.
 //! 3. **Install** the keyspaces that shard 0's log records on every shard.
 //! 4. **Run** the drivers. A new shard makes its first segment before anyone connects, so that a full disk is found now.
@@ -31,15 +32,17 @@ use super::config::{Config, Spin, SyncPolicy};
 use super::directory::{DataDirectory, random};
 use super::error::StartError;
 use super::facts::node_facts;
+use super::recover::ShardFiles;
+use super::reshard::move_shards;
 use crate::gateway::resp::session::Settings;
 use crate::limits;
 use crate::ports::Clock;
 use crate::runtime::driver::DriverConfig;
 use crate::runtime::glommio::{
-    Acceptor, Arrival, Executor, ExecutorError, MeshEnds, Order, Pulse, Seats, Segments, Serving,
-    ShardState, SystemClock, check_kernel, mesh, raise_open_files, start_watchdog,
+    Acceptor, Arrival, Executor, ExecutorError, MeshEnds, Order, Pulse, Seats, Serving, ShardState,
+    SystemClock, check_kernel, mesh, raise_open_files, start_watchdog,
 };
-use crate::shard::recover::{StoredKeyspace, install_keyspaces, recover_shard};
+use crate::shard::recover::{StoredKeyspace, install_keyspaces};
 use crate::shard::{ShardConfig, SyncMode};
 use crate::storage::format::LogTag;
 use crate::storage::recovery::Identity;
@@ -102,6 +105,7 @@ impl Node {
             tracing::info!(address = %admin.address(), "the admin HTTP answers");
         }
         directory.establish()?;
+        move_shards(config, &mut directory, clock, &health)?;
         // If the kernel chose the port, clients are told that one.
         let config = &Config {
             listen: acceptor.address(),
@@ -454,50 +458,15 @@ impl ShardThread {
     }
 
     fn recover(&self) -> Result<(crate::shard::Shard, Vec<StoredKeyspace>), StartError> {
-        let segments = Segments::open(&self.directory)?;
-        if segments.files().is_empty() && !self.may_be_empty {
-            let lost = StartError::ShardLost {
-                shard: self.shard,
-                directory: self.directory.clone(),
-            };
-            if !self.salvage {
-                return Err(lost);
-            }
-            tracing::warn!(shard = %self.shard, "salvage gave up a whole shard, and begins it anew: {lost}");
-        }
-        let progress = &self.progress.0[self.shard.index()];
-        progress
-            .total
-            .store(segments.len_bytes(), Ordering::Relaxed);
-        let began = Instant::now();
-        let recovered = recover_shard(
-            &self.config,
-            self.clock.now(),
-            self.salvage,
-            &segments.files(),
-            &segments.summaries(),
-            &mut |bytes| {
-                progress.done.fetch_add(bytes, Ordering::Relaxed);
-            },
-        )
-        .map_err(|source| StartError::Recover {
+        let files = ShardFiles {
             shard: self.shard,
-            source: Box::new(source),
-        })?;
-        for damage in &recovered.damage {
-            tracing::warn!(shard = %self.shard, bytes = damage.len, "salvage gave up {} bytes of the log: {damage}", damage.len);
-        }
-        segments.repair(&recovered.repairs)?;
-        tracing::info!(
-            shard = %self.shard,
-            records = recovered.start.records,
-            segments = recovered.start.segments,
-            from_saved_indexes = recovered.start.from_saved_indexes,
-            bad_saved_indexes = recovered.start.bad_saved_indexes,
-            clean = recovered.clean,
-            elapsed_ms = began.elapsed().as_millis() as u64,
-            "recovered"
-        );
+            directory: &self.directory,
+            salvage: self.salvage,
+            may_be_empty: self.may_be_empty,
+            by_saved_indexes: true,
+        };
+        let progress = &self.progress.0[self.shard.index()];
+        let recovered = files.recover(&self.config, self.clock, progress)?;
         Ok((recovered.shard, recovered.keyspaces))
     }
 }
@@ -556,7 +525,11 @@ fn cores_of_list(list: &str) -> Vec<usize> {
     list.split(',').filter_map(range).flatten().collect()
 }
 
-fn shard_config(config: &Config, directory: &DataDirectory, shard: ShardId) -> ShardConfig {
+pub(super) fn shard_config(
+    config: &Config,
+    directory: &DataDirectory,
+    shard: ShardId,
+) -> ShardConfig {
     let manifest = directory.manifest();
     let share = config.memory / u64::from(config.shard_count());
     ShardConfig {

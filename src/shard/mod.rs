@@ -50,6 +50,7 @@ mod reads;
 pub mod recover;
 mod relocate;
 mod replay;
+pub mod reshard;
 mod scan;
 mod staging;
 pub mod statistics;

@@ -15,6 +15,7 @@ mod admin;
 mod cli;
 mod compaction;
 mod connections;
+mod cores;
 mod data;
 mod expiry;
 mod fixture;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 
-use crate::support::needs::{cores, is_root, program, skip};
+use crate::support::needs::{is_root, program, skip};
 use crate::support::node::{Failed, PROGRAM, Place, serve, serve_by, without_settings};
 
 /// The user and the group that own nothing.
@@ -96,26 +96,6 @@ fn a_taken_port_is_refused() {
     left.sort();
     assert_eq!(left, ["LOCK"]);
     assert!(node.connect().get(b"k").is_none());
-}
-
-/// A node that comes back with fewer cores, after a change of the machine or a flag left out, must not serve a part of
-/// its data as if that were all.
-#[test]
-fn another_number_of_cores_is_refused_and_loses_nothing() {
-    if cores() < 2 {
-        return skip("a second core");
-    }
-    let place = Place::new();
-    let node = place.start(&["--cores", "2"]);
-    for number in 0..100 {
-        node.connect().put(format!("k{number}").as_bytes(), b"v");
-    }
-    node.stop();
-    let one = refused(&place, serve(&place.data(), &["--cores", "1"]));
-    expect(&one, &["2 shards", "--cores 2"]);
-    let node = place.start(&["--cores", "2"]);
-    let client = node.client();
-    assert_eq!(client.default_keyspace().count().unwrap(), 100);
 }
 
 /// A copy of the program that everybody may run, and a directory that nobody else may write.

@@ -11,7 +11,7 @@
 //!   executors that wake each other can't be torn down one by one.
 //!
 //! `core` is the hub of it; `turn` decides when a turn ends; `ports` is what the driver calls, on `connection`, `files`, `writer`, `preparer`, `mesh` and
-//! `clock`; `inlets` waits for other threads; `acceptor` and `seats` deal connections out; `segments` is for the time before the first executor runs,
+//! `clock`; `inlets` waits for other threads; `acceptor` and `seats` deal connections out; `segments` and `generations` are for the time before the first executor runs,
 //! `summaries` for what `preparer` does besides.
 
 mod acceptor;
@@ -21,6 +21,7 @@ mod core;
 mod direct;
 mod executor;
 mod files;
+mod generations;
 mod inlets;
 mod kernel;
 mod mesh;
@@ -41,6 +42,7 @@ pub use clock::SystemClock;
 pub use connection::Arrival;
 pub use core::Serving;
 pub use executor::{Executor, ExecutorError};
+pub use generations::Generations;
 pub use kernel::{KernelError, check_kernel, raise_open_files};
 pub use mesh::{MeshEnds, mesh};
 pub use seats::{Seat, Seats};

@@ -417,7 +417,7 @@ fn fill(
 }
 
 /// Makes one file a stub, then deletes those that it stands for. A file is emptied before it is deleted: whoever has it open would keep its space.
-fn remove(directory: &Path, removing: &Removing) -> io::Result<()> {
+pub(super) fn remove(directory: &Path, removing: &Removing) -> io::Result<()> {
     let open = |segment| {
         let path = directory.join(file_name(segment));
         OpenOptions::new().write(true).open(path)

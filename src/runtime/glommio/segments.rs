@@ -70,7 +70,7 @@ pub struct SegmentsError {
     pub source: io::Error,
 }
 
-fn at(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> SegmentsError {
+pub(super) fn at(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> SegmentsError {
     let path = path.to_owned();
     move |source| SegmentsError {
         action,
@@ -284,7 +284,7 @@ impl Segments {
     }
 }
 
-fn map(path: &Path) -> Result<Mmap, SegmentsError> {
+pub(super) fn map(path: &Path) -> Result<Mmap, SegmentsError> {
     let file = File::open(path).map_err(at("open", path))?;
     #[expect(
         unsafe_code,

@@ -60,6 +60,8 @@ pub(super) struct Habits {
     /// A client that breaks the protocol comes once in so many steps of clients; 0: never.
     pub(super) rogue_one_in: u64,
     pub(super) chunk_max: usize,
+    /// Of the starts, those with another number of shards.
+    pub(super) reshard_percent: u64,
 }
 
 impl Habits {
@@ -141,6 +143,14 @@ impl Habits {
             rogue_one_in: rarely(random, 25, 10, 200),
             chunk_max: 1 << random.between(3, 16),
             remove_error_one_in: rarely(random, 20, 1, 10),
+            reshard_percent: 0,
+        }
+    }
+
+    /// Drawn apart, so that the other worlds stay what they are.
+    pub(super) fn draw_reshards(&mut self, random: &mut Random) {
+        if random.percent(25) {
+            self.reshard_percent = random.between(20, 100);
         }
     }
 

@@ -25,19 +25,26 @@ use crate::storage::recovery::Identity;
 use crate::types::ShardId;
 
 const NODE: u128 = 0xC0DE;
+/// The tag of the first shard's first log.
+pub(super) const LOG_TAG: u32 = 0x7A61_0000;
 const SECOND: Time = 1_000_000_000;
 /// Of the starts that report damage, those that go on with salvage; in the others the files are brought back.
 const SALVAGE_PERCENT: u64 = 50;
 
 impl World {
     pub(super) fn shard_config(&self, shard: u16) -> ShardConfig {
+        self.shard_config_of(shard, self.habits.shard_count)
+    }
+
+    /// The same if the node has so many shards.
+    pub(super) fn shard_config_of(&self, shard: u16, shard_count: u16) -> ShardConfig {
         ShardConfig {
             identity: Identity {
                 node: NODE,
                 shard: ShardId(shard),
-                shard_count: self.habits.shard_count,
+                shard_count,
             },
-            log_tag: LogTag(0x7A61_0000 | u32::from(shard)),
+            log_tag: LogTag(LOG_TAG | u32::from(shard)),
             sync: self.habits.sync,
             value_len_max: self.habits.stored_len_max(),
             large_len: self.large_len(),
@@ -95,8 +102,14 @@ impl World {
         if self.habits.clock_jump_one_in > 0 && self.random.percent(30) {
             self.set_clock();
         }
+        let mut has_moved = false;
         let shards = loop {
             match self.recover_all(is_clean)? {
+                Some(_) if !has_moved && self.wants_reshard() => {
+                    self.reshard()?;
+                    // A move seals what it made.
+                    (has_moved, is_clean) = (true, true);
+                }
                 Some(shards) => break shards,
                 None => is_clean = false,
             }
@@ -255,7 +268,7 @@ impl World {
         }
     }
 
-    fn death(&mut self) -> Death {
+    pub(super) fn death(&mut self) -> Death {
         if self.random.percent(self.habits.kill_percent) {
             Death::Kill
         } else {

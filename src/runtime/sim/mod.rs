@@ -39,6 +39,7 @@ mod ports;
 mod random;
 mod redis;
 mod report;
+mod reshard;
 mod rogue;
 mod salvage;
 mod storage;

@@ -73,6 +73,12 @@ pub struct Tally {
     pub summaries_damaged: u64,
     /// Segments that were taken back into memory after a start.
     pub segments_loaded: u64,
+    /// Starts with another number of shards.
+    pub reshards: u64,
+    /// Deaths in the middle of moving data there.
+    pub deaths_in_reshard: u64,
+    /// Records that were moved.
+    pub records_moved: u64,
     /// Batches that a full channel refused.
     pub batches_refused: u64,
 }

@@ -123,7 +123,8 @@ pub(super) struct World {
 impl World {
     pub(super) fn new(seed: u64) -> World {
         let mut random = Random::new(seed, 0);
-        let habits = Habits::draw(&mut random);
+        let mut habits = Habits::draw(&mut random);
+        habits.draw_reshards(&mut Random::new(seed, 9));
         let shards = (0..habits.shard_count)
             .map(|_| SimShard {
                 disk: SimDisk::default(),

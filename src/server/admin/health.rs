@@ -24,6 +24,12 @@ enum Phase {
     Starting,
     /// Shards are recovered.
     Recovering(Arc<[ShardProgress]>),
+    /// Data moves from some shards to others, so many bytes of so many.
+    Moving {
+        from: u16,
+        to: u16,
+        progress: Arc<ShardProgress>,
+    },
     /// Clients are let in.
     Serving {
         client_address: SocketAddr,
@@ -41,6 +47,11 @@ impl Health {
     /// Recovery begins.
     pub fn recovering(&self, progress: Arc<[ShardProgress]>) {
         self.enter(Phase::Recovering(progress));
+    }
+
+    /// Data begins to move to another number of shards.
+    pub fn moving(&self, from: u16, to: u16, progress: Arc<ShardProgress>) {
+        self.enter(Phase::Moving { from, to, progress });
     }
 
     /// Clients are let in.
@@ -64,6 +75,11 @@ impl Health {
         match self.phase() {
             Phase::Starting => Err("the node is starting".to_owned()),
             Phase::Recovering(progress) => Err(recovering(&progress)),
+            Phase::Moving { from, to, progress } => Err(format!(
+                "the node is moving its data from {from} to {to} shards: {} of {} MiB of log are done",
+                progress.done.load(Ordering::Relaxed) >> 20,
+                progress.total.load(Ordering::Relaxed) >> 20
+            )),
             Phase::Serving { shards, .. } => {
                 let refusing: Vec<String> = shards
                     .iter()
@@ -150,5 +166,19 @@ mod tests {
         );
         health.stopping();
         assert_eq!(health.readiness(), Err("the node is stopping".to_owned()));
+    }
+
+    /// A move of much data takes a while in which nothing is served.
+    #[test]
+    fn a_move_is_told() {
+        let health = Health::default();
+        let progress = Arc::<ShardProgress>::default();
+        health.moving(2, 4, Arc::clone(&progress));
+        progress.total.store(8 << 20, Ordering::Relaxed);
+        progress.done.store(3 << 20, Ordering::Relaxed);
+        assert_eq!(
+            health.readiness().unwrap_err(),
+            "the node is moving its data from 2 to 4 shards: 3 of 8 MiB of log are done"
+        );
     }
 }

@@ -121,8 +121,8 @@ settings! {
 
     /// Cores that run a shard each.
     /// `all` is what the process may run on by its CPU affinity (taskset, cpuset), not what the machine has; a number takes
-    /// the first of those; a list names them. Several nodes on one machine want lists that don't overlap. A data
-    /// directory stays with the number of cores that it was first used with.
+    /// the first of those; a list names them. Several nodes on one machine want lists that don't overlap. A start
+    /// with another number than the data was written with moves the data first.
     cores "CORES": Cores = Cores { max: limits::SHARDS_MAX }, default "all",
         shown |config| cores_text(&config.cores);
 

@@ -73,6 +73,10 @@ impl OfflineDirectory {
         let lock = lock(&path)?;
         let manifest = read_manifest(&path)?;
         let manifest = manifest.ok_or_else(|| DirectoryError::NoData { path: path.clone() })?;
+        if let Some(to) = manifest.moving {
+            let from = manifest.shard_count;
+            return Err(DirectoryError::Moving { path, from, to });
+        }
         Ok(OfflineDirectory {
             path,
             manifest,
@@ -100,6 +104,6 @@ impl OfflineDirectory {
     /// The directory of a shard's segments.
     #[must_use]
     pub fn shard(&self, shard: ShardId) -> PathBuf {
-        shard_path(&self.path, shard)
+        shard_path(&self.path, self.manifest.generation, shard)
     }
 }

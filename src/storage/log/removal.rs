@@ -7,7 +7,7 @@
 use super::{Log, Retired};
 use crate::limits::SECTOR_LEN;
 use crate::storage::format::{Given, RemovedRange, SegmentHeader, SegmentState};
-use crate::storage::recovery::RemovedSegments;
+use crate::storage::recovery::{RecoveredSegment, RemovedSegments};
 use crate::types::{Position, SegmentId, WallMillis};
 
 /// What compaction decides by.
@@ -68,6 +68,29 @@ impl Log {
             tombstones: account.tombstones,
             must_stay: account.has_skip || self.is_held(segment.id),
         }
+    }
+
+    /// The segments in order, the active one included.
+    pub fn segments(&self) -> impl Iterator<Item = RecoveredSegment> {
+        self.segments.iter().map(|segment| RecoveredSegment {
+            id: segment.id,
+            base: segment.base,
+            end: segment.end,
+            len: segment.file_len,
+            sequence: segment.sequence,
+        })
+    }
+
+    /// The stubs, in order.
+    #[must_use]
+    pub fn stubs(&self) -> &[RemovedSegments] {
+        &self.stubs
+    }
+
+    /// The number of the next block.
+    #[must_use]
+    pub fn next_sequence(&self) -> u64 {
+        self.sequence_next
     }
 
     /// Where the oldest segment but this one begins: nothing but this one lies below.

@@ -161,7 +161,7 @@ pub enum RecoveryError {
     },
     /// The log was written by a node with another number of shards.
     #[error(
-        "{file} was written by a node with {found} shards, and this one has {expected}. Start with --cores {found}"
+        "{file} belongs to a log of {found} shards, and this is one of {expected}. Put the file back where it was: what starts with another number of cores moves all data, and never a file"
     )]
     WrongShardCount {
         /// The file.

@@ -4,7 +4,7 @@
 //! of the tree, and runs seeds until one fails. A mutation that survives is a rule that nothing checks. The code itself knows
 //! nothing of this: there is no hook in it that a release build would have to leave out.
 //!
-//! The mutations stand in `mutations.rs` and `mutations_saved.rs`, each as the text to find and the text to put in its place. A text that is not found
+//! The mutations stand in `mutations.rs`, `mutations_saved.rs` and `mutations_reshard.rs`, each as the text to find and the text to put in its place. A text that is not found
 //! exactly once is an error, found before anything is built and by a test of its own, so that a mutation can't quietly stop being one
 //! when the code changes.
 //!
@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::mutations::{MUTATIONS, Mutation, TESTED_MUTATIONS};
+use crate::mutations_reshard::{RESHARD_MUTATIONS, RESHARD_TESTED_MUTATIONS};
 use crate::mutations_saved::SAVED_MUTATIONS;
 use crate::workspace::{TaskError, Workspace};
 
@@ -48,9 +49,13 @@ enum Verdict {
 
 /// Tries the mutations whose name contains `only`, each on at most `seeds` seeds.
 pub(crate) fn run(workspace: &Workspace, only: &str, seeds: u64) -> Result<(), TaskError> {
-    let simulated = MUTATIONS.iter().chain(SAVED_MUTATIONS);
+    let simulated = MUTATIONS
+        .iter()
+        .chain(SAVED_MUTATIONS)
+        .chain(RESHARD_MUTATIONS);
     let simulated = simulated.map(|each| (each, Proof::Simulator));
-    let tested = TESTED_MUTATIONS.iter().map(|each| (each, Proof::Tests));
+    let tested = TESTED_MUTATIONS.iter().chain(RESHARD_TESTED_MUTATIONS);
+    let tested = tested.map(|each| (each, Proof::Tests));
     let chosen: Vec<(&Mutation, Proof)> = simulated
         .chain(tested)
         .filter(|(each, _)| each.name.contains(only))
@@ -111,7 +116,7 @@ fn try_tests(copy: &Path) -> Result<Verdict, TaskError> {
     let mut tests = Command::new("cargo");
     tests
         .args(["test", "--quiet", "--package", "corduroy", "--lib"])
-        .arg("shard::tests");
+        .args(["--", "shard::tests", "shard::reshard"]);
     let Some(said) = failure(copy, what, &mut tests)? else {
         return Ok(Verdict::Survived);
     };
@@ -125,7 +130,7 @@ fn try_tests(copy: &Path) -> Result<Verdict, TaskError> {
         });
     }
     let failed = said.lines().filter_map(|line| {
-        let name = line.trim().strip_prefix("shard::tests::")?;
+        let name = line.trim().strip_prefix("shard::")?;
         (!name.contains(' ')).then_some(name)
     });
     let mut failed: Vec<&str> = failed.collect();
@@ -239,8 +244,13 @@ mod tests {
     fn every_mutation_fits_the_code() {
         let workspace = Workspace::find().expect("the tests are run by cargo");
         let all = || {
-            let simulated = MUTATIONS.iter().chain(SAVED_MUTATIONS);
-            simulated.chain(TESTED_MUTATIONS)
+            let simulated = MUTATIONS
+                .iter()
+                .chain(SAVED_MUTATIONS)
+                .chain(RESHARD_MUTATIONS);
+            simulated
+                .chain(TESTED_MUTATIONS)
+                .chain(RESHARD_TESTED_MUTATIONS)
         };
         for mutation in all() {
             if let Err(error) = mutated(workspace.root(), mutation) {

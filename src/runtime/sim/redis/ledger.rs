@@ -71,7 +71,11 @@ impl Ledger {
             },
             moment: 0,
             groups: 0,
-            shard_count: habits.shard_count,
+            // If it may become another, keys that are on one shard now may not stay so.
+            shard_count: match habits.reshard_percent {
+                0 => habits.shard_count,
+                _ => habits.shard_count.max(2),
+            },
             is_calm,
             rots: habits.rot_percent > 0,
             undecided: 0,
