@@ -76,6 +76,7 @@ pub(super) fn decide(
         stop_timeout: requested.stop_timeout.value,
         spin: requested.spin.value,
         compaction: requested.compaction.value,
+        backup_directory: requested.backup_directory.value.clone(),
         debug_commands: requested.debug_commands.value,
         salvage,
         log: requested.log.value.clone(),

@@ -10,8 +10,8 @@ use super::Config;
 use super::choices::{Cores, Filter, Format, Spinning, Sync, YesOrNo, cores_text};
 use super::error::ConfigError;
 use super::kinds::{
-    Address, AddressOrOff, Auto, Bytes, Count, Directory, Kind, PowerOfTwo, Time, TimeOrNone,
-    bytes_text, time_text,
+    Address, AddressOrOff, Auto, Bytes, Count, Directory, DirectoryOrOff, Kind, PowerOfTwo, Time,
+    TimeOrNone, bytes_text, time_text,
 };
 use super::layers::{Given, Layers, Source};
 use crate::limits;
@@ -156,6 +156,12 @@ settings! {
     /// node that runs without it, the log grows with every write.
     compaction "WHETHER": YesOrNo = YesOrNo, default "no",
         shown |config| String::from(if config.compaction { "yes" } else { "no" });
+
+    /// Directory that backups go to, or off.
+    /// Clients that ask for a backup choose the name of a series below it and nothing else. On the data directory's own filesystem
+    /// segments are linked, not copied: that takes no space, and doesn't outlive the disk.
+    backup_directory "DIR": DirectoryOrOff = DirectoryOrOff, default "off",
+        shown |config| config.backup_directory.as_ref().map_or_else(|| "off".to_owned(), |path| path.display().to_string());
 
     /// Most client connections.
     /// One more is refused with a sentence. Each takes a file descriptor (ulimit -n).

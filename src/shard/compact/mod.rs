@@ -407,7 +407,10 @@ impl Shard {
     ) {
         let given = self.keyspaces.iter().map(Keyspace::given);
         let given = given.fold(self.given, Given::max);
-        let removal = self.log.removal(segment, given, now.wall);
+        // Not before any block that holds a copy: a backup can be restored to any later moment.
+        let removal = self
+            .log
+            .removal(segment, given, self.wall_max.max(now.wall));
         self.pipeline.submit(
             Operation::Remove {
                 segment,
