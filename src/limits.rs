@@ -270,6 +270,10 @@ pub const ADMIN_HEADERS_MAX: usize = 64;
 pub const ADMIN_STATUS_LEN_MAX: u32 = 64 << 20;
 /// Longest manifest of a backup that is read, in bytes.
 pub const BACKUP_MANIFEST_LEN_MAX: u64 = 256 << 20;
+/// Most backups of a series that can be asked to be kept.
+pub const BACKUPS_KEPT_MAX: usize = 1_000_000;
+/// How long a node waits before it tries again to take a backup that was due and failed, in nanoseconds.
+pub const BACKUP_RETRY_NS: u64 = 60_000_000_000;
 /// Backups that wait for their turn.
 pub const BACKUPS_WAITING_MAX: usize = 16;
 /// Bytes of a file that a backup reads at a time.

@@ -81,6 +81,7 @@ fn the_seeds_reach_what_they_are_for() {
     assert!(sum(|report| report.tally.damage_told) > 3);
     assert!(sum(|report| report.tally.disk_errors) > 100);
     assert!(sum(|report| report.tally.removals) > 30);
+    assert!(sum(|report| report.tally.backups) > 100);
     assert!(sum(|report| report.tally.clock_jumps) > 50);
     assert!(sum(|report| report.tally.scans) > 500);
     assert!(sum(|report| report.tally.batches_refused) > 500);

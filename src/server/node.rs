@@ -367,6 +367,8 @@ impl Starting {
             node: directory.manifest().clone(),
             data: directory.path().to_owned(),
             directory: backups.clone(),
+            every: config.backup_every,
+            keep: config.backup_keep,
             shards: self.backups.clone(),
             asks: self.backup_asks.clone(),
             gauge: Arc::clone(&self.backup_gauge),

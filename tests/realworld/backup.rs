@@ -13,7 +13,7 @@ use corduroy_client::blocking::Client;
 use serde_json::Value;
 
 use crate::support::cli::cli;
-use crate::support::node::{Node, Place};
+use crate::support::node::{Node, Place, serve};
 use crate::support::tool::{Ended, tool};
 use crate::support::{PATIENCE, wait_until};
 
@@ -516,4 +516,40 @@ fn a_moment_that_compaction_has_taken_is_refused() {
     .with(0);
     assert_eq!(listed.output.lines().count(), 2);
     assert!(listed.output.contains("from the beginning to"));
+}
+
+/// A schedule that nobody looks after must neither stop nor fill the disk, and a restart must not make it begin anew each time.
+#[test]
+fn backups_are_taken_by_themselves_and_the_oldest_go() {
+    let place = Place::new();
+    let flags = ["--cores", "1", "--backup-every", "1s", "--backup-keep", "2"];
+    let node = start(&place, &flags);
+    fill(&node, 0, 2);
+    let names = || -> Vec<String> {
+        let listed = tool(
+            "backup",
+            Path::new("list"),
+            &[series(&place).to_str().unwrap(), "--json"],
+        );
+        let lines = listed.lines();
+        let names = lines
+            .iter()
+            .map(|line| line["name"].as_str().unwrap().to_owned());
+        names.collect()
+    };
+    wait_until("there is a backup", || !names().is_empty());
+    let first = names().remove(0);
+    wait_until("the oldest is gone", || !names().contains(&first));
+    assert!(names().len() <= 3);
+    node.stop();
+    assert!(names().len() <= 2);
+    verify(&series(&place), &["--all"]).with(0);
+    let last = names().pop();
+    let flags = ["--cores", "1", "--backup-every", "1h", "--backup-keep", "1"];
+    let node = start(&place, &flags);
+    fill(&node, 0, 2);
+    node.stop();
+    assert_eq!(names().pop(), last, "none is due for an hour");
+    let refused = place.try_start(serve(&place.data(), &["--backup-every", "1h"]));
+    assert!(refused.unwrap_err().messages.contains("backup_directory"));
 }

@@ -23,6 +23,8 @@ use super::BackupError;
 use super::files::{Done, ShardCopy, Watch};
 use super::manifest::BackupManifest;
 use super::series::Series;
+use super::shelf::shelved;
+use crate::limits::BACKUP_RETRY_NS;
 use crate::runtime::glommio::{BackupAsk, BackupGauge, BackupLine, BackupOrder, stand_behind};
 use crate::server::directory::{Manifest, shard_path, write_manifest};
 use crate::shard::backup::ShardPoint;
@@ -44,6 +46,10 @@ pub struct Keeper {
     pub data: PathBuf,
     /// Where the series are.
     pub directory: PathBuf,
+    /// How often one is due that nobody asks for.
+    pub every: Option<Duration>,
+    /// How many are kept after such a one; 0: all.
+    pub keep: usize,
     /// The ways to the shards.
     pub shards: Vec<BackupLine>,
     /// What clients ask.
@@ -81,12 +87,16 @@ impl Keeper {
 
     /// Works until the node stops, or nobody can ask any more.
     fn run(self) {
+        let mut due = self.first_due();
         loop {
             let ask = match self.asks.recv_timeout(LOOK) {
                 Ok(ask) => ask,
                 Err(RecvTimeoutError::Timeout) => {
                     if self.stop.load(Ordering::Relaxed) {
                         return;
+                    }
+                    if due.is_some_and(|due| Instant::now() >= due) {
+                        due = self.back_up_by_schedule();
                     }
                     continue;
                 }
@@ -104,6 +114,38 @@ impl Keeper {
             };
             self.order(ask.shard, answer);
         }
+    }
+
+    /// When the first backup is due: counted from the last one that there is.
+    fn first_due(&self) -> Option<Instant> {
+        let every = self.every?;
+        let last = shelved(&self.directory.join(DEFAULT_SERIES)).ok();
+        let last = last.and_then(|mut found| found.pop()?.ok());
+        let since = last.map(|last| now().0.saturating_sub(last.manifest.begun_ms));
+        let left = since.map(|since| every.saturating_sub(Duration::from_millis(since)));
+        Instant::now().checked_add(left.unwrap_or_default())
+    }
+
+    /// Takes the backup that is due, and deletes the oldest. Answers when the next is due.
+    fn back_up_by_schedule(&self) -> Option<Instant> {
+        let began = Instant::now();
+        let every = self.every?;
+        if self.back_up(DEFAULT_SERIES).is_err() {
+            let retry = Duration::from_nanos(BACKUP_RETRY_NS);
+            return began.checked_add(every.min(retry));
+        }
+        if self.keep > 0 {
+            let series = Series::open(&self.directory.join(DEFAULT_SERIES));
+            match series.and_then(|series| series.keep(self.keep)) {
+                Ok(deleted) => {
+                    for name in deleted {
+                        tracing::info!(backup = name, "deleted: there are enough later ones");
+                    }
+                }
+                Err(error) => tracing::error!(%error, "an old backup can't be deleted"),
+            }
+        }
+        began.checked_add(every)
     }
 
     /// Takes a backup, and says in the log how that went.

@@ -135,9 +135,11 @@ impl ToolError {
             | ToolError::Directory(
                 DirectoryError::ManifestDamaged { .. } | DirectoryError::ManifestMissing { .. },
             )
-            | ToolError::Backup(BackupError::Damaged { .. } | BackupError::NotRestored { .. }) => {
-                EXIT_DAMAGED
-            }
+            | ToolError::Backup(
+                BackupError::Damaged { .. }
+                | BackupError::NotRestored { .. }
+                | BackupError::Directory(DirectoryError::ManifestDamaged { .. }),
+            ) => EXIT_DAMAGED,
             // Whoever read it has seen enough.
             ToolError::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
             _ => 1,
