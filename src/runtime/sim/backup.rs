@@ -75,9 +75,15 @@ impl World {
         }
     }
 
+    /// Files take long to copy, now and then very long: compaction must have the time to come to each of them.
     fn backup_later(&mut self, shard: u16) {
-        let disk_ns_max = self.habits.disk_ns_max;
-        let delay = self.backups.random.between(1, 4 * disk_ns_max);
+        let slow = if self.backups.random.one_in(4) {
+            200
+        } else {
+            10
+        };
+        let longest = self.habits.disk_ns_max * slow;
+        let delay = self.backups.random.between(1, longest);
         self.at(self.now + delay, Event::Backup(shard));
     }
 
@@ -106,8 +112,9 @@ impl World {
             Some(file) => match copy(disk, file) {
                 Some(bytes) => pointed.copied.push((file.segment, bytes)),
                 None => {
+                    // A removal that failed may have been carried out all the same.
                     let is_excused =
-                        self.tally.disk_errors > 0 || !disk.rotten_segments().is_empty();
+                        self.habits.remove_error_one_in > 0 || !disk.rotten_segments().is_empty();
                     self.end_backup(shard);
                     return match is_excused {
                         true => Ok(()),
@@ -117,6 +124,8 @@ impl World {
             },
             None => {
                 let taking = self.end_backup(shard);
+                // The next one.
+                self.backup_later(shard);
                 return taking.map_or(Ok(()), |taking| self.check_backup(shard, taking));
             }
         }

@@ -17,12 +17,6 @@ pub(crate) const BACKUP_MUTATIONS: &[Mutation] = &[
         replace: "        if self.pipeline.durable > point.log.end {",
     },
     Mutation {
-        name: "name a point while a segment is being removed",
-        file: "src/shard/backup.rs",
-        find: "            if self.compaction.is_removing() {",
-        replace: "            if self.compaction.is_removing() && self.pipeline.stopping {",
-    },
-    Mutation {
         name: "name a point further on than the files that are held",
         file: "src/shard/backup.rs",
         find: "        self.backup.stage = Stage::Ready(Ok(point.clone()));",
