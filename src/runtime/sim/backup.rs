@@ -124,8 +124,6 @@ impl World {
             },
             None => {
                 let taking = self.end_backup(shard);
-                // The next one.
-                self.backup_later(shard);
                 return taking.map_or(Ok(()), |taking| self.check_backup(shard, taking));
             }
         }
