@@ -280,6 +280,20 @@ pub const ADMIN_REQUEST_LEN_MAX: usize = 16 << 10;
 pub const ADMIN_HEADERS_MAX: usize = 64;
 /// Longest status that the admin HTTP takes from its own node, in bytes.
 pub const ADMIN_STATUS_LEN_MAX: u32 = 64 << 20;
+/// Longest manifest of a backup that is read, in bytes.
+pub const BACKUP_MANIFEST_LEN_MAX: u64 = 256 << 20;
+/// Most backups of a series that can be asked to be kept.
+pub const BACKUPS_KEPT_MAX: usize = 1_000_000;
+/// How long a node waits before it tries again to take a backup that was due and failed, in nanoseconds.
+pub const BACKUP_RETRY_NS: u64 = 60_000_000_000;
+/// Backups that wait for their turn.
+pub const BACKUPS_WAITING_MAX: usize = 16;
+/// Bytes of a file that a backup reads at a time.
+pub const BACKUP_PIECE_BYTES: usize = 1 << 20;
+/// How many bytes a backup copies before it has them synced: neither the page cache nor the disk's queue fills up with them.
+pub const BACKUP_SYNC_BYTES: u64 = 8 << 20;
+/// Most nanoseconds that a backup rests after a piece. It rests for as long as the piece took: half of what the disk gives stays for the node.
+pub const BACKUP_REST_NS_MAX: u64 = 50_000_000;
 /// Longest manifest that is read, in bytes.
 pub const MANIFEST_LEN_MAX: u64 = 64 << 10;
 /// Descriptors that a node needs beside its shards and connections: listeners, lock, log, signals, the admin HTTP's connections, each with one to the

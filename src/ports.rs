@@ -11,6 +11,8 @@
 use std::io;
 use std::net::SocketAddr;
 
+use corduroy_proto_wire::RequestId;
+
 use crate::types::{Now, ShardId};
 
 /// One connection of one shard: a slot and how often the slot was used before, so that a late answer to a connection that is
@@ -73,4 +75,39 @@ pub struct ProcessFigures {
     pub cpu_user_us: u64,
     /// Processor time in the kernel, in microseconds.
     pub cpu_system_us: u64,
+}
+
+/// Who takes backups of the node.
+pub trait Backups {
+    /// Has a backup taken. Its outcome comes back as `backup_done(connection, request, …)`.
+    ///
+    /// # Errors
+    /// [`NoBackup`]: nothing comes back then.
+    fn back_up(
+        &mut self,
+        connection: ConnectionId,
+        request: RequestId,
+        series: &str,
+    ) -> Result<(), NoBackup>;
+
+    /// How far the backup is that is being taken.
+    fn backup_progress(&self) -> Option<BackupProgress>;
+}
+
+/// Why no backup is begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoBackup {
+    /// The node is not told where to.
+    NoDirectory,
+    /// Too many wait for their turn.
+    Busy,
+}
+
+/// How far a backup is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BackupProgress {
+    /// Bytes of files that are in it, linked, copied and checked.
+    pub bytes_done: u64,
+    /// Bytes of all its files; 0 until the points are known.
+    pub bytes_total: u64,
 }

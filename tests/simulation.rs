@@ -69,6 +69,7 @@ fn the_seeds_reach_what_they_are_for() {
         undecided * 500 < clients,
         "{undecided} histories of {clients} clients are too long to be judged"
     );
+    assert!(sum(|report| report.tally.backups) > 100);
     assert!(sum(|report| report.tally.summaries_saved) > 20);
     assert!(sum(|report| report.tally.summaries_used) > 30);
     assert!(sum(|report| report.tally.summaries_refused) > 5);

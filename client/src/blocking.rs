@@ -154,6 +154,12 @@ impl Client {
         self.background.wait_for(self.client.compact())
     }
 
+    /// See [`crate::Client::backup`].
+    pub fn backup(&self, series: &str, timeout: Duration) -> Result<String> {
+        self.background
+            .wait_for(self.client.backup(series, timeout))
+    }
+
     /// See [`crate::Client::ping`].
     pub fn ping(&self) -> Result<Duration> {
         self.background.wait_for(self.client.ping())

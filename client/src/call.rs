@@ -51,13 +51,18 @@ impl Reply<'_> {
     }
 }
 
+/// When a request that begins now and may take so long must be over.
+pub(crate) fn deadline_after(timeout: Duration) -> Instant {
+    let now = Instant::now();
+    // A timeout beyond the clock's range is as good as a century.
+    now.checked_add(timeout)
+        .unwrap_or(now + Duration::from_secs(100 * 365 * 86_400))
+}
+
 impl Core {
     /// When a request that begins now must be over.
     pub(crate) fn deadline(&self) -> Instant {
-        let now = Instant::now();
-        // A timeout beyond the clock's range is as good as a century.
-        now.checked_add(self.request_timeout)
-            .unwrap_or(now + Duration::from_secs(100 * 365 * 86_400))
+        deadline_after(self.request_timeout)
     }
 
     /// Has a request answered, in as many attempts as it may take, and hands the answer to `interpret`, which answers `None` to what
@@ -259,6 +264,7 @@ fn changes_data(request: &Request<'_>) -> bool {
         | Opcode::Flush
         | Opcode::KeyspaceCreate
         | Opcode::KeyspaceDrop
+        | Opcode::Backup
         | Opcode::Move
         | Opcode::Unit => true,
     }

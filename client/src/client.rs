@@ -7,7 +7,7 @@ use std::time::Duration;
 use corduroy_proto_wire::{HelloReply, KeyspaceInfo, Request};
 use tokio::time::Instant;
 
-use crate::call::Core;
+use crate::call::{Core, deadline_after};
 use crate::connection::{ConnectionOptions, Introduction};
 use crate::error::{Error, Result};
 use crate::keyspace::Keyspace;
@@ -318,6 +318,23 @@ impl Client {
                 &Request::Compact,
                 self.core.deadline(),
                 reply::done,
+            )
+            .await
+    }
+
+    /// Has the node take a backup of itself, into a series of this name below the directory that it is configured with (empty: `default`), and waits
+    /// until it is whole, or for so long. Answers what was done, as JSON (`docs/backup.md`). If it takes longer, it goes on without anybody waiting.
+    ///
+    /// # Errors
+    ///
+    /// See [`Error`].
+    pub async fn backup(&self, series: &str, timeout: Duration) -> Result<String> {
+        self.core
+            .call(
+                Target::Any,
+                &Request::Backup { series },
+                deadline_after(timeout),
+                reply::status,
             )
             .await
     }

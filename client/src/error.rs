@@ -386,6 +386,7 @@ fn status_text(status: Status) -> &'static str {
         Status::Damaged => "the stored data is damaged",
         Status::OutcomeUnknown => "whether it was done is not known",
         Status::Handshake => "the handshake failed",
+        Status::Failed => "it could not be done",
     }
 }
 

@@ -110,6 +110,12 @@ pub enum DecodeError {
         /// Where in it.
         offset: usize,
     },
+    /// A name that becomes part of a path holds something else than letters, digits, `-`, `_` and `.`, or begins with a `.`.
+    #[error("the {field} may hold letters, digits, '-', '_' and '.', and not begin with '.'")]
+    NotPlain {
+        /// Which name.
+        field: &'static str,
+    },
     /// A hello's lowest version is above its highest.
     #[error("protocol versions {minimum}..={maximum} are an empty range")]
     VersionRange {

@@ -91,6 +91,8 @@ pub const INCREMENT_LEN_MAX: usize = 5 * 1024 - 1;
 pub const NAME_LEN_MAX: usize = 255;
 /// Longest payload of a ping, in bytes.
 pub const PING_LEN_MAX: usize = 64 << 10;
+/// Longest name of a series of backups, in bytes.
+pub const BACKUP_SERIES_LEN_MAX: usize = 64;
 /// Most partitions of a keyspace: one for each slot.
 pub const PARTITIONS_MAX: u16 = 16_384;
 

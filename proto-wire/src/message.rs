@@ -355,6 +355,12 @@ pub enum Request<'a> {
     Status,
     /// Has every shard compact all that is worth it, and is answered when that is done.
     Compact,
+    /// Has the node take a backup of itself into the directory that it is configured with, and is answered when that is whole, as JSON (see
+    /// `docs/backup.md`). The state of the backup is that of some moment between the two.
+    Backup {
+        /// Which of the node's series of backups it is to belong to: empty, or up to 64 letters, digits, `-`, `_` and `.`, the first of them no `.`.
+        series: &'a str,
+    },
     /// Between shards of a node: gives a value another key, or a second one, together with its expiry. Both keys live on the shard.
     Move {
         /// The keyspace and the key where it is.
@@ -415,6 +421,8 @@ pub enum Status {
     OutcomeUnknown = 75,
     /// No common protocol version, or a hello out of place; the connection is closed.
     Handshake = 76,
+    /// The node could not do it, and nothing of it is left; the text says why.
+    Failed = 77,
 }
 
 /// What one operation of a batch came to.

@@ -17,6 +17,8 @@ pub enum Opcode {
     Status = 0x03,
     /// [`crate::Request::Compact`]
     Compact = 0x04,
+    /// [`crate::Request::Backup`]
+    Backup = 0x05,
     /// [`crate::Request::Get`]
     Get = 0x10,
     /// [`crate::Request::Exists`]
@@ -69,11 +71,12 @@ pub enum Opcode {
 
 impl Opcode {
     /// Every opcode, in the order of the numbers.
-    pub const ALL: [Opcode; 28] = [
+    pub const ALL: [Opcode; 29] = [
         Opcode::Hello,
         Opcode::Ping,
         Opcode::Status,
         Opcode::Compact,
+        Opcode::Backup,
         Opcode::Get,
         Opcode::Exists,
         Opcode::Ttl,
@@ -130,6 +133,7 @@ impl Opcode {
             Opcode::Ping => "ping",
             Opcode::Status => "status",
             Opcode::Compact => "compact",
+            Opcode::Backup => "backup",
             Opcode::Get => "get",
             Opcode::Exists => "exists",
             Opcode::Ttl => "ttl",

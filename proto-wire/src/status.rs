@@ -26,6 +26,7 @@ impl Status {
             74 => Status::Damaged,
             75 => Status::OutcomeUnknown,
             76 => Status::Handshake,
+            77 => Status::Failed,
             _ => return None,
         })
     }
@@ -65,7 +66,9 @@ mod tests {
             .collect();
         assert_eq!(
             known,
-            [0, 1, 2, 64, 65, 66, 67, 68, 69, 70, 71, 72, 73, 74, 75, 76]
+            [
+                0, 1, 2, 64, 65, 66, 67, 68, 69, 70, 71, 72, 73, 74, 75, 76, 77
+            ]
         );
         for number in known {
             let status = Status::from_u8(number).unwrap();

@@ -16,7 +16,10 @@ use clap::{
 
 use super::config::{Flags, SETTINGS, Setting, write_json, write_toml};
 use super::config::{Rejected, Resolved};
-use super::tools::{self, CheckOptions, DumpOptions, RepairOptions, ToolError, Verdict};
+use super::tools::{
+    self, BackupCommand, CheckOptions, DumpOptions, RepairOptions, RestoreOptions, ToolError,
+    Verdict,
+};
 
 /// A durable key-value store with one append-only log a core.
 #[derive(Debug, Parser)]
@@ -80,6 +83,15 @@ pub enum Tool {
     /// start takes the directory now.
     #[command(after_help = REPAIR_EXAMPLES)]
     Repair(RepairOptions),
+    /// List and verify backups. A running node takes them: corduroy-cli backup.
+    #[command(subcommand, after_help = BACKUP_EXAMPLES)]
+    Backup(BackupCommand),
+    /// Make a data directory from a backup.
+    ///
+    /// Every byte is compared with its checksum. Of a series of backups the last is restored, or with --until what there was at a moment. A directory that is
+    /// not empty is refused.
+    #[command(after_help = RESTORE_EXAMPLES)]
+    Restore(RestoreOptions),
 }
 
 impl Tool {
@@ -92,12 +104,14 @@ impl Tool {
             Tool::Check(options) => tools::check(options, output),
             Tool::Dump(options) => tools::dump(options, output),
             Tool::Repair(options) => tools::repair(options, output),
+            Tool::Backup(command) => tools::backup(command, output),
+            Tool::Restore(options) => tools::restore(options, output),
         }
     }
 }
 
 /// The names of the tools' subcommands.
-const TOOLS: [&str; 3] = ["check", "dump", "repair"];
+const TOOLS: [&str; 5] = ["check", "dump", "repair", "backup", "restore"];
 
 const CHECK_EXAMPLES: &str = "\
 Example:
@@ -113,6 +127,16 @@ const REPAIR_EXAMPLES: &str = "\
 Examples:
   corduroy repair --dry-run /srv/store               what would be done, and lost
   corduroy repair /srv/store --keep /mnt/other/cut";
+
+const BACKUP_EXAMPLES: &str = "\
+Examples:
+  corduroy backup list /srv/backups/default          what there is, and which moments can be restored
+  corduroy backup verify /srv/backups/default        whether the last one is whole";
+
+const RESTORE_EXAMPLES: &str = "\
+Examples:
+  corduroy restore /srv/backups/default --to /srv/restored
+  corduroy restore /srv/backups/default --to /srv/restored --until 2026-11-30T17:22:21Z";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -146,10 +170,7 @@ impl Cli {
         command.build();
         for tool in TOOLS {
             command = command.mut_subcommand(tool, |tool| {
-                tool.mut_args(|argument| {
-                    let is_own = !argument.is_global_set();
-                    argument.hide(!is_own)
-                })
+                hide_settings(tool).mut_subcommands(hide_settings)
             });
         }
         command
@@ -161,7 +182,7 @@ impl Cli {
         match self.action {
             Some(Action::Tool(_)) if has_settings => Err(Error::raw(
                 ErrorKind::ArgumentConflict,
-                "check, dump and repair work on files and take none of the server's settings",
+                "check, dump, repair, backup and restore work on files and take none of the server's settings",
             )),
             _ => Ok(self),
         }
@@ -182,6 +203,13 @@ impl Cli {
             salvage: self.salvage,
         }
     }
+}
+
+fn hide_settings(command: Command) -> Command {
+    command.mut_args(|argument| {
+        let is_own = !argument.is_global_set();
+        argument.hide(!is_own)
+    })
 }
 
 /// Carries out [`Action::Config`].

@@ -31,7 +31,8 @@ use crate::types::{ShardId, WallMillis};
 mod generations;
 mod offline;
 
-use generations::{SHARD_PREFIX, shard_path};
+use generations::SHARD_PREFIX;
+pub(super) use generations::shard_path;
 pub use offline::OfflineDirectory;
 
 const LOCK: &str = "LOCK";
@@ -344,7 +345,7 @@ impl DataDirectory {
 }
 
 /// Takes the lock, and writes into it who holds it.
-fn lock(directory: &Path) -> Result<File, DirectoryError> {
+pub(super) fn lock(directory: &Path) -> Result<File, DirectoryError> {
     let path = directory.join(LOCK);
     let mut file = OpenOptions::new()
         .read(true)
@@ -381,7 +382,7 @@ fn holder(file: &File) -> Option<String> {
         .then_some(process)
 }
 
-fn read_manifest(directory: &Path) -> Result<Option<Manifest>, DirectoryError> {
+pub(super) fn read_manifest(directory: &Path) -> Result<Option<Manifest>, DirectoryError> {
     let path = directory.join(MANIFEST);
     let mut text = String::new();
     let file = match File::open(&path) {
@@ -448,7 +449,7 @@ fn shards(directory: &Path) -> Result<Vec<PathBuf>, DirectoryError> {
     list().map_err(failed("list the directory", directory))
 }
 
-fn write_manifest(directory: &Path, manifest: &Manifest) -> Result<(), DirectoryError> {
+pub(super) fn write_manifest(directory: &Path, manifest: &Manifest) -> Result<(), DirectoryError> {
     let sealed = Sealed {
         crc32: checksum(manifest),
         manifest: manifest.clone(),
@@ -467,7 +468,7 @@ fn write_manifest(directory: &Path, manifest: &Manifest) -> Result<(), Directory
     sync_directory(directory)
 }
 
-fn sync_directory(path: &Path) -> Result<(), DirectoryError> {
+pub(super) fn sync_directory(path: &Path) -> Result<(), DirectoryError> {
     File::open(path)
         .and_then(|directory| directory.sync_all())
         .map_err(failed("sync the directory", path))
@@ -483,15 +484,16 @@ pub fn random<const LEN: usize>() -> [u8; LEN] {
     bytes
 }
 
-mod hexadecimal {
+/// Sixteen bytes as text.
+pub(super) mod hexadecimal {
     use serde::de::Error;
     use serde::{Deserialize, Deserializer, Serializer};
 
-    pub(super) fn serialize<S: Serializer>(bytes: &[u8; 16], to: S) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<S: Serializer>(bytes: &[u8; 16], to: S) -> Result<S::Ok, S::Error> {
         to.serialize_str(&format!("{:032x}", u128::from_be_bytes(*bytes)))
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<[u8; 16], D::Error> {
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<[u8; 16], D::Error> {
         let text = String::deserialize(from)?;
         let plain = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
         match u128::from_str_radix(&text, 16) {

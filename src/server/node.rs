@@ -20,7 +20,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -28,6 +28,7 @@ use std::time::{Duration, Instant};
 use flume::{Receiver, RecvTimeoutError, Sender};
 
 use super::admin::{Admin, Health, ShardProgress};
+use super::backup::Keeper;
 use super::config::{Config, Spin, SyncPolicy};
 use super::directory::{DataDirectory, random};
 use super::error::StartError;
@@ -39,8 +40,9 @@ use crate::limits;
 use crate::ports::Clock;
 use crate::runtime::driver::DriverConfig;
 use crate::runtime::glommio::{
-    Acceptor, Arrival, Executor, ExecutorError, MeshEnds, Order, Pulse, Seats, Serving, ShardState,
-    SystemClock, check_kernel, mesh, raise_open_files, start_watchdog,
+    Acceptor, Arrival, BackupAsk, BackupDesk, BackupGauge, BackupLine, BackupOrder, Executor,
+    ExecutorError, MeshEnds, Order, Pulse, Seats, Serving, ShardState, SystemClock, check_kernel,
+    mesh, raise_open_files, start_watchdog,
 };
 use crate::shard::recover::{StoredKeyspace, install_keyspaces};
 use crate::shard::{ShardConfig, SyncMode};
@@ -67,6 +69,8 @@ pub struct Node {
     health: Arc<Health>,
     orders: Vec<Sender<Order>>,
     states: Vec<Arc<ShardState>>,
+    /// Tells the thread that takes backups to give up.
+    stop_backups: Arc<AtomicBool>,
     stop_timeout: Duration,
     connections_max: usize,
     _directory: DataDirectory,
@@ -120,6 +124,7 @@ impl Node {
         starting.run(&keyspaces, config, &directory)?;
         directory.settle()?;
         let seats = Seats::new(shard_count, connections_max);
+        let stop_backups = starting.keep_backups(config, &directory)?;
         acceptor.start(seats, starting.arrivals, starting.pulses)?;
         health.serving(acceptor.address(), starting.states.clone());
         Ok(Node {
@@ -128,6 +133,7 @@ impl Node {
             health,
             orders: starting.orders,
             states: starting.states,
+            stop_backups,
             stop_timeout: config.stop_timeout,
             connections_max,
             _directory: directory,
@@ -157,6 +163,8 @@ impl Node {
     pub fn stop(mut self) -> Stopped {
         self.health.stopping();
         self.acceptor.stop();
+        // A client that waits for a backup would hold up the drain for as long as that takes.
+        self.stop_backups.store(true, Ordering::Relaxed);
         self.order(Order::Drain);
         let drained = self.wait(ShardState::is_drained, self.stop_timeout);
         if !drained {
@@ -208,6 +216,9 @@ struct Starting {
     recovered: Receiver<Recovered>,
     installs: Vec<Sender<Vec<StoredKeyspace>>>,
     first_segments: Vec<Receiver<std::io::Result<()>>>,
+    backups: Vec<BackupLine>,
+    backup_asks: Receiver<BackupAsk>,
+    backup_gauge: Arc<BackupGauge>,
     progress: Progress,
     shard_count: u16,
 }
@@ -234,6 +245,8 @@ impl Starting {
         let (recovered_to, recovered) = flume::unbounded();
         let (arrivals, arrivals_from): (Vec<_>, Vec<_>) =
             (0..shard_count).map(|_| flume::unbounded()).unzip();
+        let (backup_asks_to, backup_asks) = flume::bounded(limits::BACKUPS_WAITING_MAX);
+        let backup_gauge = Arc::<BackupGauge>::default();
         let mut starting = Starting {
             arrivals,
             orders: Vec::new(),
@@ -242,6 +255,9 @@ impl Starting {
             recovered,
             installs: Vec::new(),
             first_segments: Vec::new(),
+            backups: Vec::new(),
+            backup_asks,
+            backup_gauge: Arc::clone(&backup_gauge),
             progress,
             shard_count,
         };
@@ -250,6 +266,13 @@ impl Starting {
             let (orders_to, orders) = flume::unbounded();
             let (install_to, install) = flume::bounded(1);
             let (first_segment_to, first_segment) = flume::bounded(1);
+            let pulse = Arc::clone(&starting.pulses[shard.index()]);
+            let (backup_line, backup_orders) = BackupLine::new(pulse);
+            let backup_desk = config.backup_directory.is_some().then(|| BackupDesk {
+                shard,
+                asks: backup_asks_to.clone(),
+                gauge: Arc::clone(&backup_gauge),
+            });
             let state = Arc::<ShardState>::default();
             let thread = ShardThread {
                 shard,
@@ -271,7 +294,9 @@ impl Starting {
                 recovered: recovered_to.clone(),
                 install,
                 first_segment: first_segment_to,
+                backups: (backup_desk, backup_orders),
             };
+            starting.backups.push(backup_line);
             starting.orders.push(orders_to);
             starting.states.push(state);
             starting.installs.push(install_to);
@@ -331,6 +356,31 @@ impl Starting {
         }
         Ok(())
     }
+
+    /// Starts the thread that takes backups, if the node is told where to. Answers by what it is stopped.
+    fn keep_backups(
+        &self,
+        config: &Config,
+        directory: &DataDirectory,
+    ) -> Result<Arc<AtomicBool>, StartError> {
+        let stop = Arc::<AtomicBool>::default();
+        let Some(backups) = &config.backup_directory else {
+            return Ok(stop);
+        };
+        let keeper = Keeper {
+            node: directory.manifest().clone(),
+            data: directory.path().to_owned(),
+            directory: backups.clone(),
+            every: config.backup_every,
+            keep: config.backup_keep,
+            shards: self.backups.clone(),
+            asks: self.backup_asks.clone(),
+            gauge: Arc::clone(&self.backup_gauge),
+            stop: Arc::clone(&stop),
+        };
+        keeper.start().map_err(StartError::Thread)?;
+        Ok(stop)
+    }
 }
 
 impl Progress {
@@ -372,6 +422,7 @@ struct ShardThread {
     recovered: Sender<Recovered>,
     install: Receiver<Vec<StoredKeyspace>>,
     first_segment: Sender<std::io::Result<()>>,
+    backups: (Option<BackupDesk>, Receiver<BackupOrder>),
 }
 
 impl ShardThread {
@@ -444,6 +495,7 @@ impl ShardThread {
             state: self.state,
             pulses: self.pulses,
             first_segment: is_new.then_some(self.first_segment),
+            backups: self.backups,
         });
         if let Err(error) = ended {
             tracing::error!(shard = %self.shard, %error, "can't start the thread that writes the log");

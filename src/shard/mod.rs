@@ -32,6 +32,7 @@
 mod append;
 mod atomic;
 mod background;
+pub mod backup;
 mod commit;
 mod compact;
 mod decision;
@@ -166,6 +167,7 @@ pub struct Shard {
     /// The frame of the request in hand, if that is a large one: its value is shared, not copied.
     frame: Option<Bytes>,
     compaction: Compaction,
+    backup: backup::Backup,
     /// The latest time that the wall clock has shown, or that the log proves: keys were taken away by it.
     wall_max: WallMillis,
     /// During replay: records that expire by then are not kept.
@@ -232,6 +234,7 @@ impl Shard {
             known_place: Cell::new(None),
             frame: None,
             compaction: Compaction::default(),
+            backup: backup::Backup::default(),
             wall_max: WallMillis(0),
             wall_floor: WallMillis(0),
             versions_lost: 0,

@@ -217,6 +217,7 @@ impl Shard {
             self.append_batch(now, disk, out);
             self.sync_on_time(now, disk);
         }
+        self.approach_point(disk);
         if std::mem::take(&mut self.pipeline.tail_check_due) {
             let budget = self.tail_budget();
             let retired = self.log.shrink_tail(budget, self.pipeline.written);

@@ -36,6 +36,7 @@ pub enum Kind {
     KeyspaceOpen,
     Status,
     Compact,
+    Backup,
     Ping,
     Hello,
     /// A shard's part of a request that is counted where it came in, or nothing that a client asked for: not shown.
@@ -44,7 +45,7 @@ pub enum Kind {
 
 impl Kind {
     /// Those that are shown.
-    const ALL: [Kind; 28] = [
+    const ALL: [Kind; 29] = [
         Kind::Get,
         Kind::Exists,
         Kind::Ttl,
@@ -71,6 +72,7 @@ impl Kind {
         Kind::KeyspaceOpen,
         Kind::Status,
         Kind::Compact,
+        Kind::Backup,
         Kind::Ping,
         Kind::Hello,
     ];
@@ -105,6 +107,7 @@ impl Kind {
             Kind::KeyspaceOpen => "keyspace_open",
             Kind::Status => "status",
             Kind::Compact => "compact",
+            Kind::Backup => "backup",
             Kind::Ping => "ping",
             Kind::Hello => "hello",
             Kind::Part => "part",

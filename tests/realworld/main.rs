@@ -12,6 +12,7 @@
 )]
 
 mod admin;
+mod backup;
 mod cli;
 mod compaction;
 mod connections;

@@ -86,6 +86,9 @@ fn decode_any(head: RequestHead, rest: &[u8]) -> Result<Request<'_>, DecodeError
         },
         Opcode::Status => Request::Status,
         Opcode::Compact => Request::Compact,
+        Opcode::Backup => Request::Backup {
+            series: utf8(key, "name of a series of backups")?,
+        },
         Opcode::Get => Request::Get { keyspace, key },
         Opcode::Exists => Request::Exists { keyspace, key },
         Opcode::Ttl => Request::Ttl { keyspace, key },
@@ -184,6 +187,7 @@ fn refuse_unused(opcode: Opcode, head: RequestHead) -> Result<(), DecodeError> {
     let has_key_field = match opcode {
         Opcode::Hello | Opcode::Scan | Opcode::Move => true,
         Opcode::KeyspaceCreate | Opcode::KeyspaceDrop | Opcode::KeyspaceOpen => true,
+        Opcode::Backup => true,
         other => other.has_key(),
     };
     if !has_key_field && head.key_len != 0 {

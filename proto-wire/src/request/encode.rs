@@ -84,6 +84,7 @@ impl Request<'_> {
             Request::KeyspaceCreate { name, .. }
             | Request::KeyspaceDrop { name }
             | Request::KeyspaceOpen { name } => name.as_bytes(),
+            Request::Backup { series } => series.as_bytes(),
             Request::Ping { .. }
             | Request::Batch { .. }
             | Request::AtomicBatch { .. }
@@ -127,6 +128,7 @@ impl Request<'_> {
             | Request::KeyspaceOpen { .. }
             | Request::Status
             | Request::Compact
+            | Request::Backup { .. }
             | Request::Unit { .. } => 0,
         }
     }
@@ -193,7 +195,8 @@ impl Request<'_> {
             | Request::KeyspaceList
             | Request::KeyspaceOpen { .. }
             | Request::Status
-            | Request::Compact => 0,
+            | Request::Compact
+            | Request::Backup { .. } => 0,
         }
     }
 
@@ -258,7 +261,8 @@ impl Request<'_> {
             | Request::KeyspaceList
             | Request::KeyspaceOpen { .. }
             | Request::Status
-            | Request::Compact => {}
+            | Request::Compact
+            | Request::Backup { .. } => {}
         }
     }
 }

@@ -9,9 +9,10 @@ mod unit;
 mod write;
 
 use crate::{
-    ATOMIC_LEN_MAX, BATCH_LEN_MAX, BatchItem, Condition, DecodeError, Delete, EXPIRES_AT_MS_MAX,
-    Expiry, ExpiryCondition, Hello, INCREMENT_LEN_MAX, KEY_LEN_MAX, NAME_LEN_MAX, Opcode,
-    PARTITIONS_MAX, PING_LEN_MAX, Put, Request, TTL_MS_MAX, Ttl, VERSION_MAX, VERSION_MIN,
+    ATOMIC_LEN_MAX, BACKUP_SERIES_LEN_MAX, BATCH_LEN_MAX, BatchItem, Condition, DecodeError,
+    Delete, EXPIRES_AT_MS_MAX, Expiry, ExpiryCondition, Hello, INCREMENT_LEN_MAX, KEY_LEN_MAX,
+    NAME_LEN_MAX, Opcode, PARTITIONS_MAX, PING_LEN_MAX, Put, Request, TTL_MS_MAX, Ttl, VERSION_MAX,
+    VERSION_MIN,
 };
 
 /// Bit 0 of a hello's flags: the client asks for a shard.
@@ -55,6 +56,7 @@ impl Request<'_> {
             Request::KeyspaceOpen { .. } => Opcode::KeyspaceOpen,
             Request::Status => Opcode::Status,
             Request::Compact => Opcode::Compact,
+            Request::Backup { .. } => Opcode::Backup,
             Request::Move { .. } => Opcode::Move,
             Request::Unit { .. } => Opcode::Unit,
         }
@@ -83,6 +85,7 @@ impl Request<'_> {
     ///   made of the value.
     /// - a move, which does not find its source again.
     /// - a unit: that a part of it is repeated is not for this to judge.
+    /// - a backup: there would be two.
     /// - making and dropping keyspaces, for the answer differs; and a flush, for it would also drop everything that others
     ///   wrote, and saw acknowledged, since the first.
     #[must_use]
@@ -117,6 +120,7 @@ impl Request<'_> {
             | Request::Flush { .. }
             | Request::KeyspaceCreate { .. }
             | Request::KeyspaceDrop { .. }
+            | Request::Backup { .. }
             | Request::Move { .. }
             | Request::Unit { .. } => false,
         }
@@ -195,6 +199,7 @@ impl Request<'_> {
             Request::KeyspaceDrop { name } | Request::KeyspaceOpen { name } => {
                 KEYSPACE_NAME.validate(name)
             }
+            Request::Backup { series } => validate_series(series),
             Request::Count { .. }
             | Request::Flush { .. }
             | Request::KeyspaceList
@@ -324,6 +329,16 @@ impl NameRule {
             None => Ok(()),
         }
     }
+}
+
+fn validate_series(series: &str) -> Result<(), DecodeError> {
+    const FIELD: &str = "name of a series of backups";
+    within(FIELD, series.len(), 0, BACKUP_SERIES_LEN_MAX)?;
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    if series.starts_with('.') || !series.bytes().all(is_plain) {
+        return Err(DecodeError::NotPlain { field: FIELD });
+    }
+    Ok(())
 }
 
 /// Lengths and counts, in bytes or items.

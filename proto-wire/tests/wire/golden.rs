@@ -69,6 +69,8 @@ fn requests() -> Vec<(&'static str, Request<'static>)> {
         ),
         ("status", Request::Status),
         ("compact", Request::Compact),
+        ("backup", Request::Backup { series: "nightly" }),
+        ("backup, no series", Request::Backup { series: "" }),
         ("get", Request::Get { keyspace, key }),
         ("exists", Request::Exists { keyspace, key }),
         ("ttl", Request::Ttl { keyspace, key }),

@@ -309,6 +309,7 @@ impl Material {
             Request::KeyspaceOpen { name },
             Request::Status,
             Request::Compact,
+            Request::Backup { series: "a-1_b.c" },
         ];
         requests.extend(self.expires());
         requests.extend(self.moves());

@@ -476,6 +476,7 @@ fn only_what_leaves_no_second_trace_is_idempotent() {
             partitions: 1,
         },
         Request::KeyspaceDrop { name: "x" },
+        Request::Backup { series: "" },
         batch(vec![GET, blind]),
         batch(vec![blind, BatchItem::Put(if_absent)]),
         batch(vec![GET, BatchItem::Delete(DELETE)]),
@@ -554,4 +555,20 @@ fn the_largest_hello_fits_what_is_buffered_before_it() {
         material::request_frame(&hello, 1).len(),
         HELLO_FRAME_LEN_MAX as usize
     );
+}
+
+/// The name becomes a part of a path on the server: one that leads elsewhere would let everyone who can connect write there.
+#[test]
+fn a_series_of_backups_has_a_plain_name() {
+    let limit = Status::LimitExceeded;
+    let too_long = "x".repeat(65);
+    assert_refused(
+        &Request::Backup { series: &too_long },
+        "name of a series of backups 65 is outside 0..=64",
+        limit,
+    );
+    let text = "the name of a series of backups may hold letters, digits, '-', '_' and '.', and not begin with '.'";
+    for series in ["..", ".hidden", "a/b", "/", "a b", "ä", "a\0"] {
+        assert_refused(&Request::Backup { series }, text, Status::InvalidRequest);
+    }
 }

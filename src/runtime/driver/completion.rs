@@ -105,6 +105,10 @@ impl<P: Ports> Driver<P> {
                     "consistency": "one node",
                     "keys": shards.iter().map(|shard| shard.keys).sum::<u64>(),
                     "answered_by": { "shard": self.config.shard.0, "connections": connections },
+                    "backup": self.ports.backup_progress().map(|progress| serde_json::json!({
+                        "bytes_done": progress.bytes_done,
+                        "bytes_total": progress.bytes_total,
+                    })),
                     "shards": shards,
                 })
                 .to_string();

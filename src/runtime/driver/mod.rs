@@ -20,6 +20,7 @@
 //! waits in the connection's input, at most one frame and one receive slice of it. A client that reads nothing for the stall
 //! timeout is cut.
 
+mod backup;
 mod bounds;
 mod completion;
 mod connection;
@@ -48,7 +49,7 @@ pub use resp::NodeFacts;
 
 use crate::gateway::resp::session::Settings;
 use crate::limits;
-use crate::ports::{Clock, ConnectionId, Mesh, Net, Surroundings};
+use crate::ports::{Backups, Clock, ConnectionId, Mesh, Net, Surroundings};
 use crate::shard::Shard;
 use crate::storage::buffer::Memory;
 use crate::storage::disk::{Disk, DiskOperation, DiskOutcome, DiskTicket};
@@ -128,9 +129,9 @@ pub struct TurnEnd {
 }
 
 /// All that a driver needs of a world.
-pub trait Ports: Clock + Disk + Memory + Net + Surroundings + Mesh<MeshBatch> {}
+pub trait Ports: Backups + Clock + Disk + Memory + Net + Surroundings + Mesh<MeshBatch> {}
 
-impl<P: Clock + Disk + Memory + Net + Surroundings + Mesh<MeshBatch>> Ports for P {}
+impl<P: Backups + Clock + Disk + Memory + Net + Surroundings + Mesh<MeshBatch>> Ports for P {}
 
 /// One shard with its connections and links, over a world's ports.
 #[derive(Debug)]

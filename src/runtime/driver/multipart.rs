@@ -111,6 +111,7 @@ impl<P: Ports> Driver<P> {
                 let gathering = Gathering::Compact;
                 self.ask_all(now, client, id, gathering, &ShardCommand::Compact);
             }
+            Request::Backup { series } => self.ask_backup(client, id, series),
             Request::KeyspaceCreate { name, partitions } => {
                 self.create_keyspace(now, client, id, name, partitions);
             }

@@ -9,13 +9,15 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use corduroy_proto_wire::{
-    BatchItem, Condition, Hello, LENGTH_LEN, PREAMBLE, Put, Request, Response, Status, Ttl,
-    VERSION_MAX, VERSION_MIN,
+    BatchItem, Condition, Hello, LENGTH_LEN, PREAMBLE, Put, Request, RequestId, Response, Status,
+    Ttl, VERSION_MAX, VERSION_MIN,
 };
 
 use super::{Driver, DriverConfig, Flow, MeshBatch, NodeFacts, TurnEnd};
 use crate::limits;
-use crate::ports::{Clock, ConnectionId, Mesh, Net, ProcessFigures, Surroundings};
+use crate::ports::{
+    BackupProgress, Backups, Clock, ConnectionId, Mesh, Net, NoBackup, ProcessFigures, Surroundings,
+};
 use crate::shard::{Shard, ShardConfig, SyncMode};
 use crate::storage::buffer::{LargeBuffer, Memory};
 use crate::storage::disk::{Disk, DiskDone, DiskOperation, DiskTicket};
@@ -39,6 +41,16 @@ struct Plain {
     resumed: Vec<ConnectionId>,
     closed: Vec<ConnectionId>,
     batches: Vec<(ShardId, MeshBatch)>,
+}
+
+impl Backups for Plain {
+    fn back_up(&mut self, _: ConnectionId, _: RequestId, _: &str) -> Result<(), NoBackup> {
+        Err(NoBackup::NoDirectory)
+    }
+
+    fn backup_progress(&self) -> Option<BackupProgress> {
+        None
+    }
 }
 
 impl Surroundings for Plain {

@@ -11,6 +11,7 @@
 //! | turn | something that any of the others delivered | `end_turn` |
 //! | alarm | the deadline of the last turn | |
 //! | orders | the node's word to stop | `drain`, `seal` |
+//! | backups | the thread that takes backups | `begin_backup`, `end_backup`, `backup_done` |
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -21,6 +22,7 @@ use std::time::Duration;
 use flume::{Receiver, Sender};
 use glommio::timer::Timer;
 
+use super::backup::{BackupDesk, BackupInlet, BackupOrder};
 use super::clock::SystemClock;
 use super::connection::{Arrival, Received, Socket};
 use super::files::Files;
@@ -59,6 +61,7 @@ pub(super) struct Core {
     alarm: Alarm,
     clock: SystemClock,
     state: Arc<ShardState>,
+    pub(super) backups: BackupInlet,
     pulse: Arc<Pulse>,
 }
 
@@ -87,6 +90,8 @@ pub struct Serving {
     pub pulses: Vec<Arc<Pulse>>,
     /// Where the outcome of making the first segment goes.
     pub first_segment: Option<Sender<io::Result<()>>>,
+    /// The way to who takes backups, if anybody does, and what that asks.
+    pub backups: (Option<BackupDesk>, Receiver<BackupOrder>),
 }
 
 impl Core {
@@ -109,6 +114,7 @@ impl Core {
             state,
             pulses,
             first_segment,
+            backups: (backup_desk, backup_orders),
         } = serving;
         let batches = mesh.take_receivers();
         let inlets = Inlets {
@@ -127,6 +133,7 @@ impl Core {
                 writer,
                 preparer,
                 first_segment,
+                backup_desk,
                 readiness: Rc::clone(&readiness),
                 sockets: Vec::new(),
                 mesh,
@@ -144,6 +151,7 @@ impl Core {
                 alarm: Alarm::new(Arc::clone(&pulse)),
                 clock,
                 state,
+                backups: BackupInlet::new(backup_orders),
                 pulse,
             }
         });
@@ -311,6 +319,7 @@ impl Core {
             deadline = Some(deadline.map_or(retry, |deadline| deadline.min(retry)));
         }
         self.state.turn_ended(&driver);
+        self.backups.turn_ended(&mut driver);
         self.alarm.set(deadline);
         self.pulse.turn_ended(self.delivered.replace(false));
         end.again
@@ -322,6 +331,11 @@ impl Core {
             self.alarm.rung(|| self.clock.now().mono).await;
             self.turn.give();
         }
+    }
+
+    pub(super) fn backup_ordered(&self, order: BackupOrder) {
+        self.backups.ordered(&mut self.driver.borrow_mut(), order);
+        self.delivered();
     }
 
     pub(super) fn ordered(&self, order: Order) {

@@ -51,6 +51,14 @@ impl Inlets {
             }
         })
         .detach();
+        let to = Rc::clone(core);
+        let backups = core.backups.orders.clone();
+        glommio::spawn_local(async move {
+            while let Ok(order) = backups.recv_async().await {
+                to.backup_ordered(order);
+            }
+        })
+        .detach();
         let orders = self.orders;
         let to = Rc::clone(core);
         glommio::spawn_local(async move {

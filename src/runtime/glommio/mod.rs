@@ -12,9 +12,10 @@
 //!
 //! `core` is the hub of it; `turn` decides when a turn ends; `ports` is what the driver calls, on `connection`, `files`, `writer`, `preparer`, `mesh` and
 //! `clock`; `inlets` waits for other threads; `acceptor` and `seats` deal connections out; `segments` and `generations` are for the time before the first executor runs,
-//! `summaries` for what `preparer` does besides.
+//! `summaries` for what `preparer` does besides, `backup` is how the thread that takes backups talks with an executor.
 
 mod acceptor;
+mod backup;
 mod clock;
 mod connection;
 mod core;
@@ -38,6 +39,7 @@ mod watchdog;
 mod writer;
 
 pub use acceptor::{Acceptor, ListenError};
+pub use backup::{BackupAsk, BackupDesk, BackupGauge, BackupLine, BackupOrder};
 pub use clock::SystemClock;
 pub use connection::Arrival;
 pub use core::Serving;
@@ -45,7 +47,8 @@ pub use executor::{Executor, ExecutorError};
 pub use generations::Generations;
 pub use kernel::{KernelError, check_kernel, raise_open_files};
 pub use mesh::{MeshEnds, mesh};
+pub use preparer::stand_behind;
 pub use seats::{Seat, Seats};
-pub use segments::{Segments, SegmentsError, file_name, summary_name};
+pub use segments::{Segments, SegmentsError, file_name, segment_of, summary_name};
 pub use state::{Order, ShardState};
 pub use watchdog::{Pulse, start_watchdog};

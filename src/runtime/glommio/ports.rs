@@ -7,8 +7,10 @@ use std::net::SocketAddr;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
+use corduroy_proto_wire::RequestId;
 use flume::Sender;
 
+use super::backup::{BackupAsk, BackupDesk};
 use super::clock::SystemClock;
 use super::connection::{self, Arrival, Socket};
 use super::core::Core;
@@ -19,7 +21,9 @@ use super::readiness::Readiness;
 use super::turn::yield_once;
 use super::watchdog::Pulse;
 use super::writer::LogWriter;
-use crate::ports::{Clock, ConnectionId, Mesh, Net, ProcessFigures, Surroundings};
+use crate::ports::{
+    BackupProgress, Backups, Clock, ConnectionId, Mesh, Net, NoBackup, ProcessFigures, Surroundings,
+};
 use crate::runtime::driver::MeshBatch;
 use crate::storage::buffer::{LargeBuffer, Memory, Reaper};
 use crate::storage::disk::{Disk, DiskOperation, DiskTicket};
@@ -34,6 +38,7 @@ pub(super) struct GlommioPorts {
     pub(super) writer: LogWriter,
     pub(super) preparer: Preparer,
     pub(super) readiness: Rc<RefCell<Readiness>>,
+    pub(super) backup_desk: Option<BackupDesk>,
     pub(super) first_segment: Option<Sender<io::Result<()>>>,
     /// By the connection's slot.
     pub(super) sockets: Vec<Option<(u32, Rc<Socket>)>>,
@@ -102,6 +107,27 @@ impl Surroundings for GlommioPorts {
 
     fn process(&self) -> ProcessFigures {
         super::process::figures()
+    }
+}
+
+impl Backups for GlommioPorts {
+    fn back_up(
+        &mut self,
+        client: ConnectionId,
+        request: RequestId,
+        series: &str,
+    ) -> Result<(), NoBackup> {
+        let desk = self.backup_desk.as_ref().ok_or(NoBackup::NoDirectory)?;
+        desk.ask(BackupAsk {
+            shard: desk.shard,
+            client,
+            request,
+            series: series.to_owned(),
+        })
+    }
+
+    fn backup_progress(&self) -> Option<BackupProgress> {
+        self.backup_desk.as_ref()?.progress()
     }
 }
 

@@ -29,7 +29,7 @@ use rustix::fs::FallocateFlags;
 use rustix::io::Errno;
 
 use super::direct;
-use super::segments::{file_name, summary_name, sync_directory};
+use super::segments::{file_name, is_shared, summary_name, sync_directory, unshare};
 use super::summaries;
 use super::watchdog::Pulse;
 use super::writer::{Completion, roam};
@@ -313,9 +313,9 @@ impl Orders {
 }
 
 /// Lets everything else that wants a core go before this thread.
-fn stand_behind() {
+pub fn stand_behind() {
     if let Err(error) = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICE) {
-        tracing::debug!(%error, "making segments ready has the priority of everything else");
+        tracing::debug!(%error, "what is done in the background has the priority of everything else");
     }
 }
 
@@ -417,14 +417,23 @@ fn fill(
 }
 
 /// Makes one file a stub, then deletes those that it stands for. A file is emptied before it is deleted: whoever has it open would keep its space.
+///
+/// A file that a backup has as well is left to that as it is. A new one takes its place: renamed, it is there or not after a crash, as a sector is.
 pub(super) fn remove(directory: &Path, removing: &Removing) -> io::Result<()> {
     let open = |segment| {
         let path = directory.join(file_name(segment));
         OpenOptions::new().write(true).open(path)
     };
-    let stub = open(removing.stub)?;
-    stub.write_all_at(&removing.header, 0)?;
-    stub.sync_all()?;
+    let mut stub = open(removing.stub)?;
+    if is_shared(&stub)? {
+        let path = directory.join(file_name(removing.stub));
+        stub = unshare(&path, SEGMENT_HEADER_LEN as u64, |new| {
+            new.write_all_at(&removing.header, 0)
+        })?;
+    } else {
+        stub.write_all_at(&removing.header, 0)?;
+        stub.sync_all()?;
+    }
     // A saved index is not used beside a stub.
     for segment in removing.delete.iter().chain([&removing.stub]) {
         match fs::remove_file(directory.join(summary_name(*segment))) {
@@ -434,7 +443,10 @@ pub(super) fn remove(directory: &Path, removing: &Removing) -> io::Result<()> {
     }
     stub.set_len(SEGMENT_HEADER_LEN as u64)?;
     for segment in &removing.delete {
-        open(*segment)?.set_len(0)?;
+        let file = open(*segment)?;
+        if !is_shared(&file)? {
+            file.set_len(0)?;
+        }
         fs::remove_file(directory.join(file_name(*segment)))?;
     }
     sync_directory(directory)
@@ -465,6 +477,35 @@ mod tests {
         let stub = fs::read(path(3)).unwrap();
         assert_eq!(stub.len(), SEGMENT_HEADER_LEN);
         assert_eq!((&stub[..1024], stub[1024]), (&[7; 1024][..], 1));
+    }
+
+    /// A backup that is linked to a segment would lose it with the node: to a stub's header, and to the emptying of what the stub stands for.
+    #[test]
+    fn a_file_that_a_backup_has_too_stays_as_it_is_there() {
+        let directory = tempfile::tempdir().unwrap();
+        let backup = tempfile::tempdir().unwrap();
+        let path = |number| directory.path().join(file_name(SegmentId(number)));
+        let kept = |number| backup.path().join(file_name(SegmentId(number)));
+        for number in [1, 2] {
+            fs::write(path(number), vec![number as u8; 3 * SEGMENT_HEADER_LEN]).unwrap();
+            fs::hard_link(path(number), kept(number)).unwrap();
+        }
+        let removing = Removing {
+            ticket: DiskTicket(1),
+            stub: SegmentId(2),
+            header: vec![7; 1024],
+            delete: vec![SegmentId(1)],
+        };
+        remove(directory.path(), &removing).unwrap();
+        for number in [1, 2] {
+            let there = fs::read(kept(number)).unwrap();
+            assert!(there == vec![number as u8; 3 * SEGMENT_HEADER_LEN]);
+        }
+        assert!(!path(1).exists());
+        let stub = fs::read(path(2)).unwrap();
+        assert_eq!(stub.len(), SEGMENT_HEADER_LEN);
+        assert_eq!((&stub[..1024], stub[1024]), (&[7; 1024][..], 0));
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
     }
 
     /// Every cold read of a large value leaves up to 16 MiB to be given back. Were they to wait until a segment of 256 MiB is written and

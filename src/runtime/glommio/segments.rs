@@ -16,6 +16,8 @@ use crate::storage::summary::SummaryFile;
 use crate::types::SegmentId;
 
 const EXTENSION: &str = ".seg";
+/// Of a file that is to take the place of a segment's.
+const EXTENSION_NEW: &str = ".seg.new";
 const SUMMARY_EXTENSION: &str = ".sum";
 /// Of a summary that is being written.
 const SUMMARY_EXTENSION_NEW: &str = ".sum.new";
@@ -24,6 +26,36 @@ const SUMMARY_EXTENSION_NEW: &str = ".sum.new";
 #[must_use]
 pub fn file_name(segment: SegmentId) -> String {
     format!("{segment}{EXTENSION}")
+}
+
+/// What a segment's file is called while it is made in place of one that a backup has as well.
+fn file_name_new(path: &Path) -> PathBuf {
+    path.with_extension("seg.new")
+}
+
+/// Whether a file has more than one name: a backup has it too.
+pub(super) fn is_shared(file: &File) -> io::Result<bool> {
+    use std::os::unix::fs::MetadataExt as _;
+    Ok(file.metadata()?.nlink() > 1)
+}
+
+/// Puts a new file of this length, with what `fill` writes into it, in the place of one, for good. Whoever has the old one by another name keeps it.
+pub(super) fn unshare(
+    path: &Path,
+    len: u64,
+    fill: impl FnOnce(&File) -> io::Result<()>,
+) -> io::Result<File> {
+    let new = file_name_new(path);
+    let file = File::create(&new)?;
+    fill(&file)?;
+    file.set_len(len)?;
+    file.sync_all()?;
+    fs::rename(&new, path)?;
+    match path.parent() {
+        Some(directory) => sync_directory(directory)?,
+        None => unreachable!("a segment's file lies in its shard's directory"),
+    }
+    Ok(file)
 }
 
 /// The name of the saved index beside it.
@@ -42,8 +74,17 @@ pub(super) fn summary_name_new(segment: SegmentId) -> String {
 enum Named {
     Segment(SegmentId),
     Summary(SegmentId),
-    /// A summary that was never finished.
+    /// A summary, or a file to take another's place, that was never finished.
     Unfinished,
+}
+
+/// The segment whose file has this name.
+#[must_use]
+pub fn segment_of(name: &str) -> Option<SegmentId> {
+    match named(name) {
+        Some(Named::Segment(id)) => Some(id),
+        _ => None,
+    }
 }
 
 fn named(name: &str) -> Option<Named> {
@@ -56,6 +97,7 @@ fn named(name: &str) -> Option<Named> {
         .map(Named::Segment)
         .or_else(|| segment(SUMMARY_EXTENSION).map(Named::Summary))
         .or_else(|| segment(SUMMARY_EXTENSION_NEW).map(|_| Named::Unfinished))
+        .or_else(|| segment(EXTENSION_NEW).map(|_| Named::Unfinished))
 }
 
 /// Something that could not be done with a segment file or its directory.
@@ -87,7 +129,7 @@ pub struct Segments {
     summaries: Vec<MappedFile>,
     /// Whose saved indexes there are, those included that can't be mapped.
     summarized: Vec<SegmentId>,
-    /// Left over from writing a summary.
+    /// Left over from writing a summary, or from putting a file in another's place.
     unfinished: Vec<PathBuf>,
 }
 
@@ -200,6 +242,7 @@ impl Segments {
         self.drop_summaries(repairs)?;
         let Segments { directory, .. } = self;
         for repair in repairs {
+            own(&directory.join(file_name(repair.segment())), repair)?;
             match repair {
                 Repair::Zero {
                     segment,
@@ -284,6 +327,23 @@ impl Segments {
     }
 }
 
+/// Before a file is changed that a backup has as well: gives the node one of its own.
+fn own(path: &Path, repair: &Repair) -> Result<(), SegmentsError> {
+    if matches!(repair, Repair::Create { .. } | Repair::Delete { .. }) {
+        return Ok(());
+    }
+    let old = File::open(path).map_err(at("open", path))?;
+    let copy = || -> io::Result<()> {
+        if is_shared(&old)? {
+            let len = old.metadata()?.len();
+            let copied = unshare(path, len, |new| io::copy(&mut &old, &mut &*new).map(|_| ()));
+            copied?;
+        }
+        Ok(())
+    };
+    copy().map_err(at("copy", path))
+}
+
 pub(super) fn map(path: &Path) -> Result<Mmap, SegmentsError> {
     let file = File::open(path).map_err(at("open", path))?;
     #[expect(
@@ -353,6 +413,7 @@ mod tests {
             "000000000000001a.seg.bak",
             "+00000000000001a.seg",
             "1a.sum",
+            "1a.seg.new",
             "000000000000001a.sum.old",
             ".seg",
             "LOCK",
@@ -441,5 +502,27 @@ mod tests {
         assert_eq!(fs::read(path(1)).unwrap(), expected);
         assert_eq!(fs::read(path(3)).unwrap(), [0, 9]);
         assert!(!path(2).exists());
+    }
+
+    /// A repair of the node's log would change what a backup has, and that without a word.
+    #[test]
+    fn what_a_backup_has_too_is_not_repaired_there() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join(file_name(SegmentId(1)));
+        let kept = directory.path().join("kept");
+        fs::write(&path, [7; 8192]).unwrap();
+        fs::hard_link(&path, &kept).unwrap();
+        let segments = Segments::open(directory.path()).unwrap();
+        let repairs = [Repair::Write {
+            segment: SegmentId(1),
+            offset: 4096,
+            bytes: vec![1; 512],
+        }];
+        segments.repair(&repairs).unwrap();
+        assert!(fs::read(&kept).unwrap() == [7; 8192]);
+        let repaired = fs::read(&path).unwrap();
+        assert_eq!(repaired[..4096], [7; 4096]);
+        assert_eq!(repaired[4096..4608], [1; 512]);
+        assert_eq!(repaired[4608..], [7; 8192 - 4608]);
     }
 }

@@ -62,6 +62,8 @@ pub(super) struct Habits {
     pub(super) chunk_max: usize,
     /// Of the starts, those with another number of shards.
     pub(super) reshard_percent: u64,
+    /// Space is reclaimed without being asked to. Where it is not, more segments live long enough for their indexes to be saved.
+    pub(super) compacts: bool,
 }
 
 impl Habits {
@@ -144,14 +146,16 @@ impl Habits {
             chunk_max: 1 << random.between(3, 16),
             remove_error_one_in: rarely(random, 20, 1, 10),
             reshard_percent: 0,
+            compacts: true,
         }
     }
 
     /// Drawn apart, so that the other worlds stay what they are.
-    pub(super) fn draw_reshards(&mut self, random: &mut Random) {
+    pub(super) fn draw_more(&mut self, random: &mut Random) {
         if random.percent(25) {
             self.reshard_percent = random.between(20, 100);
         }
+        self.compacts = random.percent(60);
     }
 
     /// The node's limit for a value. Values grow by appends; some reach it.

@@ -50,7 +50,7 @@ impl World {
             large_len: self.large_len(),
             memory_bytes: self.habits.memory_bytes,
             segment_len: self.segment_len(),
-            compacts: true,
+            compacts: self.habits.compacts,
             hash_secret: [11; 16],
         }
     }

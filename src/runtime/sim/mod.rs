@@ -15,6 +15,7 @@
 //! | `rogue`, `nonsense` | clients that break the protocol |
 //! | `redis` | clients of the RESP front door |
 //! | `salvage` | starts with `--salvage`, and what they may give up |
+//! | `backup` | backups while everything else goes on, and what comes out of them |
 //! | `history`, `check`, `atomic`, `catalog`, `losses` | the model, and whether the history of each key adds up |
 //!
 //! # Invariants
@@ -26,6 +27,7 @@ mod action;
 mod answers;
 mod asking;
 mod atomic;
+mod backup;
 mod catalog;
 mod check;
 mod client;

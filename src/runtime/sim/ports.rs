@@ -8,8 +8,12 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 
+use corduroy_proto_wire::RequestId;
+
 use super::random::Random;
-use crate::ports::{Clock, ConnectionId, Mesh, Net, ProcessFigures, Surroundings};
+use crate::ports::{
+    BackupProgress, Backups, Clock, ConnectionId, Mesh, Net, NoBackup, ProcessFigures, Surroundings,
+};
 use crate::runtime::driver::MeshBatch;
 use crate::storage::buffer::LargeBuffer;
 use crate::storage::buffer::Memory;
@@ -59,6 +63,16 @@ impl SimPorts {
             refused: Vec::new(),
             random,
         }
+    }
+}
+
+impl Backups for SimPorts {
+    fn back_up(&mut self, _: ConnectionId, _: RequestId, _: &str) -> Result<(), NoBackup> {
+        Err(NoBackup::NoDirectory)
+    }
+
+    fn backup_progress(&self) -> Option<BackupProgress> {
+        None
     }
 }
 

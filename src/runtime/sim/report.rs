@@ -41,6 +41,8 @@ pub struct Tally {
     pub damage_told: u64,
     /// Segments that compaction removed.
     pub removals: u64,
+    /// Backups of a shard that were whole, recovered and compared.
+    pub backups: u64,
     /// Writes, syncs, preparations, removals and reads that were made to fail.
     pub disk_errors: u64,
     /// Bits that were turned over.

@@ -22,9 +22,9 @@ use crate::types::{KeyspaceId, PartitionId, Position, SegmentId, Version};
 
 /// A record, as far as it is compared.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Noted {
+pub(super) struct Noted {
     partition: PartitionId,
-    position: Position,
+    pub(super) position: Position,
     kind: RecordKind,
     key: Vec<u8>,
     version: Version,
@@ -32,7 +32,7 @@ struct Noted {
 }
 
 #[derive(Debug, Default)]
-struct Notes(Vec<Noted>);
+pub(super) struct Notes(pub(super) Vec<Noted>);
 
 impl Visitor for Notes {
     fn entry(&mut self, _entry: &Entry<'_>) {}
@@ -50,13 +50,17 @@ impl Visitor for Notes {
 }
 
 /// What recovery makes of a disk: its plan, and the records that it shows.
-struct Reading {
-    plan: Recovered,
-    records: Vec<Noted>,
+pub(super) struct Reading {
+    pub(super) plan: Recovered,
+    pub(super) records: Vec<Noted>,
 }
 
 /// Reads a shard's log.
-fn read(disk: &SimDisk, identity: &Identity, salvage: bool) -> Result<Reading, RecoveryError> {
+pub(super) fn read(
+    disk: &SimDisk,
+    identity: &Identity,
+    salvage: bool,
+) -> Result<Reading, RecoveryError> {
     let names = names(disk, identity);
     let mut notes = Notes::default();
     let plan = recover(identity, salvage, &files(disk, &names), &mut notes)?;
@@ -83,16 +87,16 @@ pub(super) fn files<'a>(disk: &'a SimDisk, names: &'a [String]) -> Vec<SegmentFi
 
 /// The newest that a log holds of a key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Newest {
+pub(super) struct Newest {
     /// The highest version of all its records.
-    version: Version,
+    pub(super) version: Version,
     /// Of the record that stands, if there is one.
     stands: Option<Version>,
 }
 
-type State = BTreeMap<(PartitionId, Vec<u8>), Newest>;
+pub(super) type State = BTreeMap<(PartitionId, Vec<u8>), Newest>;
 
-fn state_of(records: &[Noted]) -> State {
+pub(super) fn state_of(records: &[Noted]) -> State {
     let mut state = State::new();
     let mut places: BTreeMap<(PartitionId, Vec<u8>), Position> = BTreeMap::new();
     for record in records {

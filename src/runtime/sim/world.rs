@@ -10,6 +10,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 
 use super::action::Keys;
+use super::backup::Backups;
 use super::catalog::Catalog;
 use super::client::Client;
 use super::disk::SimDisk;
@@ -47,6 +48,8 @@ pub(super) enum Event {
     MeshReady(u16, u16),
     /// A client does something.
     Client(usize),
+    /// A backup of a shard goes a step further.
+    Backup(u16),
     /// The round of load is over.
     EndRound,
 }
@@ -118,13 +121,14 @@ pub(super) struct World {
     pub(super) suspect: Option<Place>,
     pub(super) tally: Tally,
     pub(super) trace: Trace,
+    pub(super) backups: Backups,
 }
 
 impl World {
     pub(super) fn new(seed: u64) -> World {
         let mut random = Random::new(seed, 0);
         let mut habits = Habits::draw(&mut random);
-        habits.draw_reshards(&mut Random::new(seed, 9));
+        habits.draw_more(&mut Random::new(seed, 9));
         let shards = (0..habits.shard_count)
             .map(|_| SimShard {
                 disk: SimDisk::default(),
@@ -169,6 +173,7 @@ impl World {
             suspect: None,
             tally: Tally::default(),
             trace: Trace::new(seed),
+            backups: Backups::new(seed),
         }
     }
 
@@ -202,6 +207,7 @@ impl World {
         }
         let end = self.now + self.random.between(1, self.habits.round_ns_max);
         self.at(end, Event::EndRound);
+        self.plan_backups(end);
         while self.phase == Phase::Load {
             self.step()?;
         }
@@ -297,6 +303,7 @@ impl World {
                 self.with_driver(shard, |driver| driver.mesh_ready(ShardId(to)));
             }
             Event::Client(client) => self.client_step(client),
+            Event::Backup(shard) => return self.backup_step(shard),
             Event::EndRound => self.phase = Phase::Settle,
         }
         Ok(())
@@ -378,6 +385,7 @@ impl World {
         } else if let Some(deadline) = end.deadline {
             self.turn_at(shard, deadline.0.max(now + 1));
         }
+        self.look_for_point(shard)?;
         self.check_buffers(shard)
     }
 
@@ -405,6 +413,7 @@ impl World {
     pub(super) fn new_life(&mut self) {
         self.life += 1;
         self.queue.clear();
+        self.backups.new_life();
     }
 
     /// What was asked and told about the key that does not add up.

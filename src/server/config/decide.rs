@@ -12,7 +12,7 @@ use std::io;
 
 use super::choices::cores_text;
 use super::error::ConfigError;
-use super::kinds::bytes_text;
+use super::kinds::{bytes_text, time_text};
 use super::layers::Given;
 use super::machine::{Machine, Memory};
 use super::settings::Requested;
@@ -38,6 +38,7 @@ pub(super) fn decide(
         errors,
     );
     check_output(requested, errors);
+    check_backups(requested, errors);
     let segment_len_min = keep(segment_len_min(requested), errors);
     // Without these two there is nothing to measure memory by.
     let (cores, segment_len_min) = (cores?, segment_len_min?);
@@ -76,6 +77,9 @@ pub(super) fn decide(
         stop_timeout: requested.stop_timeout.value,
         spin: requested.spin.value,
         compaction: requested.compaction.value,
+        backup_directory: requested.backup_directory.value.clone(),
+        backup_every: requested.backup_every.value,
+        backup_keep: requested.backup_keep.value,
         debug_commands: requested.debug_commands.value,
         salvage,
         log: requested.log.value.clone(),
@@ -170,6 +174,16 @@ fn check_output(requested: &Requested, errors: &mut Vec<ConfigError>) {
             value_origin: value.origin.clone(),
             slack: bytes_text(limits::REPLY_SLACK_LEN),
             needed: bytes_text(needed),
+        });
+    }
+}
+
+fn check_backups(requested: &Requested, errors: &mut Vec<ConfigError>) {
+    let (every, directory) = (&requested.backup_every, &requested.backup_directory);
+    if let (Some(time), None) = (every.value, &directory.value) {
+        errors.push(ConfigError::NoBackupDirectory {
+            backup_every: time_text(time),
+            origin: every.origin.clone(),
         });
     }
 }

@@ -212,6 +212,16 @@ pub enum ConfigError {
         /// The least that will do.
         needed: String,
     },
+    /// Backups are due, and go nowhere.
+    #[error(
+        "backup_every = {backup_every} ({origin}) needs a place for the backups; set backup_directory"
+    )]
+    NoBackupDirectory {
+        /// How often.
+        backup_every: String,
+        /// Where it was said.
+        origin: String,
+    },
     /// More memory than there is.
     #[error(
         "memory = {memory} ({origin}) is more than the {available} of {limit}: the kernel would end the node under load; \

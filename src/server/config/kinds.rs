@@ -42,6 +42,24 @@ impl Kind for Directory {
     }
 }
 
+/// A directory's path, or `off` for none.
+pub(super) struct DirectoryOrOff;
+
+impl Kind for DirectoryOrOff {
+    type Value = Option<PathBuf>;
+
+    fn parse(&self, text: &str) -> Result<Option<PathBuf>, ValueError> {
+        match text {
+            "off" => Ok(None),
+            path => Directory.parse(path).map(Some),
+        }
+    }
+
+    fn allowed(&self) -> String {
+        "off, or a directory's path".into()
+    }
+}
+
 /// An IP address with a port.
 pub(super) struct Address;
 

@@ -78,6 +78,12 @@ pub struct Config {
     pub spin: Spin,
     /// Whether the log's dead space is reclaimed while the node serves.
     pub compaction: bool,
+    /// Where backups go; `None`: the node takes none.
+    pub backup_directory: Option<PathBuf>,
+    /// How often the node takes a backup by itself; `None`: never.
+    pub backup_every: Option<Duration>,
+    /// How many of those are kept; 0: all.
+    pub backup_keep: usize,
     /// Whether Redis clients may use DEBUG.
     pub debug_commands: bool,
     /// Start in spite of damage in the middle of the log, without what is damaged. A flag only, never kept in a file.

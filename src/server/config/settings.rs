@@ -10,8 +10,8 @@ use super::Config;
 use super::choices::{Cores, Filter, Format, Spinning, Sync, YesOrNo, cores_text};
 use super::error::ConfigError;
 use super::kinds::{
-    Address, AddressOrOff, Auto, Bytes, Count, Directory, Kind, PowerOfTwo, Time, TimeOrNone,
-    bytes_text, time_text,
+    Address, AddressOrOff, Auto, Bytes, Count, Directory, DirectoryOrOff, Kind, PowerOfTwo, Time,
+    TimeOrNone, bytes_text, time_text,
 };
 use super::layers::{Given, Layers, Source};
 use crate::limits;
@@ -157,6 +157,22 @@ settings! {
     compaction "WHETHER": YesOrNo = YesOrNo, default "yes",
         shown |config| String::from(if config.compaction { "yes" } else { "no" });
 
+    /// Directory that backups go to, or off.
+    /// Clients that ask for a backup choose the name of a series below it and nothing else. On the data directory's own filesystem
+    /// segments are linked, not copied: that takes no space, and doesn't outlive the disk.
+    backup_directory "DIR": DirectoryOrOff = DirectoryOrOff, default "off",
+        shown |config| config.backup_directory.as_ref().map_or_else(|| "off".to_owned(), |path| path.display().to_string());
+
+    /// How often the node takes a backup by itself; 0: never.
+    /// Into the series `default` of backup_directory, which must be set. Counted from the last backup there, over restarts too.
+    backup_every "TIME": TimeOrNone = TimeOrNone(Time { min: Duration::from_secs(1), max: FOUR_WEEKS }), default "0s",
+        shown |config| time_text(config.backup_every.unwrap_or_default());
+
+    /// How many backups the node keeps of those that it takes by itself; 0: all.
+    /// After each of them the oldest of the series `default` go, whoever asked for them.
+    backup_keep "COUNT": Count = Count { min: 0, max: limits::BACKUPS_KEPT_MAX }, default "0",
+        shown |config| config.backup_keep.to_string();
+
     /// Most client connections.
     /// One more is refused with a sentence. Each takes a file descriptor (ulimit -n).
     connections_max "COUNT": Count = Count { min: 1, max: limits::CONNECTIONS_MAX }, default "10000",
@@ -214,3 +230,4 @@ settings! {
 
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
+const FOUR_WEEKS: Duration = Duration::from_secs(28 * 24 * 3600);

@@ -3,9 +3,21 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::{DataDirectory, DirectoryError, FORMAT_MOVED, Manifest};
+use super::{DataDirectory, DirectoryError, FORMAT, FORMAT_MOVED, Manifest};
 use super::{failed, shards, sync_directory, write_manifest};
 use crate::types::ShardId;
+
+impl Manifest {
+    /// The same node, in a directory that was never moved to another number of shards.
+    pub(in crate::server) fn as_first_generation(&self) -> Manifest {
+        Manifest {
+            format: FORMAT,
+            generation: 0,
+            moving: None,
+            ..self.clone()
+        }
+    }
+}
 
 impl DataDirectory {
     /// The same of the generation that data moves to.
@@ -90,7 +102,7 @@ impl DataDirectory {
 pub(super) const SHARD_PREFIX: &str = "shard-";
 
 /// The directory of a shard.
-pub(super) fn shard_path(directory: &Path, generation: u32, shard: ShardId) -> PathBuf {
+pub(in crate::server) fn shard_path(directory: &Path, generation: u32, shard: ShardId) -> PathBuf {
     directory.join(shard_name(generation, shard))
 }
 

@@ -33,14 +33,17 @@ pub struct CheckOptions {
 
 /// What became of one shard.
 #[derive(Debug, Default, Serialize)]
-struct Report {
+pub(super) struct Report {
     shard: u16,
     verdict: &'static str,
     #[serde(skip)]
-    worst: Verdict,
+    pub(super) worst: Verdict,
+    /// Where the log ends, if that can be told.
+    #[serde(skip)]
+    pub(super) end: Option<Position>,
     segments: usize,
-    bytes: u64,
-    records: u64,
+    pub(super) bytes: u64,
+    pub(super) records: u64,
     sets: u64,
     deletes: u64,
     clears: u64,
@@ -101,7 +104,8 @@ pub fn check(options: &CheckOptions, output: &mut dyn Write) -> Result<Verdict, 
     Ok(verdict)
 }
 
-fn check_shard(shard: &ShardFiles, may_be_empty: bool, progress: &Progress) -> Report {
+/// Reads everything of one shard.
+pub(super) fn check_shard(shard: &ShardFiles, may_be_empty: bool, progress: &Progress) -> Report {
     let files = shard.segments.files();
     let mut report = Report {
         shard: shard.shard.0,
@@ -125,6 +129,7 @@ fn check_shard(shard: &ShardFiles, may_be_empty: bool, progress: &Progress) -> R
         let Counting { bad, bad_more, .. } = counting;
         match outcome {
             Ok(recovered) => {
+                report.end = Some(recovered.end);
                 report.is_sealed = recovered.clean;
                 report.worst = judge(&recovered, &files);
                 report.take(&recovered, &files);
@@ -207,7 +212,8 @@ impl Report {
         self.damage_more += bad_more;
     }
 
-    fn write(&self, output: &mut dyn Write) -> io::Result<()> {
+    /// For people.
+    pub(super) fn write(&self, output: &mut dyn Write) -> io::Result<()> {
         writeln!(
             output,
             "shard {}: {}, {}, {:.1} MiB, {}",

@@ -6,12 +6,14 @@
 //! Mapped memory is right here too, as nothing waits on these threads. But a disk that can't give a page of a mapped file ends the process without a
 //! word, and that is the night on which these tools are used: so `reading` asks for all bytes by plain reads just before they are looked at.
 
+mod backup;
 mod check;
 mod dump;
 mod lost;
 mod progress;
 mod reading;
 mod repair;
+mod restore;
 mod text;
 
 use std::io;
@@ -19,10 +21,14 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+pub use backup::{BackupCommand, backup};
 pub use check::{CheckOptions, check, judge};
 pub use dump::{DumpOptions, dump};
 pub use repair::{RepairOptions, repair};
+pub use restore::{RestoreOptions, restore};
+pub(super) use text::time;
 
+use super::backup::BackupError;
 use super::directory::DirectoryError;
 use crate::runtime::glommio::SegmentsError;
 
@@ -110,6 +116,9 @@ pub enum ToolError {
         /// What a start would say.
         reason: String,
     },
+    /// A backup can't be read, or not be restored.
+    #[error(transparent)]
+    Backup(#[from] BackupError),
     /// Standard output takes no more.
     #[error("can't write to standard output: {0}")]
     Output(io::Error),
@@ -125,6 +134,11 @@ impl ToolError {
             | ToolError::NotRepaired { .. }
             | ToolError::Directory(
                 DirectoryError::ManifestDamaged { .. } | DirectoryError::ManifestMissing { .. },
+            )
+            | ToolError::Backup(
+                BackupError::Damaged { .. }
+                | BackupError::NotRestored { .. }
+                | BackupError::Directory(DirectoryError::ManifestDamaged { .. }),
             ) => EXIT_DAMAGED,
             // Whoever read it has seen enough.
             ToolError::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,

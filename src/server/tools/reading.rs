@@ -72,9 +72,9 @@ impl ShardFiles {
 }
 
 /// Does `work` on every shard, on as many threads as there are cores. The results are in the shards' order.
-pub(super) fn on_all<'a, T: Send>(
-    shards: &'a [ShardFiles],
-    work: impl Fn(&'a ShardFiles) -> T + Sync,
+pub(super) fn on_all<'a, S: Sync, T: Send>(
+    shards: &'a [S],
+    work: impl Fn(&'a S) -> T + Sync,
 ) -> Vec<T> {
     let cores = thread::available_parallelism().map_or(1, usize::from);
     let next = AtomicUsize::new(0);

@@ -46,7 +46,7 @@ pub(super) fn quoted(bytes: &[u8], len_max: usize) -> String {
 const YEAR_9999_MS: u64 = 253_402_300_799_999;
 
 /// A moment as people write it; a number of milliseconds if it lies beyond all years.
-pub(super) fn time(at: WallMillis) -> String {
+pub(in crate::server) fn time(at: WallMillis) -> String {
     if at.0 > YEAR_9999_MS {
         return format!("{} ms", at.0);
     }

@@ -7,7 +7,7 @@
 //! 2. **Settling.** All copies are committed.
 //! 3. **Syncing.** The log is synced up to its end as of then. That covers the copies, and also whatever made the victim's other records dead:
 //!    with `--sync interval` a newer record may be committed and still be lost to a power loss, and then the older one must be there.
-//! 4. **Leaving.** Nobody reads from the segment any more, nothing holds it, and the entries of dropped tables are counted out of it: its count of live
+//! 4. **Leaving.** Nobody reads from the segment any more, and nothing holds it (or it is given up for now), and the entries of dropped tables are counted out of it: its count of live
 //!    bytes is zero, which is asserted.
 //! 5. **Removing.** The disk port makes its file a stub. When that is on disk, the log forgets the segment.
 //!
@@ -395,10 +395,16 @@ impl Shard {
                 self.sync_now(disk);
                 return false;
             }
+            // A backup may take minutes: others can go meanwhile, and this one is chosen again when it is let go of.
+            Stage::Leaving if self.log.is_held(id) => {
+                self.compaction.victim = None;
+                self.compaction.look_due = true;
+                return false;
+            }
             Stage::Leaving => {
                 let is_read = self.waiting.reads_in(&range);
                 let is_read = is_read || self.pipeline.in_background;
-                if is_read || self.log.is_held(id) || !self.graveyard.is_empty() {
+                if is_read || !self.graveyard.is_empty() {
                     return false;
                 }
                 self.submit_removal(now, id, disk);
@@ -423,7 +429,10 @@ impl Shard {
     ) {
         let given = self.keyspaces.iter().map(Keyspace::given);
         let given = given.fold(self.given, Given::max);
-        let removal = self.log.removal(segment, given, now.wall);
+        // Not before any block that holds a copy: a backup can be restored to any later moment.
+        let removal = self
+            .log
+            .removal(segment, given, self.wall_max.max(now.wall));
         self.pipeline.submit(
             Operation::Remove {
                 segment,

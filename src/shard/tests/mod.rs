@@ -1,5 +1,6 @@
 //! The shard against a disk in memory that does what it is told at once, or fails on request.
 
+mod backup;
 mod compaction;
 mod durability;
 mod flips;

@@ -22,6 +22,7 @@ mod large;
 mod ledger;
 mod memory;
 mod outgoing;
+mod point;
 mod removal;
 
 use std::collections::VecDeque;
@@ -36,6 +37,7 @@ pub use holds::Hold;
 pub use ledger::{Account, Ledger};
 pub use memory::SegmentMemory;
 pub use outgoing::OutgoingBlock;
+pub use point::{LogPoint, PointFile, PointFileKind};
 pub use removal::{Removal, SegmentFacts};
 
 use crate::limits::SECTOR_LEN;

@@ -12,6 +12,7 @@ mod check;
 mod layers;
 mod mutate;
 mod mutations;
+mod mutations_backup;
 mod mutations_reshard;
 mod mutations_saved;
 mod simulate;

@@ -184,6 +184,20 @@ Examples:
 
 The node does this by itself as it becomes necessary. Ends when everything that was there is compacted, as far as that is worth it.")]
     Compact,
+    /// Have the node take a backup of itself
+    #[command(after_help = "\
+Examples:
+  corduroy-cli backup
+  corduroy-cli backup nightly && corduroy backup verify /srv/backups/nightly
+
+DIR is a directory below the one that the node is configured with (backup_directory), on the node's machine: a plain name, \"default\" if \
+none is given. Segments that an earlier backup there has are linked to that. Nothing on the node stops or waits meanwhile. Takes as long as it \
+takes, whatever --timeout says; interrupted, it goes on without anybody waiting.")]
+    Backup {
+        /// The series of backups that it is to belong to
+        #[arg(value_name = "DIR", default_value = "")]
+        series: String,
+    },
     /// Measure the time to the server and back
     #[command(after_help = "\
 Examples:

@@ -4,6 +4,7 @@
 //! set for all commands. The three ways of running ([`Mode`]) differ in where commands come from and so in what standard input is:
 //! free for a value (one command), the script itself, or the keyboard.
 
+mod backup;
 mod keys;
 mod keyspaces;
 mod scan;
@@ -78,6 +79,7 @@ async fn dispatch(
             Ok(Exit::Done)
         }
         Command::Compact => keyspaces::compact(session, output).await,
+        Command::Backup { series } => backup::backup(session, &series, output).await,
         Command::Ping => keyspaces::ping(session, output).await,
         Command::Completion { shell } => {
             let mut script = Vec::new();
