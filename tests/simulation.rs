@@ -70,12 +70,18 @@ fn the_seeds_reach_what_they_are_for() {
         "{undecided} histories of {clients} clients are too long to be judged"
     );
     assert!(sum(|report| report.tally.backups) > 100);
-    assert!(sum(|report| report.tally.summaries_saved) > 20);
-    assert!(sum(|report| report.tally.summaries_used) > 30);
-    assert!(sum(|report| report.tally.summaries_refused) > 5);
-    assert!(sum(|report| report.tally.summaries_damaged) > 5);
-    assert!(sum(|report| report.tally.segments_loaded) > 5);
-    assert!(sum(|report| report.tally.repairs) > 300);
+    let summaries_saved = sum(|report| report.tally.summaries_saved);
+    assert!(summaries_saved > 20, "{summaries_saved}");
+    let summaries_used = sum(|report| report.tally.summaries_used);
+    assert!(summaries_used > 30, "{summaries_used}");
+    let summaries_refused = sum(|report| report.tally.summaries_refused);
+    assert!(summaries_refused > 5, "{summaries_refused}");
+    let summaries_damaged = sum(|report| report.tally.summaries_damaged);
+    assert!(summaries_damaged > 5, "{summaries_damaged}");
+    let segments_loaded = sum(|report| report.tally.segments_loaded);
+    assert!(segments_loaded > 5, "{segments_loaded}");
+    let repairs = sum(|report| report.tally.repairs);
+    assert!(repairs > 300, "{repairs}");
     assert!(sum(|report| report.tally.records_recovered) > 10_000);
     assert!(sum(|report| report.tally.damage_reported) > 10);
     assert!(sum(|report| report.tally.salvages) > 5);

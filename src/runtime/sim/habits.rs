@@ -62,7 +62,7 @@ pub(super) struct Habits {
     pub(super) chunk_max: usize,
     /// Of the starts, those with another number of shards.
     pub(super) reshard_percent: u64,
-    /// Space is reclaimed without being asked to. Where it is not, more segments live long enough for their indexes to be saved.
+    /// Space is reclaimed, with and without being asked to. Where it is not, more segments live long enough for their indexes to be saved.
     pub(super) compacts: bool,
 }
 
@@ -155,7 +155,10 @@ impl Habits {
         if random.percent(25) {
             self.reshard_percent = random.between(20, 100);
         }
-        self.compacts = random.percent(60);
+        self.compacts = random.percent(40);
+        if !self.compacts {
+            self.weights.retain(|(kind, _)| *kind != Kind::Compact);
+        }
     }
 
     /// The node's limit for a value. Values grow by appends; some reach it.
