@@ -154,7 +154,7 @@ settings! {
     /// Whether the log's dead space is reclaimed while the node serves.
     /// It is off until it has been through longer tests than it has: `corduroy-cli compact` reclaims by hand, and on a
     /// node that runs without it, the log grows with every write.
-    compaction "WHETHER": YesOrNo = YesOrNo, default "yes",
+    compaction "WHETHER": YesOrNo = YesOrNo, default "no",
         shown |config| String::from(if config.compaction { "yes" } else { "no" });
 
     /// Directory that backups go to, or off.
