@@ -19,6 +19,7 @@ mod shelf;
 mod until;
 
 pub use error::BackupError;
+pub(super) use error::failed;
 pub use keeper::Keeper;
 pub use manifest::{BackupManifest, FileBackup, FileKind, ShardBackup};
 pub use series::Series;

@@ -20,7 +20,7 @@ use super::{ToolError, Verdict};
 use crate::limits::BACKUP_PIECE_BYTES;
 use crate::runtime::glommio::{Segments, file_name, segment_of};
 use crate::server::backup::{
-    BackupError, Cut, FileBackup, FileKind, ShardBackup, Shelved, cut, earliest, shelved,
+    BackupError, Cut, FileBackup, FileKind, ShardBackup, Shelved, cut, earliest, failed, shelved,
 };
 use crate::server::directory::{
     Manifest, lock, read_manifest, shard_path, sync_directory, write_manifest,
@@ -135,18 +135,6 @@ fn of_moment(directory: &Path, until: WallMillis) -> Result<Shelved, BackupError
             spans.join("\n  ")
         ),
     })
-}
-
-fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> BackupError {
-    let path = path.to_owned();
-    move |source| match source.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => BackupError::Full { path },
-        _ => BackupError::Io {
-            action,
-            path,
-            source,
-        },
-    }
 }
 
 /// Makes the directory, or finds it empty.
