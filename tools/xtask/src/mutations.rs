@@ -474,8 +474,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "remove a segment from which somebody reads",
         file: "src/shard/compact/mod.rs",
-        find: "if is_read || self.log.is_held(id)",
-        replace: "if self.log.is_held(id)",
+        find: "if is_read || !self.graveyard.is_empty()",
+        replace: "if !self.graveyard.is_empty()",
     },
     Mutation {
         name: "believe what is read of a victim unchecked",
