@@ -11,6 +11,9 @@ use crate::support::wire::{Wire, plain_delete};
 
 const VALUE_LEN: usize = 100_000;
 
+/// Overwriting fills a disk only where dead space is not reclaimed.
+const NEVER_RECLAIMS: [&str; 2] = ["--compaction", "no"];
+
 /// Puts values until both shards refuse; answers how many of each key were taken.
 fn fill(wire: &mut Wire, keys: u64) -> u64 {
     let mut sequence = 0;
@@ -60,7 +63,7 @@ fn a_full_disk_refuses_writes_until_there_is_room() {
         return;
     };
     disk.image().leave_room(64 << 20);
-    let node = place.start(&ANY_PORT);
+    let node = place.start(&[ANY_PORT, NEVER_RECLAIMS].concat());
     let admin = admin_of(&node);
     assert_eq!(get(admin, "/readyz").0, 200);
     let shards = usize::from(node.connect().hello().shard_count);
@@ -132,7 +135,7 @@ fn a_node_that_was_killed_on_a_full_disk_starts_there_and_serves_reads() {
         return;
     };
     disk.image().leave_room(64 << 20);
-    let node = place.start(&[]);
+    let node = place.start(&NEVER_RECLAIMS);
     let mut wire = node.connect();
     fill(&mut wire, 10);
     let count = node.client().default_keyspace().count().unwrap();

@@ -152,9 +152,8 @@ settings! {
         shown |config| bytes_text(config.segment_len);
 
     /// Whether the log's dead space is reclaimed while the node serves.
-    /// It is off until it has been through longer tests than it has: `corduroy-cli compact` reclaims by hand, and on a
-    /// node that runs without it, the log grows with every write.
-    compaction "WHETHER": YesOrNo = YesOrNo, default "no",
+    /// Without it the log grows with every write, and `corduroy-cli compact` reclaims by hand.
+    compaction "WHETHER": YesOrNo = YesOrNo, default "yes",
         shown |config| String::from(if config.compaction { "yes" } else { "no" });
 
     /// Directory that backups go to, or off.

@@ -196,6 +196,7 @@ impl<L: Load> Worker<'_, L> {
         if connection.state == State::Closed {
             return Ok(());
         }
+        connection.slots.sent(self.clock.now());
         match connection.send(&self.write_buffer) {
             Ok(false) => Ok(()),
             Ok(true) => self.watch(index),

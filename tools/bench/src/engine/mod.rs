@@ -23,6 +23,7 @@
 use std::{io, net::SocketAddr};
 
 pub(crate) mod affinity;
+mod alarm;
 mod attention;
 pub(crate) mod clock;
 pub mod config;

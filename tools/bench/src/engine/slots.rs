@@ -17,7 +17,7 @@ pub(crate) struct Flight {
     pub(crate) ask: Ask,
     /// Whether the request that was sent last was its second.
     pub(crate) second: bool,
-    /// When it was meant to start. In a closed loop that is when it was sent.
+    /// When it was meant to start. In a closed loop that is when its request was built.
     pub(crate) intended: Nanos,
     /// When its first request was sent.
     pub(crate) sent: Nanos,
@@ -32,6 +32,8 @@ pub(crate) struct Slots {
     ring: Box<[u32]>,
     first: usize,
     waiting: usize,
+    /// Slots whose first request was built and not sent yet.
+    built: Vec<u32>,
 }
 
 impl Slots {
@@ -47,6 +49,7 @@ impl Slots {
             },
             first: 0,
             waiting: 0,
+            built: Vec::with_capacity(count as usize),
         }
     }
 
@@ -65,8 +68,7 @@ impl Slots {
     #[inline]
     pub(crate) fn take(&mut self, flight: Flight) -> Option<u32> {
         let slot = self.free.pop()?;
-        self.flights[slot as usize] = Some(flight);
-        self.enqueue(slot);
+        self.replace(slot, flight);
         Some(slot)
     }
 
@@ -74,7 +76,19 @@ impl Slots {
     #[inline]
     pub(crate) fn replace(&mut self, slot: u32, flight: Flight) {
         self.flights[slot as usize] = Some(flight);
+        self.built.push(slot);
         self.enqueue(slot);
+    }
+
+    /// What was built is sent now. Checking the answers before and building the requests takes the generator microseconds, more after it slept, which are
+    /// not the server's.
+    #[inline]
+    pub(crate) fn sent(&mut self, now: Nanos) {
+        for slot in self.built.drain(..) {
+            if let Some(flight) = &mut self.flights[slot as usize] {
+                flight.sent = now;
+            }
+        }
     }
 
     /// The operation's next request is sent.
@@ -124,6 +138,7 @@ impl Slots {
         self.flights.fill(None);
         self.free.clear();
         self.free.extend((0..self.flights.len() as u32).rev());
+        self.built.clear();
         (self.first, self.waiting) = (0, 0);
     }
 

@@ -30,6 +30,7 @@ use rustix::{
 
 use super::{
     Config, EngineError, Length, Load, Pace,
+    alarm::{ALARM_NANOS, Alarm},
     attention::Attention,
     clock::{Clock, Nanos, nanos},
     connection::{Connection, State},
@@ -48,6 +49,8 @@ use crate::{
 const READ_LEN: usize = 256 << 10;
 /// Sockets that one call to epoll reports at most: so few that the work of a round stays under a millisecond, and a longer one says that the thread was away.
 const EVENTS_MAX: usize = 128;
+/// What epoll names the alarm by; connections have their indices.
+const ALARM_EVENT: u64 = u64::MAX;
 
 /// What a thread needs of the one that starts it.
 pub(super) struct Wiring<'a> {
@@ -85,6 +88,7 @@ pub(super) struct Worker<'a, L: Load> {
     pub(super) failed: &'a AtomicBool,
     pub(super) dialect: L::Dialect,
     pub(super) poller: OwnedFd,
+    alarm: Alarm,
     events: Vec<epoll::Event>,
     pub(super) connections: Vec<Connection<L::Source>>,
     pub(super) read_buffer: Vec<u8>,
@@ -136,6 +140,10 @@ impl<'a, L: Load> Worker<'a, L> {
         let thread = wiring.thread;
         let poller =
             epoll::create(epoll::CreateFlags::CLOEXEC).map_err(EngineError::io("make an epoll"))?;
+        let alarm = Alarm::new()?;
+        let data = epoll::EventData::new_u64(ALARM_EVENT);
+        epoll::add(&poller, &alarm, data, EventFlags::IN)
+            .map_err(EngineError::io("wait for a timer"))?;
         let (first, count) = config.connections_of(thread);
         let connections = (first..first + count)
             .map(|number| {
@@ -153,6 +161,7 @@ impl<'a, L: Load> Worker<'a, L> {
             failed: wiring.failed,
             dialect: load.dialect(thread),
             poller,
+            alarm,
             events: Vec::with_capacity(EVENTS_MAX),
             connections,
             read_buffer: vec![0; READ_LEN],
@@ -293,18 +302,29 @@ impl<'a, L: Load> Worker<'a, L> {
         } else {
             Ok(0)
         };
-        let rest = if is_exact { 0 } else { timeout };
+        let rest = if is_exact {
+            Some(timespec(0))
+        } else {
+            // The alarm rings before: no need of a timer of this call's own.
+            (timeout < ALARM_NANOS).then(|| timespec(timeout))
+        };
         let taken = waited.and_then(|_| {
             epoll::wait(
                 &self.poller,
                 spare_capacity(&mut self.events),
-                Some(&timespec(rest)),
+                rest.as_ref(),
             )
         });
         match taken {
-            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
-            Err(error) => Err(EngineError::io("wait for replies")(error)),
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(EngineError::io("wait for replies")(error)),
         }
+        let is_alarm = |event: &epoll::Event| event.data.u64() == ALARM_EVENT;
+        if let Some(at) = self.events.iter().position(is_alarm) {
+            self.events.swap_remove(at);
+            self.alarm.heard()?;
+        }
+        Ok(())
     }
 
     /// What epoll has to say of the connections, one after the other.

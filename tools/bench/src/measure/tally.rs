@@ -194,7 +194,7 @@ impl Tally {
         sent: Nanos,
         now: Nanos,
     ) {
-        let response = now.saturating_sub(intended);
+        let response = now.saturating_sub(if self.is_open_loop { intended } else { sent });
         if now >= self.handover.ends {
             self.hand_over(now);
         }
