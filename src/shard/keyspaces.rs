@@ -97,7 +97,7 @@ pub struct Keyspace {
     partitions: u16,
     shard: u16,
     shard_count: u16,
-    /// Partition `shard + i * shard_count` is at `i`.
+    /// See [`Keyspace::index_of`].
     local: Vec<Partition>,
     /// The first version of a partition of which the log holds nothing.
     version_first: Version,
@@ -199,6 +199,11 @@ impl Keyspace {
         {
             version.0 += versions;
         }
+    }
+
+    /// The index, in the whole keyspace, of the partition that is this shard's so-many-th.
+    pub(super) fn index_of(&self, local: usize) -> u16 {
+        self.shard + local as u16 * self.shard_count
     }
 
     /// The partition of an index during recovery, made if it is not there yet.
@@ -422,13 +427,10 @@ impl Shard {
             out.internal(origin, failed);
             return;
         }
-        let Keyspace {
-            shard, shard_count, ..
-        } = self.keyspaces[at];
         for local in 0..self.keyspaces[at].local.len() {
             let partition_id = PartitionId {
                 keyspace: id,
-                index: shard + local as u16 * shard_count,
+                index: self.keyspaces[at].index_of(local),
             };
             let partition = &mut self.keyspaces[at].local[local];
             if partition.version_next == Version(1) {

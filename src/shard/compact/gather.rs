@@ -131,10 +131,9 @@ impl Shard {
                 .index
                 .page(gather.cursor, limits::COMPACT_GATHER_SLICE, &mut page);
             looked_at += page.len() + 1;
-            let identity = &self.config.identity;
             let id = PartitionId {
                 keyspace: keyspace.id(),
-                index: identity.shard.0 + gather.local as u16 * identity.shard_count,
+                index: keyspace.index_of(gather.local),
             };
             let inside = page
                 .iter()
