@@ -160,6 +160,14 @@ pub const COMPACT_LOOK_NS: u64 = 100_000_000;
 pub const COMPACT_IDLE_NS: u64 = 50_000_000;
 /// After a victim was given up for want of room, how long compaction waits.
 pub const COMPACT_RETRY_NS: u64 = 1_000_000_000;
+/// Bytes that the background scrub reads at a time, and whose checksums one turn computes.
+pub const SCRUB_PIECE_BYTES: u64 = 256 << 10;
+/// How long it rests after each, at least, in nanoseconds.
+pub const SCRUB_REST_NS: u64 = 1_000_000;
+/// How often it looks whether there is a log by now, in nanoseconds.
+pub const SCRUB_LOOK_NS: u64 = 1_000_000_000;
+/// Places of damage that it lists for each shard.
+pub const SCRUB_PLACES_MAX: usize = 32;
 /// Bytes of records that one block takes when data moves to another number of shards, unless one record alone is longer.
 pub const RESHARD_BLOCK_BYTES: usize = 1 << 20;
 /// Records of such a block.

@@ -70,6 +70,10 @@ fn the_seeds_reach_what_they_are_for() {
         "{undecided} histories of {clients} clients are too long to be judged"
     );
     assert!(sum(|report| report.tally.backups) > 100);
+    let scrub_reads = sum(|report| report.tally.scrub_reads);
+    assert!(scrub_reads > 500, "{scrub_reads}");
+    let scrub_found = sum(|report| report.tally.scrub_found);
+    assert!(scrub_found > 5, "{scrub_found}");
     let summaries_saved = sum(|report| report.tally.summaries_saved);
     assert!(summaries_saved > 20, "{summaries_saved}");
     let summaries_used = sum(|report| report.tally.summaries_used);

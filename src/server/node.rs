@@ -603,6 +603,7 @@ pub(super) fn shard_config(
         memory_bytes: share.saturating_sub(limits::SHARD_MEMORY_BASE).max(1),
         segment_len: config.segment_len,
         compacts: config.compaction,
+        scrub_period_ns: config.scrub_period.map(nanos),
         hash_secret: manifest.hash_secret,
     }
 }

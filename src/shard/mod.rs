@@ -53,6 +53,7 @@ mod relocate;
 mod replay;
 pub mod reshard;
 mod scan;
+pub mod scrub;
 mod staging;
 pub mod statistics;
 mod unit;
@@ -140,6 +141,8 @@ pub struct ShardConfig {
     pub segment_len: u64,
     /// Whether dead space is reclaimed without being asked.
     pub compacts: bool,
+    /// How often everything is read and checked, in nanoseconds; none: never.
+    pub scrub_period_ns: Option<u64>,
     /// The secret of the key hash; lives in the data directory, because scan cursors are positions in hash order.
     pub hash_secret: [u8; 16],
 }
@@ -168,6 +171,7 @@ pub struct Shard {
     frame: Option<Bytes>,
     compaction: Compaction,
     backup: backup::Backup,
+    scrub: scrub::Scrub,
     /// The latest time that the wall clock has shown, or that the log proves: keys were taken away by it.
     wall_max: WallMillis,
     /// During replay: records that expire by then are not kept.
@@ -235,6 +239,7 @@ impl Shard {
             frame: None,
             compaction: Compaction::default(),
             backup: backup::Backup::default(),
+            scrub: scrub::Scrub::default(),
             wall_max: WallMillis(0),
             wall_floor: WallMillis(0),
             versions_lost: 0,
@@ -288,6 +293,12 @@ impl Shard {
             Err(Stop::Refused(refusal)) => self.refuse(origin, &refusal, out),
             Err(stop) => self.wait(origin, request, stop),
         }
+    }
+
+    /// Which shard of which node it is.
+    #[must_use]
+    pub fn identity(&self) -> Identity {
+        self.config.identity
     }
 
     /// When writes are acknowledged.
@@ -455,10 +466,14 @@ impl Shard {
         });
         let compaction = match self.pipeline.failed.is_some() || self.pipeline.stopping {
             true => None,
-            false => [self.compaction.deadline(), self.background_deadline()]
-                .into_iter()
-                .flatten()
-                .min(),
+            false => [
+                self.compaction.deadline(),
+                self.background_deadline(),
+                self.scrub_deadline(),
+            ]
+            .into_iter()
+            .flatten()
+            .min(),
         };
         [expiry, self.pipeline.deadline(self.config.sync), compaction]
             .into_iter()

@@ -64,6 +64,11 @@ pub(super) enum Operation {
         segment: SegmentId,
         stub: RemovedSegments,
     },
+    /// Of a piece of a segment, to be checked.
+    Scrub {
+        segment: SegmentId,
+        len: usize,
+    },
 }
 
 /// The state of the way to the disk.
@@ -228,6 +233,7 @@ impl Shard {
             }
         }
         self.ask_background(now, disk);
+        self.scrub(now, disk);
         self.statistics
             .turn_ended(now.mono.0.saturating_sub(turn_began.0));
     }
@@ -302,6 +308,9 @@ impl Shard {
             }
             (Operation::Remove { segment, stub }, outcome) => {
                 self.removal_done(segment, stub, outcome);
+            }
+            (Operation::Scrub { segment, len }, outcome) => {
+                self.scrub_read(now, segment, len, outcome);
             }
         }
     }

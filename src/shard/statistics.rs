@@ -4,6 +4,7 @@ use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use super::Shard;
+use super::scrub::ScrubStatus;
 
 /// Kinds of requests that are counted apart. Those on single keys count on the shard that owns the key; those that concern several shards, and those
 /// that need none, on the shard whose connection they came in on.
@@ -290,6 +291,8 @@ pub struct ShardStatus {
     pub segments_left_alone: u64,
     /// Why it gave up the last of them.
     pub compaction_error: Option<String>,
+    /// What the background scrub has done and found.
+    pub scrub: ScrubStatus,
     /// Memory of the log's tail.
     pub tail_bytes: u64,
     /// Memory of the index.
@@ -363,6 +366,7 @@ impl Shard {
             compacting: self.compaction.victim().map(|segment| segment.0),
             segments_left_alone: self.compaction.left_alone(),
             compaction_error: self.compaction.last_error.clone(),
+            scrub: self.scrub.status(),
             tail_bytes: log.tail_bytes,
             index_bytes: self
                 .keyspaces

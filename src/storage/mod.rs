@@ -10,4 +10,5 @@ pub mod index;
 pub mod log;
 pub(crate) mod prefetch;
 pub mod recovery;
+pub mod scrub;
 pub mod summary;

@@ -29,6 +29,7 @@ mod packages;
 mod power;
 mod remount;
 mod saved;
+mod scrub;
 mod start;
 mod stop;
 #[path = "../support/mod.rs"]

@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use crate::support::node::{PROGRAM, Place, serve};
 use crate::support::tool::tool;
+use crate::support::wait_until;
 
 const ONE_CORE: [&str; 2] = ["--cores", "1"];
 
@@ -82,6 +83,62 @@ fn a_clean_stop_is_clean() {
         snapshot(&place.data()) == before,
         "looking changed something"
     );
+}
+
+/// A saved index that is damaged, or another segment's, costs the next start a read of the segment and nothing else. Whoever checks a directory should be told, and
+/// not be made to think that data is lost.
+#[test]
+fn saved_indexes_are_checked_too() {
+    let place = Place::new();
+    let flags = [
+        "--cores",
+        "1",
+        "--segment-len",
+        "4MiB",
+        "--value-len-max",
+        "256KiB",
+    ];
+    let node = place.start(&flags);
+    let mut wire = node.connect();
+    for number in 0..10_000_u32 {
+        wire.put(&number.to_le_bytes(), &[b'v'; 2_000]);
+    }
+    drop(wire);
+    let saved = |segment: u8| {
+        let name = format!("shard-000/{segment:016x}.sum");
+        place.data().join(name)
+    };
+    wait_until("the old segments have saved indexes", || {
+        (1..=4).all(|segment| saved(segment).exists())
+    });
+    node.stop();
+    let indexes = |checked: &str| -> Value {
+        let report: Value = serde_json::from_str(checked).unwrap();
+        report["shards"][0]["saved_indexes"].clone()
+    };
+    let clean = tool("check", &place.data(), &["--json"]).with(0);
+    let clean = indexes(&clean.output);
+    assert_eq!(clean["bad"], serde_json::json!([]), "{clean}");
+    assert!(clean["good"].as_u64().unwrap() >= 4, "{clean}");
+
+    flip(&saved(1), 300);
+    fs::copy(saved(3), saved(2)).unwrap();
+    let said = tool("check", &place.data(), &[]).with(0);
+    said.says(&[
+        "0000000000000001.sum: the next start does without this saved index: its checksum is",
+        "0000000000000002.sum: the next start does without this saved index: it is of another segment",
+        "clean",
+    ]);
+    let bad = tool("check", &place.data(), &["--json"]).with(0);
+    assert_eq!(indexes(&bad.output)["bad"].as_array().unwrap().len(), 2);
+
+    // The node makes others.
+    let node = place.start(&flags);
+    let made = |status: &Value| status["shards"][0]["saved_indexes"].as_u64().unwrap();
+    wait_until("two are made again", || made(&node.status()) >= 2);
+    node.stop();
+    let clean = tool("check", &place.data(), &["--json"]).with(0);
+    assert_eq!(indexes(&clean.output)["bad"], serde_json::json!([]));
 }
 
 /// What a crash leaves is no damage, and whoever reads the report must not restore a backup over data that is whole. A start mends it, and so does repair.

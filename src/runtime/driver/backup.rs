@@ -9,6 +9,7 @@ use corduroy_proto_wire::{Body, RequestId, Status};
 use super::{Driver, Ports};
 use crate::ports::{ConnectionId, NoBackup};
 use crate::shard::backup::ShardPoint;
+use crate::shard::scrub::ScrubDamage;
 use crate::shard::statistics::Kind;
 
 impl<P: Ports> Driver<P> {
@@ -41,6 +42,11 @@ impl<P: Ports> Driver<P> {
             }
             Err(reason) => self.refuse(client, id, Status::Failed, reason),
         }
+    }
+
+    /// See [`Shard::take_scrub_news`](crate::shard::Shard::take_scrub_news).
+    pub fn take_scrub_news(&mut self) -> Vec<ScrubDamage> {
+        self.shard.take_scrub_news()
     }
 
     /// See [`Shard::begin_backup`](crate::shard::Shard::begin_backup).

@@ -135,6 +135,7 @@ impl World {
             memory_bytes: 64 << 20,
             segment_len: 8 << 20,
             compacts: true,
+            scrub_period_ns: None,
             hash_secret: [3; 16],
         });
         shard.install(KeyspaceId::SYSTEM, 1, "system");

@@ -319,6 +319,10 @@ impl Core {
             deadline = Some(deadline.map_or(retry, |deadline| deadline.min(retry)));
         }
         self.state.turn_ended(&driver);
+        for damage in driver.take_scrub_news() {
+            let shard = driver.shard().identity().shard;
+            tracing::error!(%shard, file = damage.file, offset = damage.offset, "damage on disk: {}", damage.reason);
+        }
         self.backups.turn_ended(&mut driver);
         self.alarm.set(deadline);
         self.pulse.turn_ended(self.delivered.replace(false));

@@ -409,6 +409,12 @@ impl SimDisk {
         Some(file.flip(segment, offset, random))
     }
 
+    /// Whether a segment is older than the one before the newest: nothing is written to it any more.
+    pub(super) fn is_old(&self, segment: SegmentId) -> bool {
+        let newest = self.files.keys().next_back();
+        newest.is_some_and(|newest| segment.0 + 1 < newest.0)
+    }
+
     /// Whether some of these bytes are rotten.
     pub(super) fn is_rotten(&self, segment: SegmentId, offset: usize, len: usize) -> bool {
         let file = self.files.get(&segment);

@@ -64,6 +64,8 @@ pub(super) struct Habits {
     pub(super) reshard_percent: u64,
     /// Space is reclaimed, with and without being asked to. Where it is not, more segments live long enough for their indexes to be saved.
     pub(super) compacts: bool,
+    /// Everything on disk is read and checked so often.
+    pub(super) scrub_period_ns: Option<u64>,
 }
 
 impl Habits {
@@ -147,6 +149,7 @@ impl Habits {
             remove_error_one_in: rarely(random, 20, 1, 10),
             reshard_percent: 0,
             compacts: true,
+            scrub_period_ns: None,
         }
     }
 
@@ -158,6 +161,11 @@ impl Habits {
         self.compacts = random.percent(40);
         if !self.compacts {
             self.weights.retain(|(kind, _)| *kind != Kind::Compact);
+        }
+        // What may rot is looked for more often.
+        let percent = if self.rot_percent > 0 { 70 } else { 25 };
+        if random.percent(percent) {
+            self.scrub_period_ns = Some(1 << random.between(18, 26));
         }
     }
 

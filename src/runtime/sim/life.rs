@@ -51,6 +51,7 @@ impl World {
             memory_bytes: self.habits.memory_bytes,
             segment_len: self.segment_len(),
             compacts: self.habits.compacts,
+            scrub_period_ns: self.habits.scrub_period_ns,
             hash_secret: [11; 16],
         }
     }

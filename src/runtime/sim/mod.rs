@@ -44,6 +44,7 @@ mod report;
 mod reshard;
 mod rogue;
 mod salvage;
+mod scrub;
 mod storage;
 mod traffic;
 mod value;

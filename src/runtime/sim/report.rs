@@ -43,6 +43,10 @@ pub struct Tally {
     pub removals: u64,
     /// Backups of a shard that were whole, recovered and compared.
     pub backups: u64,
+    /// Pieces of segments that the scrub asked for.
+    pub scrub_reads: u64,
+    /// Places there that it found to be wrong.
+    pub scrub_found: u64,
     /// Writes, syncs, preparations, removals and reads that were made to fail.
     pub disk_errors: u64,
     /// Bits that were turned over.

@@ -20,6 +20,8 @@ pub(super) struct InFlight {
     stage: Stage,
     /// How far its segment was synced when it was asked for.
     synced: usize,
+    /// It is a read of the background scrub.
+    is_scrub: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +45,10 @@ impl World {
             DiskOperation::Sync { .. } => Stage::Syncing(disk.written()),
             _ => Stage::Submitted,
         };
-        if let DiskOperation::Read {
+        let is_scrub = self.is_scrub(shard, ticket);
+        if is_scrub {
+            self.rot_under_scrub(shard, &operation);
+        } else if let DiskOperation::Read {
             segment,
             offset,
             len,
@@ -61,6 +66,7 @@ impl World {
             operation,
             stage,
             synced,
+            is_scrub,
         };
         self.shards[usize::from(shard)]
             .in_flight
@@ -108,9 +114,16 @@ impl World {
         match outcome {
             Some(outcome) => {
                 self.mix(ticket << 1 | u64::from(outcome.is_err()));
+                let scrubbed = match in_flight.is_scrub {
+                    true => self.scrubbed(shard, &in_flight.operation, &outcome),
+                    false => None,
+                };
                 self.with_driver(shard, |driver| {
                     driver.disk_completed(DiskTicket(ticket), outcome);
                 });
+                if let Some(scrubbed) = scrubbed {
+                    self.check_scrubbed(shard, &scrubbed);
+                }
             }
             None => {
                 self.shards[index].in_flight.insert(ticket, in_flight);
@@ -200,7 +213,8 @@ impl World {
                 },
                 _,
             ) => {
-                if fails || disk.is_rotten(*segment, *offset as usize, *len) {
+                let is_bad = fails || disk.is_rotten(*segment, *offset as usize, *len);
+                if is_bad && !in_flight.is_scrub {
                     self.tally.bad_reads += 1;
                     self.bad_reads
                         .insert((ShardId(shard as u16), *segment, *offset));

@@ -20,6 +20,7 @@ use super::ports::{Effect, SimPorts};
 use super::random::Random;
 use super::redis::Books;
 use super::report::{Tally, Trace};
+use super::scrub;
 use super::storage::InFlight;
 use super::traffic::Pipe;
 use crate::ports::ConnectionId;
@@ -122,6 +123,7 @@ pub(super) struct World {
     pub(super) tally: Tally,
     pub(super) trace: Trace,
     pub(super) backups: Backups,
+    pub(super) scrub_random: Random,
 }
 
 impl World {
@@ -174,6 +176,7 @@ impl World {
             tally: Tally::default(),
             trace: Trace::new(seed),
             backups: Backups::new(seed),
+            scrub_random: scrub::random(seed),
         }
     }
 

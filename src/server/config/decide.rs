@@ -77,6 +77,7 @@ pub(super) fn decide(
         stop_timeout: requested.stop_timeout.value,
         spin: requested.spin.value,
         compaction: requested.compaction.value,
+        scrub_period: requested.scrub_period.value,
         backup_directory: requested.backup_directory.value.clone(),
         backup_every: requested.backup_every.value,
         backup_keep: requested.backup_keep.value,

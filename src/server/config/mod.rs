@@ -78,6 +78,8 @@ pub struct Config {
     pub spin: Spin,
     /// Whether the log's dead space is reclaimed while the node serves.
     pub compaction: bool,
+    /// How often everything on disk is read and checked; `None`: never.
+    pub scrub_period: Option<Duration>,
     /// Where backups go; `None`: the node takes none.
     pub backup_directory: Option<PathBuf>,
     /// How often the node takes a backup by itself; `None`: never.

@@ -156,6 +156,11 @@ settings! {
     compaction "WHETHER": YesOrNo = YesOrNo, default "yes",
         shown |config| String::from(if config.compaction { "yes" } else { "no" });
 
+    /// How often everything on disk is read and checked in the background; 0: never.
+    /// A checksum that fails, or a read, is named with file and offset in the log and in `status`. Reads are spread over the period.
+    scrub_period "TIME": TimeOrNone = TimeOrNone(Time { min: Duration::from_secs(1), max: YEAR }), default "30days",
+        shown |config| time_text(config.scrub_period.unwrap_or_default());
+
     /// Directory that backups go to, or off.
     /// Clients that ask for a backup choose the name of a series below it and nothing else. On the data directory's own filesystem
     /// segments are linked, not copied: that takes no space, and doesn't outlive the disk.
@@ -230,3 +235,5 @@ settings! {
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 const FOUR_WEEKS: Duration = Duration::from_secs(28 * 24 * 3600);
+/// As humantime has it.
+const YEAR: Duration = Duration::from_secs(31_557_600);

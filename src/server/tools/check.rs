@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::progress::Progress;
 use super::reading::{ShardFiles, on_all};
+use super::saved::{SavedIndexes, check_saved};
 use super::text::count;
 use super::{ToolError, Verdict};
 use crate::limits::CHECK_DAMAGE_MAX;
@@ -16,7 +17,8 @@ use crate::server::error::StartError;
 use crate::storage::format::{
     Entry, Record, RecordAt, RecordError, RecordKind, SEGMENT_HEADER_LEN, is_zero,
 };
-use crate::storage::recovery::{Recovered, Repair, SegmentFile, Visitor};
+use crate::storage::hash::KeyIdentifier;
+use crate::storage::recovery::{Recovered, RecoveredSegment, Repair, SegmentFile, Visitor};
 use crate::types::{PartitionId, Position, SegmentId};
 
 /// What is checked, and how it is told.
@@ -55,6 +57,12 @@ pub(super) struct Report {
     damage: Vec<Wound>,
     /// Places of damage beyond those in `damage`.
     damage_more: u64,
+    /// The segments with data.
+    #[serde(skip)]
+    found: Vec<RecoveredSegment>,
+    /// None where they are not looked at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    saved_indexes: Option<SavedIndexes>,
 }
 
 /// What a crash left unfinished.
@@ -87,7 +95,12 @@ pub fn check(options: &CheckOptions, output: &mut dyn Write) -> Result<Verdict, 
     let total = shards.iter().map(|shard| shard.segments.len_bytes()).sum();
     let progress = Progress::new(total, "checking");
     let may_be_empty = directory.manifest().is_new;
-    let reports = on_all(&shards, |shard| check_shard(shard, may_be_empty, &progress));
+    let identifier = KeyIdentifier::new(&directory.manifest().hash_secret);
+    let reports = on_all(&shards, |shard| {
+        let mut report = check_shard(shard, may_be_empty, &progress);
+        report.saved_indexes = Some(check_saved(shard, &report.found, identifier));
+        report
+    });
     progress.clear();
     let verdict = reports.iter().map(|report| report.worst).max();
     let verdict = verdict.unwrap_or_default();
@@ -132,6 +145,7 @@ pub(super) fn check_shard(shard: &ShardFiles, may_be_empty: bool, progress: &Pro
                 report.end = Some(recovered.end);
                 report.is_sealed = recovered.clean;
                 report.worst = judge(&recovered, &files);
+                report.found.clone_from(&recovered.segments);
                 report.take(&recovered, &files);
                 report.take_records(&recovered, &files, bad, bad_more);
             }
@@ -238,6 +252,13 @@ impl Report {
         }
         if self.damage_more > 0 {
             writeln!(output, "  and {} places more", self.damage_more)?;
+        }
+        for bad in self.saved_indexes.iter().flat_map(|saved| &saved.bad) {
+            writeln!(
+                output,
+                "  {}: the next start does without this saved index: {}. That is no damage: the segment is read instead, and the node makes another",
+                bad.file, bad.reason
+            )?;
         }
         if self.given_up_before > 0 {
             writeln!(

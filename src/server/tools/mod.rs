@@ -14,6 +14,7 @@ mod progress;
 mod reading;
 mod repair;
 mod restore;
+mod saved;
 mod text;
 
 use std::io;

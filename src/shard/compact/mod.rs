@@ -403,7 +403,7 @@ impl Shard {
             }
             Stage::Leaving => {
                 let is_read = self.waiting.reads_in(&range);
-                let is_read = is_read || self.pipeline.in_background;
+                let is_read = is_read || self.pipeline.in_background || self.scrub.is_reading(id);
                 if is_read || !self.graveyard.is_empty() {
                     return false;
                 }

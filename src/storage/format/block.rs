@@ -257,9 +257,18 @@ impl PayloadCheck {
     /// Goes over at most `len` more bytes of the payload; says whether that was the rest of it.
     pub fn advance(&mut self, payload: &[u8], len: usize) -> bool {
         let end = self.len.min(self.done + len);
-        self.hasher.update(&payload[self.done..end]);
-        self.done = end;
+        self.feed(&payload[self.done..end]);
         self.done == self.len
+    }
+
+    /// Goes over the next bytes of a payload that comes in parts.
+    ///
+    /// # Panics
+    /// If they are more than there are of it.
+    pub fn feed(&mut self, part: &[u8]) {
+        self.done += part.len();
+        assert!(self.done <= self.len, "a payload's parts are as long as it");
+        self.hasher.update(part);
     }
 
     /// Whether the payload is what was written.

@@ -15,6 +15,7 @@ mod mutations;
 mod mutations_backup;
 mod mutations_reshard;
 mod mutations_saved;
+mod mutations_scrub;
 mod simulate;
 mod words;
 mod workspace;

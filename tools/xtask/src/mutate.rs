@@ -4,7 +4,7 @@
 //! of the tree, and runs seeds until one fails. A mutation that survives is a rule that nothing checks. The code itself knows
 //! nothing of this: there is no hook in it that a release build would have to leave out.
 //!
-//! The mutations stand in `mutations.rs`, `mutations_backup.rs`, `mutations_saved.rs` and `mutations_reshard.rs`, each as the text to find and the text to put in its place. A text that is not found
+//! The mutations stand in `mutations.rs`, `mutations_backup.rs`, `mutations_saved.rs`, `mutations_reshard.rs` and `mutations_scrub.rs`, each as the text to find and the text to put in its place. A text that is not found
 //! exactly once is an error, found before anything is built and by a test of its own, so that a mutation can't quietly stop being one
 //! when the code changes.
 //!
@@ -18,6 +18,7 @@ use crate::mutations::{MUTATIONS, Mutation, TESTED_MUTATIONS};
 use crate::mutations_backup::BACKUP_MUTATIONS;
 use crate::mutations_reshard::{RESHARD_MUTATIONS, RESHARD_TESTED_MUTATIONS};
 use crate::mutations_saved::SAVED_MUTATIONS;
+use crate::mutations_scrub::SCRUB_MUTATIONS;
 use crate::workspace::{TaskError, Workspace};
 
 /// What of the workspace the simulator is built from.
@@ -53,6 +54,7 @@ pub(crate) fn run(workspace: &Workspace, only: &str, seeds: u64) -> Result<(), T
     let simulated = MUTATIONS
         .iter()
         .chain(SAVED_MUTATIONS)
+        .chain(SCRUB_MUTATIONS)
         .chain(BACKUP_MUTATIONS)
         .chain(RESHARD_MUTATIONS);
     let simulated = simulated.map(|each| (each, Proof::Simulator));
@@ -249,6 +251,7 @@ mod tests {
             let simulated = MUTATIONS
                 .iter()
                 .chain(SAVED_MUTATIONS)
+                .chain(SCRUB_MUTATIONS)
                 .chain(BACKUP_MUTATIONS)
                 .chain(RESHARD_MUTATIONS);
             simulated

@@ -36,6 +36,7 @@ fn config(shard: u16, shard_count: u16) -> ShardConfig {
         memory_bytes: 64 << 20,
         segment_len: SEGMENT_LEN,
         compacts: true,
+        scrub_period_ns: None,
         hash_secret: [3; 16],
     }
 }
