@@ -214,7 +214,9 @@ impl Shard {
             return;
         };
         let (segment, last) = (pass.segment, pass.last);
-        if pass.check.left() > 0 && self.log.end_of(segment).is_some() {
+        let is_there =
+            self.log.end_of(segment).is_some() && self.compaction.half_removed() != Some(segment);
+        if pass.check.left() > 0 && is_there {
             return;
         }
         let next = self
@@ -320,7 +322,9 @@ impl Shard {
             end: segment.end.min(durable),
             ..segment
         });
-        segments.filter(|segment| segment.base < segment.end)
+        let half_removed = self.compaction.half_removed();
+        segments
+            .filter(move |segment| segment.base < segment.end && Some(segment.id) != half_removed)
     }
 
     fn check_of(&self, segment: &RecoveredSegment) -> Check {

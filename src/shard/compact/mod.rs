@@ -92,6 +92,8 @@ pub(super) struct Compaction {
     is_lost: bool,
     /// A removal has failed.
     has_failed: bool,
+    /// Of this segment: its file may be a stub by now.
+    half_removed: Option<SegmentId>,
     /// A read of the victim's file is under way, or of the file of one that was given up.
     is_reading: bool,
     /// The log has changed since the policy was asked.
@@ -127,6 +129,7 @@ impl Default for Compaction {
             uncommitted: 0,
             is_lost: false,
             has_failed: false,
+            half_removed: None,
             is_reading: false,
             look_due: true,
             idle_look_due: true,
@@ -199,6 +202,11 @@ impl Compaction {
     pub(super) fn is_leaving(&self) -> bool {
         let stage = self.victim.as_ref().map(|victim| victim.stage);
         matches!(stage, Some(Stage::Leaving | Stage::Removing))
+    }
+
+    /// The segment whose removal has failed, if one has: what is in its file is not known, and nothing needs it. Until the next start no other is removed.
+    pub(super) fn half_removed(&self) -> Option<SegmentId> {
+        self.half_removed
     }
 
     /// The segment that is being compacted.
@@ -471,6 +479,7 @@ impl Shard {
             // Nor may another stub go in whose range this one's file may lie by now: until the next start, which looks at the files, no other segment is removed.
             Err(error) => {
                 self.compaction.has_failed = true;
+                self.compaction.half_removed = Some(segment);
                 self.leave_alone(segment, 0, &format!("can't be removed: {error}"));
             }
         }
