@@ -107,9 +107,11 @@ fn rot_is_found_and_named() {
     news.sort_by_key(|place| place.file.clone());
     assert_eq!(news, world.shard.status().scrub.damage);
 
+    // The first pass after a start begins somewhere in the middle, so some was counted twice by now.
+    let before = world.shard.status().scrub.damage_found;
     world.scrub_all();
     assert_eq!(world.findings(), found);
-    assert_eq!(world.shard.status().scrub.damage_found, 6);
+    assert_eq!(world.shard.status().scrub.damage_found, before + 3);
     assert!(world.shard.take_scrub_news().is_empty(), "it is told once");
     assert_eq!(world.shard.status().writes_refused, None);
     world.put(b"key 1", b"the shard takes writes");
