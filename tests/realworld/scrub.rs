@@ -7,7 +7,7 @@ use corduroy_proto_wire::Status;
 use crate::support::node::{Node, Place};
 use crate::support::wait_until;
 
-const FLAGS: [&str; 8] = [
+const FLAGS: [&str; 10] = [
     "--segment-len",
     "4MiB",
     "--value-len-max",
@@ -16,6 +16,9 @@ const FLAGS: [&str; 8] = [
     "1",
     "--memory",
     "64MiB",
+    // Segments are looked for by their numbers.
+    "--compaction",
+    "no",
 ];
 
 fn scrub(node: &Node) -> serde_json::Value {

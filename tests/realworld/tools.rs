@@ -97,6 +97,9 @@ fn saved_indexes_are_checked_too() {
         "4MiB",
         "--value-len-max",
         "256KiB",
+        // Each segment is looked for by its number.
+        "--compaction",
+        "no",
     ];
     let node = place.start(&flags);
     let mut wire = node.connect();
