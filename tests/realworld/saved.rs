@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::FileExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use corduroy_proto_wire::Status;
 
@@ -10,6 +10,7 @@ use crate::support::load::Load;
 use crate::support::node::{Node, Place, serve};
 use crate::support::random::Random;
 use crate::support::wait_until;
+use crate::support::wire::Wire;
 
 const SHORT: [&str; 4] = ["--segment-len", "4MiB", "--value-len-max", "256KiB"];
 
@@ -154,6 +155,24 @@ fn acknowledged_writes_survive_kill_9_whatever_becomes_of_saved_indexes() {
     }
 }
 
+/// Turns a bit over in the value of a key; answers where in the file the key is.
+pub(crate) fn damage_value_of(key: &[u8], segment: &Path) -> usize {
+    let mut bytes = fs::read(segment).unwrap();
+    let at = bytes.windows(key.len()).position(|bytes| bytes == key);
+    let at = at.expect("the key is in this segment");
+    bytes[at + 50] ^= 1;
+    fs::write(segment, &bytes).unwrap();
+    at
+}
+
+/// A read of the key is an error that names the first segment.
+pub(crate) fn expect_damaged(wire: &mut Wire, key: &[u8]) {
+    let id = wire.queue_get(key);
+    let damaged = wire.answer(id);
+    assert_eq!(damaged.status, Status::Damaged, "{damaged:?}");
+    assert!(damaged.text().contains("0000000000000001"), "{damaged:?}");
+}
+
 /// What is damaged inside of a segment that is not read at the start is found when it is read: an error that names the place, and never other
 /// bytes. A start with salvage reads everything, and then the damage is covered.
 #[test]
@@ -174,18 +193,12 @@ fn damage_behind_a_saved_index_is_found_by_reads_and_by_salvage() {
     });
     node.kill();
     let segment = place.data().join("shard-000/0000000000000001.seg");
-    let mut bytes = fs::read(&segment).unwrap();
-    let at = bytes.windows(10).position(|bytes| bytes == key(7)).unwrap();
-    bytes[at + 50] ^= 1;
-    fs::write(&segment, &bytes).unwrap();
+    damage_value_of(&key(7), &segment);
 
     let node = place.start(&flags);
     assert!(told(&node).0 >= 3);
     let mut wire = node.connect();
-    let id = wire.queue_get(&key(7));
-    let damaged = wire.answer(id);
-    assert_eq!(damaged.status, Status::Damaged, "{damaged:?}");
-    assert!(damaged.text().contains("0000000000000001"), "{damaged:?}");
+    expect_damaged(&mut wire, &key(7));
     for number in (0..count).filter(|number| *number != 7).step_by(97) {
         assert_eq!(wire.get(&key(number)).as_deref(), Some(&value[..]));
     }

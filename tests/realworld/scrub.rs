@@ -1,9 +1,6 @@
 //! The background scrub, on real files: rot in what nobody reads is found, named, and served to nobody.
 
-use std::fs;
-
-use corduroy_proto_wire::Status;
-
+use crate::saved::{damage_value_of, expect_damaged};
 use crate::support::node::{Node, Place};
 use crate::support::wait_until;
 
@@ -47,10 +44,7 @@ fn rot_in_a_cold_record_is_found_before_anybody_reads_it() {
 
     let file = "0000000000000001.seg";
     let segment = place.data().join("shard-000").join(file);
-    let mut bytes = fs::read(&segment).unwrap();
-    let at = bytes.windows(10).position(|bytes| bytes == key(7)).unwrap();
-    bytes[at + 50] ^= 1;
-    fs::write(&segment, &bytes).unwrap();
+    let at = damage_value_of(&key(7), &segment);
 
     let often = [&FLAGS[..], &["--scrub-period", "2s"]].concat();
     let node = place.start(&often);
@@ -80,10 +74,7 @@ fn rot_in_a_cold_record_is_found_before_anybody_reads_it() {
     assert_eq!(times(&node), 1);
 
     let mut wire = node.connect();
-    let id = wire.queue_get(&key(7));
-    let damaged = wire.answer(id);
-    assert_eq!(damaged.status, Status::Damaged, "{damaged:?}");
-    assert!(damaged.text().contains("0000000000000001"), "{damaged:?}");
+    expect_damaged(&mut wire, &key(7));
     for number in (0..count).filter(|number| *number != 7).step_by(97) {
         assert_eq!(wire.get(&key(number)).as_deref(), Some(&value[..]));
     }

@@ -90,9 +90,7 @@ pub(super) struct Compaction {
     uncommitted: usize,
     /// Some of them will never be committed.
     is_lost: bool,
-    /// A removal has failed.
-    has_failed: bool,
-    /// Of this segment: its file may be a stub by now.
+    /// The segment whose removal has failed: its file may be a stub by now.
     half_removed: Option<SegmentId>,
     /// A read of the victim's file is under way, or of the file of one that was given up.
     is_reading: bool,
@@ -128,7 +126,6 @@ impl Default for Compaction {
             pace: 1,
             uncommitted: 0,
             is_lost: false,
-            has_failed: false,
             half_removed: None,
             is_reading: false,
             look_due: true,
@@ -309,7 +306,7 @@ impl Shard {
             return false;
         }
         let is_asked = self.config.compacts || compaction.round.is_some();
-        if compaction.has_failed || !is_asked {
+        if compaction.half_removed.is_some() || !is_asked {
             compaction.look_due = false;
             compaction.idle_look_due = false;
             self.end_round(out);
@@ -478,7 +475,6 @@ impl Shard {
             // Whether the file is a stub now is not known, and either is right: nothing needs what is in it. But nothing may rely on its being gone.
             // Nor may another stub go in whose range this one's file may lie by now: until the next start, which looks at the files, no other segment is removed.
             Err(error) => {
-                self.compaction.has_failed = true;
                 self.compaction.half_removed = Some(segment);
                 self.leave_alone(segment, 0, &format!("can't be removed: {error}"));
             }

@@ -49,21 +49,24 @@ enum Verdict {
     Survived,
 }
 
-/// Tries the mutations whose name contains `only`, each on at most `seeds` seeds.
-pub(crate) fn run(workspace: &Workspace, only: &str, seeds: u64) -> Result<(), TaskError> {
+/// Every mutation, and who is to catch it.
+fn all() -> impl Iterator<Item = (&'static Mutation, Proof)> {
     let simulated = MUTATIONS
         .iter()
         .chain(SAVED_MUTATIONS)
         .chain(SCRUB_MUTATIONS)
         .chain(BACKUP_MUTATIONS)
         .chain(RESHARD_MUTATIONS);
-    let simulated = simulated.map(|each| (each, Proof::Simulator));
     let tested = TESTED_MUTATIONS.iter().chain(RESHARD_TESTED_MUTATIONS);
-    let tested = tested.map(|each| (each, Proof::Tests));
-    let chosen: Vec<(&Mutation, Proof)> = simulated
-        .chain(tested)
-        .filter(|(each, _)| each.name.contains(only))
-        .collect();
+    simulated
+        .map(|each| (each, Proof::Simulator))
+        .chain(tested.map(|each| (each, Proof::Tests)))
+}
+
+/// Tries the mutations whose name contains `only`, each on at most `seeds` seeds.
+pub(crate) fn run(workspace: &Workspace, only: &str, seeds: u64) -> Result<(), TaskError> {
+    let chosen: Vec<(&Mutation, Proof)> =
+        all().filter(|(each, _)| each.name.contains(only)).collect();
     if chosen.is_empty() {
         return Err(TaskError::Malformed {
             what: format!("the word {only:?}"),
@@ -247,22 +250,11 @@ mod tests {
     #[test]
     fn every_mutation_fits_the_code() {
         let workspace = Workspace::find().expect("the tests are run by cargo");
-        let all = || {
-            let simulated = MUTATIONS
-                .iter()
-                .chain(SAVED_MUTATIONS)
-                .chain(SCRUB_MUTATIONS)
-                .chain(BACKUP_MUTATIONS)
-                .chain(RESHARD_MUTATIONS);
-            simulated
-                .chain(TESTED_MUTATIONS)
-                .chain(RESHARD_TESTED_MUTATIONS)
-        };
-        for mutation in all() {
+        for (mutation, _) in all() {
             if let Err(error) = mutated(workspace.root(), mutation) {
                 panic!("{error}");
             }
-            let same = all().filter(|each| each.name == mutation.name);
+            let same = all().filter(|(each, _)| each.name == mutation.name);
             assert_eq!(same.count(), 1, "{:?} is a name of one", mutation.name);
         }
     }

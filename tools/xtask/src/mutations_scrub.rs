@@ -20,7 +20,7 @@ pub(crate) const SCRUB_MUTATIONS: &[Mutation] = &[
         name: "scrub what may not be on disk yet",
         file: "src/shard/scrub.rs",
         find: "end: segment.end.min(durable),",
-        replace: "end: segment.end.max(durable.min(segment.end)),",
+        replace: "end: segment.end,",
     },
     Mutation {
         name: "remove a segment that is being scrubbed",
