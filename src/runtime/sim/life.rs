@@ -12,6 +12,7 @@ use super::losses;
 use super::ports::SimPorts;
 use super::random::Random;
 use super::salvage;
+use super::traffic::CONNECTIONS_MAX;
 use super::world::{Phase, World};
 use crate::gateway::resp::session::Settings;
 use crate::limits;
@@ -85,7 +86,7 @@ impl World {
             large_input_bytes_max: [1000, 10_000, limits::LARGE_INPUT_BYTES_MAX]
                 [self.habits.clients % 3],
             batch_slice_len: [1, 3, limits::BATCH_SLICE_LEN][self.habits.keys % 3],
-            connections_max: 64,
+            connections_max: CONNECTIONS_MAX,
             in_flight_max: self.habits.in_flight_max,
             output_bytes_max: self.habits.output_bytes_max,
             handshake_timeout_ns: 10 * SECOND,

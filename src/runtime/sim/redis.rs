@@ -511,7 +511,7 @@ impl World {
             return Ok(());
         };
         let chunk = std::mem::take(&mut pipe.to_client);
-        let is_closed = pipe.is_closed_by_server;
+        let (is_closed, is_excused) = (pipe.is_closed_by_server, pipe.is_excused);
         let Some(mut client) = pipe.redis.take() else {
             return Ok(());
         };
@@ -524,7 +524,7 @@ impl World {
         if is_closed {
             let is_right = client.is_done() && client.received.is_empty();
             self.pipes.remove(&number);
-            return match is_right || is_gone || self.phase == Phase::Stop {
+            return match is_right || is_gone || is_excused || self.phase == Phase::Stop {
                 true => Ok(()),
                 false => Err(format!("the server closed the connection of {client:?}")),
             };

@@ -15,6 +15,8 @@ use crate::types::ShardId;
 pub(super) const HELLO_ID: u32 = u32::MAX;
 /// A network's delay of one delivery, in nanoseconds.
 pub(super) const NETWORK_NS_MAX: Time = 50_000;
+/// Connections that a shard takes. A real node's acceptor counts those of all shards, and says so to the one too many.
+pub(super) const CONNECTIONS_MAX: usize = 64;
 
 /// One connection, both directions.
 #[derive(Debug)]
@@ -34,7 +36,7 @@ pub(super) struct Pipe {
     /// What the shard before had read of it.
     moving: Vec<u8>,
     pub(super) is_closed_by_server: bool,
-    /// The client gave the server reason to close it.
+    /// The client gave the server reason to close it, or there was no place for it.
     pub(super) is_excused: bool,
     to_server_due: bool,
     to_client_due: bool,
@@ -88,6 +90,11 @@ impl World {
         let moving = std::mem::take(&mut pipe.moving);
         let room = self.habits.socket_room.saturating_sub(pipe.to_client.len());
         let Some(Some(id)) = self.with_driver(shard, Driver::opened) else {
+            // Clients that fall silent keep their places until their time is over, and there may be none left.
+            let is_full = self.with_driver(shard, |driver| driver.connections() >= CONNECTIONS_MAX);
+            if let Some(pipe) = self.pipes.get_mut(&number) {
+                pipe.is_excused |= is_full == Some(true);
+            }
             self.server_hangs_up(number);
             return;
         };
@@ -314,9 +321,10 @@ impl World {
             return Ok(());
         }
         let closed = self.pipes.remove(&number);
-        match closed.and_then(|pipe| pipe.rogue) {
-            Some(rogue) if self.phase != Phase::Stop => rogue.judge(),
-            _ => Ok(()),
+        let judged = closed.filter(|pipe| !pipe.is_excused && self.phase != Phase::Stop);
+        match judged.and_then(|pipe| pipe.rogue) {
+            Some(rogue) => rogue.judge(),
+            None => Ok(()),
         }
     }
 
