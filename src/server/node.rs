@@ -278,6 +278,7 @@ impl Starting {
                 shard,
                 core: config.cores[shard.index()],
                 spin,
+                coalesce: config.coalesce.unwrap_or_default(),
                 salvage: config.salvage,
                 may_be_empty: directory.manifest().is_new,
                 config: shard_config(config, directory, shard),
@@ -405,6 +406,7 @@ struct ShardThread {
     shard: ShardId,
     core: usize,
     spin: Option<Duration>,
+    coalesce: Duration,
     salvage: bool,
     /// No client was ever let in, so a shard need not have files.
     may_be_empty: bool,
@@ -496,6 +498,7 @@ impl ShardThread {
             pulses: self.pulses,
             first_segment: is_new.then_some(self.first_segment),
             backups: self.backups,
+            coalesce: self.coalesce,
         });
         if let Err(error) = ended {
             tracing::error!(shard = %self.shard, %error, "can't start the thread that writes the log");

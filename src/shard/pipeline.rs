@@ -320,6 +320,12 @@ impl Shard {
         self.pipeline.stopping = true;
     }
 
+    /// Whether a block is on its way to disk, whose writers wait for it.
+    #[must_use]
+    pub fn has_block_in_flight(&self) -> bool {
+        self.pipeline.flight.is_some()
+    }
+
     /// Whether everything is on disk and nothing more will be submitted.
     #[must_use]
     pub fn is_stopped(&self) -> bool {

@@ -1,6 +1,7 @@
 //! How a connection begins, and how the node ends one.
 
 use std::io::{Read as _, Write as _};
+use std::net::Shutdown;
 
 use corduroy_proto_wire::{CONNECTION_REQUEST_ID, PREAMBLE, Response, Status, split};
 
@@ -49,6 +50,21 @@ fn a_client_that_goes_on_sending_still_hears_why_it_was_refused() {
         assert_ne!(response.status, Status::Ok);
     }
     node.connect().put(b"key", b"others are served");
+}
+
+/// The node is told once of bytes and of the end of the stream, and of both together when they come together: neither may be forgotten for the other.
+#[test]
+fn a_client_that_asks_and_closes_is_answered_and_let_go() {
+    let place = Place::new();
+    let node = place.start(&[]);
+    for round in 0..300 {
+        let mut stream = raw(node.address()).unwrap();
+        stream.write_all(b"PING\r\n").unwrap();
+        stream.shutdown(Shutdown::Write).unwrap();
+        let mut said = Vec::new();
+        stream.read_to_end(&mut said).unwrap();
+        assert_eq!(said, b"+PONG\r\n", "round {round}");
+    }
 }
 
 /// Connections that ask for nothing any more must not stay for ever where somebody said so.

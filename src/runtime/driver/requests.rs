@@ -6,8 +6,10 @@ use corduroy_proto_wire::{
     split,
 };
 
+use super::connection::Phase;
 use super::link::Route;
 use super::{Driver, Ports};
+use crate::gateway::resp::parse::key_ahead;
 use crate::limits;
 use crate::ports::ConnectionId;
 use crate::shard::statistics::Kind;
@@ -81,6 +83,31 @@ impl<P: Ports> Driver<P> {
                 _ => None,
             }
         }))
+    }
+
+    /// Bytes are about to be given to [`Driver::received`], of several connections one after the other: has the memory loaded that looking their keys up will
+    /// need. Changes nothing else. Input of several requests is left out, which is looked ahead into when its turn comes.
+    pub fn foresee<'a>(&self, received: impl Iterator<Item = (ConnectionId, &'a [u8])>) {
+        let keys = received.map(|(id, bytes)| self.only_key(id, bytes));
+        self.look_ahead_keys(keys, &mut LookAhead::default().places);
+    }
+
+    /// The key of a request, if it is all that a connection has sent.
+    fn only_key<'a>(&self, id: ConnectionId, bytes: &'a [u8]) -> Option<(KeyspaceId, &'a [u8])> {
+        let connection = self.hub.connections.get(id.slot as usize)?;
+        if connection.phase != Phase::Open || !connection.input.is_empty() {
+            return None;
+        }
+        if let Some(resp) = &connection.resp {
+            let keyspace = resp.keyspace()?;
+            let (key, len) = key_ahead(bytes)?;
+            return (len == bytes.len() && !key.is_empty()).then_some((keyspace, key));
+        }
+        let (frame, len) = split(bytes, self.config.frame_len_max()).ok()??;
+        if len < bytes.len() {
+            return None;
+        }
+        Some((KeyspaceId(peek(frame).ok()?.keyspace), key_of(frame)?))
     }
 
     /// Takes one request of a connection of this shard.

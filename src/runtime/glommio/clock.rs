@@ -19,6 +19,12 @@ impl SystemClock {
             start: Instant::now(),
         }
     }
+
+    /// The clock that only goes forward, without the other.
+    #[inline]
+    pub(super) fn mono(&self) -> MonoNanos {
+        MonoNanos(self.start.elapsed().as_nanos() as u64)
+    }
 }
 
 impl Clock for SystemClock {
@@ -29,7 +35,7 @@ impl Clock for SystemClock {
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
         Now {
-            mono: MonoNanos(self.start.elapsed().as_nanos() as u64),
+            mono: self.mono(),
             wall: WallMillis(wall.as_millis() as u64),
         }
     }

@@ -171,7 +171,9 @@ pub(super) async fn linger(core: Rc<Core>, socket: Rc<Socket>) {
         }
         let mut scratch = core.scratch.borrow_mut();
         loop {
-            match Pin::new(&mut stream).poll_read(context, &mut scratch) {
+            match Pin::new(&mut stream)
+                .poll_read(context, &mut scratch[..limits::RECEIVE_SLICE_BYTES])
+            {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Ok(len)) if len > 0 && thrown_away < limits::LINGER_BYTES => {
                     thrown_away += len;

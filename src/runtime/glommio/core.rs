@@ -24,6 +24,7 @@ use glommio::timer::Timer;
 
 use super::backup::{BackupDesk, BackupInlet, BackupOrder};
 use super::clock::SystemClock;
+use super::coalescing::{self, Coalescing};
 use super::connection::{Arrival, Received, Socket};
 use super::files::Files;
 use super::inlets::Inlets;
@@ -36,7 +37,7 @@ use super::turn::{Alarm, Signal, yield_once};
 use super::watchdog::Pulse;
 use super::writer::{Completion, LogWriter};
 use crate::limits;
-use crate::ports::{Clock, ConnectionId};
+use crate::ports::Clock;
 use crate::runtime::driver::{Driver, DriverConfig, Flow, MeshBatch};
 use crate::shard::Shard;
 use crate::storage::disk::{DiskOutcome, DiskTicket};
@@ -56,7 +57,7 @@ pub(super) struct Core {
     completions: Receiver<Completion>,
     /// Which connections have bytes or room.
     readiness: Rc<RefCell<Readiness>>,
-    /// What connections receive into.
+    /// What connections receive into, one behind the other: a turn's bytes and the last one's slice.
     pub(super) scratch: RefCell<Box<[u8]>>,
     alarm: Alarm,
     clock: SystemClock,
@@ -92,6 +93,8 @@ pub struct Serving {
     pub first_segment: Option<Sender<io::Result<()>>>,
     /// The way to who takes backups, if anybody does, and what that asks.
     pub backups: (Option<BackupDesk>, Receiver<BackupOrder>),
+    /// How long its executor rests between two looks at the connections while requests come densely; zero: never.
+    pub coalesce: Duration,
 }
 
 impl Core {
@@ -115,6 +118,7 @@ impl Core {
             pulses,
             first_segment,
             backups: (backup_desk, backup_orders),
+            coalesce: _,
         } = serving;
         let batches = mesh.take_receivers();
         let inlets = Inlets {
@@ -147,7 +151,10 @@ impl Core {
                 batches,
                 completions,
                 delivered: Cell::new(false),
-                scratch: RefCell::new(vec![0; limits::RECEIVE_SLICE_BYTES].into_boxed_slice()),
+                scratch: RefCell::new(
+                    vec![0; limits::TURN_RECEIVE_BYTES + limits::RECEIVE_SLICE_BYTES]
+                        .into_boxed_slice(),
+                ),
                 alarm: Alarm::new(Arc::clone(&pulse)),
                 clock,
                 state,
@@ -163,15 +170,6 @@ impl Core {
     pub(super) fn delivered(&self) {
         self.delivered.set(true);
         self.turn.give();
-    }
-
-    /// The client has closed the connection, or it broke.
-    pub(super) fn closed(&self, id: ConnectionId) {
-        let mut driver = self.driver.borrow_mut();
-        driver.closed(id);
-        driver.ports().detach(id);
-        drop(driver);
-        self.delivered();
     }
 
     pub(super) fn disk_completed(&self, ticket: DiskTicket, outcome: DiskOutcome) {
@@ -205,11 +203,15 @@ impl Core {
     }
 
     /// Serves connections that are ready, for as long as the executor lives. While there is traffic this never sleeps: it looks, delivers, lets
-    /// everything else run, the turn first, and looks again.
-    pub(super) async fn run_reader(&self) {
+    /// everything else run, the turn first, and looks again; after a rest, if that gathers more (`coalescing`).
+    pub(super) async fn run_reader(&self, mut coalescing: Coalescing) {
         let mut ready = Vec::new();
+        // Connections with more than one receive took.
+        let mut again = Vec::new();
+        coalescing::be_punctual();
         loop {
             self.take_from_threads();
+            ready.append(&mut again);
             let looked = self.readiness.borrow_mut().look(&mut ready);
             if let Err(error) = looked {
                 tracing::error!(%error, "can't tell which connections are ready; the node ends");
@@ -226,17 +228,29 @@ impl Core {
                 }
                 continue;
             }
-            let mut received = 0;
-            for ready in ready.drain(..) {
-                received += self.serve(ready);
+            let rest = coalescing.looked(|| self.clock.mono(), ready.len() as u64);
+            let (mut served, mut received) = (0, 0);
+            while served < ready.len() {
+                let (connections, bytes) = self.serve(&ready[served..], &mut again);
+                served += connections;
+                received += bytes;
                 if received >= limits::TURN_RECEIVE_BYTES {
                     received = 0;
                     self.delivered();
                     yield_once().await;
                 }
             }
+            ready.clear();
             self.delivered();
             yield_once().await;
+            // Whoever waits for the log would wait for the rest, too.
+            if let Some(nanos) = rest
+                && again.is_empty()
+                && !self.driver.borrow().shard().has_block_in_flight()
+            {
+                coalescing.rested();
+                coalescing::rest(nanos);
+            }
         }
     }
 
@@ -254,43 +268,65 @@ impl Core {
         }
     }
 
-    /// Serves one connection, and answers how many bytes it had sent.
-    #[inline]
-    fn serve(&self, ready: Ready) -> usize {
-        let id = ready.connection;
+    /// Serves the first of some connections: as many as are looked ahead for together, or fewer once a turn's bytes have come. Answers how many,
+    /// and how many bytes they had sent. Those that may have sent more go to `again`.
+    fn serve(&self, ready: &[Ready], again: &mut Vec<Ready>) -> (usize, usize) {
         let mut driver = self.driver.borrow_mut();
-        let Some(socket) = driver.ports().socket(id).map(Rc::clone) else {
-            return 0;
-        };
-        if ready.write {
-            socket.ask(&self.readiness.borrow(), id, |interest| {
-                interest.write = false;
-            });
-            driver.writable(id);
-        }
-        let received = if ready.read && socket.is_read() {
-            socket.receive(&mut self.scratch.borrow_mut())
-        } else if ready.broken {
-            Received::End
-        } else {
-            Received::Nothing
-        };
-        match received {
-            Received::Bytes(len) => {
-                if driver.received(id, &self.scratch.borrow()[..len]) == Flow::Pause {
-                    socket.ask(&self.readiness.borrow(), id, |interest| {
-                        interest.read = false;
-                    });
+        let mut scratch = self.scratch.borrow_mut();
+        let mut came = [None; limits::LOOK_AHEAD_FRAMES];
+        let (mut served, mut end) = (0, 0);
+        for (ready, came) in ready.iter().zip(&mut came) {
+            served += 1;
+            let id = ready.connection;
+            let Some(socket) = driver.ports().socket(id).map(Rc::clone) else {
+                continue;
+            };
+            if ready.write {
+                socket.ask(&self.readiness.borrow(), id, |interest| {
+                    interest.write = false;
+                });
+                driver.writable(id);
+            }
+            let received = if ready.read && socket.is_read() {
+                socket.receive(&mut scratch[end..end + limits::RECEIVE_SLICE_BYTES])
+            } else if ready.broken {
+                Received::End
+            } else {
+                Received::Nothing
+            };
+            match received {
+                Received::Bytes(len) => {
+                    *came = Some((id, end, len));
+                    end += len;
+                    if ready.at_end || len == limits::RECEIVE_SLICE_BYTES {
+                        again.push(Ready {
+                            write: false,
+                            ..*ready
+                        });
+                    }
+                    if end >= limits::TURN_RECEIVE_BYTES {
+                        break;
+                    }
                 }
-                len
-            }
-            Received::Nothing => 0,
-            Received::End => {
-                drop(driver);
-                self.closed(id);
-                0
+                Received::Nothing => {}
+                Received::End => {
+                    driver.closed(id);
+                    driver.ports().detach(id);
+                }
             }
         }
+        let came = || came.iter().flatten();
+        driver.foresee(came().map(|&(id, at, len)| (id, &scratch[at..at + len])));
+        for &(id, at, len) in came() {
+            if driver.received(id, &scratch[at..at + len]) == Flow::Pause
+                && let Some(socket) = driver.ports().socket(id).map(Rc::clone)
+            {
+                socket.ask(&self.readiness.borrow(), id, |interest| {
+                    interest.read = false;
+                });
+            }
+        }
+        (served, end)
     }
 
     /// Ends turns for as long as the executor lives.

@@ -10,6 +10,7 @@ use std::time::Duration;
 use glommio::{LocalExecutor, LocalExecutorBuilder, Placement, PoolPlacement};
 use thiserror::Error;
 
+use super::coalescing::Coalescing;
 use super::core::{Core, Serving};
 use super::files::io_error;
 use super::preparer::Preparer;
@@ -96,6 +97,7 @@ impl Executor {
     /// When the kernel gives no threads for the shard's log.
     pub fn run(self, serving: Serving) -> io::Result<()> {
         let shard = serving.driver.shard;
+        let coalescing = Coalescing::new(serving.coalesce);
         let pulse = Arc::clone(&serving.pulses[shard.index()]);
         // Not before: of the executors that were proven for a shard only one serves it.
         if let Some(waker) = self.poked_by {
@@ -110,7 +112,7 @@ impl Executor {
                 Core::new(serving, self.readiness, (writer, preparer), completions);
             inlets.serve(&core);
             let reader = Rc::clone(&core);
-            glommio::spawn_local(async move { reader.run_reader().await }).detach();
+            glommio::spawn_local(async move { reader.run_reader(coalescing).await }).detach();
             let alarm = Rc::clone(&core);
             glommio::spawn_local(async move { alarm.run_alarm().await }).detach();
             // A first turn, for the first segment.

@@ -10,13 +10,14 @@
 //! - An executor that ends takes the process with it: no node runs on half its shards. A clean stop ends the process too, because
 //!   executors that wake each other can't be torn down one by one.
 //!
-//! `core` is the hub of it; `turn` decides when a turn ends; `ports` is what the driver calls, on `connection`, `files`, `writer`, `preparer`, `mesh` and
+//! `core` is the hub of it; `turn` decides when a turn ends, `coalescing` when the executor rests between two; `ports` is what the driver calls, on `connection`, `files`, `writer`, `preparer`, `mesh` and
 //! `clock`; `inlets` waits for other threads; `acceptor` and `seats` deal connections out; `segments` and `generations` are for the time before the first executor runs,
 //! `summaries` for what `preparer` does besides, `backup` is how the thread that takes backups talks with an executor.
 
 mod acceptor;
 mod backup;
 mod clock;
+mod coalescing;
 mod connection;
 mod core;
 mod direct;

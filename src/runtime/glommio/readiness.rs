@@ -1,10 +1,18 @@
 //! Which connections have bytes, or room: one epoll set an executor, and one io_uring poll for the whole set.
 //!
 //! glommio's own stream asks io_uring about each socket, once for every read: a submission, a completion, a waker and a task switch
-//! a request. Here all sockets of an executor are in one epoll set, level-triggered. While there is traffic, a turn begins with one
+//! a request. Here all sockets of an executor are in one epoll set. While there is traffic, a turn begins with one
 //! `epoll_wait` that never blocks, answers for many connections at once and needs nothing re-armed; only when it finds nothing does the
 //! executor ask io_uring to be told when the *set* becomes readable, and sleeps. Measured against a task a connection: see
 //! `docs/decisions/0003-epoll-under-the-executor.md`.
+//!
+//! The set is **edge-triggered**: it tells of a socket once for what has come, not for as long as something is there, which would have the kernel look at
+//! each socket twice a request. So nobody may leave bytes in a socket and wait for the set to tell of them again:
+//!
+//! - A receive that filled its buffer may have left some: the connection is served again, after the others (`Received::Bytes`).
+//! - One that didn't has emptied the socket, and what comes later is told of; but the client's end of the stream may have come with the bytes, and is no news then. It is told of
+//!   with them ([`Ready::at_end`]), and the connection is served again for it.
+//! - Bytes that come while a connection is not read from are told of when the set is asked about them again.
 //!
 //! glommio offers no way to wait for a bare descriptor. Its `TcpStream`, though, polls whatever descriptor it is made of before it
 //! first reads from it: so waiting for the set is making a stream of a duplicate of it, and polling that until it says anything
@@ -35,8 +43,8 @@ pub(super) struct Interest {
 
 impl Interest {
     fn flags(self) -> EventFlags {
-        let mut flags = EventFlags::empty();
-        flags.set(EventFlags::IN, self.read);
+        let mut flags = EventFlags::ET;
+        flags.set(EventFlags::IN | EventFlags::RDHUP, self.read);
         flags.set(EventFlags::OUT, self.write);
         flags
     }
@@ -49,6 +57,8 @@ pub(super) struct Ready {
     /// Reading would answer something: bytes, the end, or an error.
     pub(super) read: bool,
     pub(super) write: bool,
+    /// After its bytes comes nothing more.
+    pub(super) at_end: bool,
     /// The connection has broken, whether it is being read from or not.
     pub(super) broken: bool,
 }
@@ -118,8 +128,11 @@ impl Readiness {
             };
             Ready {
                 connection,
-                read: flags.intersects(EventFlags::IN | EventFlags::HUP | EventFlags::ERR),
+                read: flags.intersects(
+                    EventFlags::IN | EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR,
+                ),
                 write: flags.contains(EventFlags::OUT),
+                at_end: flags.intersects(EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR),
                 broken: flags.intersects(EventFlags::HUP | EventFlags::ERR),
             }
         }));
@@ -144,4 +157,71 @@ pub(super) async fn wait(set: OwnedFd) {
     let mut stream = unsafe { TcpStream::from_raw_fd(set.into_raw_fd()) };
     let mut nothing = [0; 1];
     let _ = poll_fn(|context| Pin::new(&mut stream).poll_read(context, &mut nothing)).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+    use std::net::Shutdown;
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    const ID: ConnectionId = ConnectionId {
+        slot: 3,
+        generation: 7,
+    };
+    const READ: Interest = Interest {
+        read: true,
+        write: false,
+    };
+
+    fn watched() -> (Readiness, UnixStream, UnixStream) {
+        let set = Readiness::new().unwrap();
+        let (server, client) = UnixStream::pair().unwrap();
+        set.add(&server, ID, READ).unwrap();
+        (set, server, client)
+    }
+
+    fn look(set: &mut Readiness) -> Option<Ready> {
+        let mut ready = Vec::new();
+        set.look(&mut ready).unwrap();
+        assert!(ready.len() <= 1, "{ready:?}");
+        ready.pop()
+    }
+
+    #[test]
+    fn bytes_are_told_of_once() {
+        let (mut set, _server, mut client) = watched();
+        assert!(look(&mut set).is_none());
+        client.write_all(b"one").unwrap();
+        let ready = look(&mut set).unwrap();
+        assert!(ready.connection == ID && ready.read && !ready.at_end && !ready.broken);
+        assert!(look(&mut set).is_none(), "nothing has come since");
+        client.write_all(b"two").unwrap();
+        assert!(look(&mut set).is_some_and(|ready| ready.read));
+    }
+
+    #[test]
+    fn the_end_is_told_of_with_the_bytes_before_it() {
+        let (mut set, _server, mut client) = watched();
+        client.write_all(b"last").unwrap();
+        client.shutdown(Shutdown::Write).unwrap();
+        assert!(look(&mut set).is_some_and(|ready| ready.read && ready.at_end && !ready.broken));
+        assert!(look(&mut set).is_none());
+    }
+
+    #[test]
+    fn what_came_while_nobody_asked_is_told_of_when_somebody_asks() {
+        let (mut set, server, mut client) = watched();
+        let nothing = Interest {
+            read: false,
+            write: false,
+        };
+        set.change(&server, ID, nothing).unwrap();
+        client.write_all(b"early").unwrap();
+        assert!(look(&mut set).is_none());
+        set.change(&server, ID, READ).unwrap();
+        assert!(look(&mut set).is_some_and(|ready| ready.read));
+    }
 }

@@ -152,7 +152,10 @@ impl World {
     }
 
     fn receive(&mut self, number: u32, shard: u16, id: ConnectionId, bytes: &[u8]) {
-        let flow = self.with_driver(shard, |driver| driver.received(id, bytes));
+        let flow = self.with_driver(shard, |driver| {
+            driver.foresee(std::iter::once((id, bytes)));
+            driver.received(id, bytes)
+        });
         if flow == Some(Flow::Pause)
             && let Some(pipe) = self.pipes.get_mut(&number)
         {

@@ -76,6 +76,7 @@ pub(super) fn decide(
         output_bytes_max: to_usize(requested.output_bytes_max.value),
         stop_timeout: requested.stop_timeout.value,
         spin: requested.spin.value,
+        coalesce: requested.coalesce.value,
         compaction: requested.compaction.value,
         scrub_period: requested.scrub_period.value,
         backup_directory: requested.backup_directory.value.clone(),

@@ -76,6 +76,8 @@ pub struct Config {
     pub stop_timeout: Duration,
     /// Whether a core without work spins before it sleeps.
     pub spin: Spin,
+    /// How long a core rests between two looks at its connections while requests come densely.
+    pub coalesce: Option<Duration>,
     /// Whether the log's dead space is reclaimed while the node serves.
     pub compaction: bool,
     /// How often everything on disk is read and checked; `None`: never.

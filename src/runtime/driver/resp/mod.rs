@@ -240,6 +240,11 @@ impl Resp {
         }
     }
 
+    /// The keyspace that its next command is about, unless that says otherwise.
+    pub(super) fn keyspace(&self) -> Option<KeyspaceId> {
+        Some(self.front.as_ref()?.session.keyspace())
+    }
+
     /// Whether the next command may be carried out as far as the earlier ones are concerned.
     /// `in_flight` requests have no answer.
     #[inline]
