@@ -68,6 +68,13 @@ use thiserror::Error;
 
 use super::inline;
 
+/// Whether the command that begins here has a name and a key alone: nearly all of those read. For looking ahead alone.
+#[inline]
+#[must_use]
+pub fn is_short(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"*2\r")
+}
+
 /// The second argument of the command that begins here, which is its key if it has one, and how many bytes the command takes up: if
 /// it is all there, has a few short arguments, and is written as client libraries write it. For looking ahead alone: nothing is checked that
 /// [`Parser::advance`] does not check again.

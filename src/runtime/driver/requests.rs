@@ -9,12 +9,12 @@ use corduroy_proto_wire::{
 use super::connection::Phase;
 use super::link::Route;
 use super::{Driver, Ports};
-use crate::gateway::resp::parse::key_ahead;
+use crate::gateway::resp::parse::{is_short, key_ahead};
 use crate::limits;
 use crate::ports::ConnectionId;
 use crate::shard::statistics::Kind;
 use crate::shard::{KeyPlace, Origin, Replies, Target, Whereabouts};
-use crate::storage::prefetch::prefetch;
+use crate::storage::prefetch::{prefetch, prefetch_record};
 use crate::types::{KeyspaceId, Now, ShardId};
 
 /// Where the keys of the next frames live, as far as they have keys.
@@ -41,32 +41,40 @@ impl<P: Ports> Driver<P> {
         let keys = frames.map(|frame| {
             let key = key_of(frame)?;
             let head = peek(frame).ok()?;
-            Some((KeyspaceId(head.keyspace), key))
+            let reads = head.opcode == Opcode::Get as u8;
+            Some((KeyspaceId(head.keyspace), key, reads))
         });
         self.look_ahead_keys(keys, &mut ahead.places);
         ahead
     }
 
-    /// As [`Driver::look_ahead`], of keys. Places for which there is no key stay as they are.
+    /// As [`Driver::look_ahead`], of keys and whether their values are wanted. Places for which there is no key stay as they are.
     #[inline]
     pub(super) fn look_ahead_keys<'a>(
         &self,
-        keys: impl Iterator<Item = Option<(KeyspaceId, &'a [u8])>>,
+        keys: impl Iterator<Item = Option<(KeyspaceId, &'a [u8], bool)>>,
         places: &mut [Option<Whereabouts>; limits::LOOK_AHEAD_FRAMES],
     ) {
         let mut found = 0;
-        for (place, key) in places.iter_mut().zip(keys) {
-            *place = key.map(|(keyspace, key)| self.shard.whereabouts(keyspace, key));
+        let mut wanted = [false; limits::LOOK_AHEAD_FRAMES];
+        for ((place, wanted), key) in places.iter_mut().zip(&mut wanted).zip(keys) {
+            *place = key.map(|(keyspace, key, reads)| {
+                *wanted = reads;
+                self.shard.whereabouts(keyspace, key)
+            });
             if let Some(Whereabouts::Here(here)) = place {
                 prefetch(self.shard.entry_address(here));
             }
             found += 1;
         }
-        for place in &places[..found] {
+        for (place, wanted) in places[..found].iter().zip(wanted) {
             if let Some(Whereabouts::Here(here)) = place
                 && let Some(record) = self.shard.record_address(here)
             {
-                prefetch(record);
+                match wanted {
+                    true => prefetch_record(record),
+                    false => prefetch(record),
+                }
             }
         }
     }
@@ -93,7 +101,11 @@ impl<P: Ports> Driver<P> {
     }
 
     /// The key of a request, if it is all that a connection has sent.
-    fn only_key<'a>(&self, id: ConnectionId, bytes: &'a [u8]) -> Option<(KeyspaceId, &'a [u8])> {
+    fn only_key<'a>(
+        &self,
+        id: ConnectionId,
+        bytes: &'a [u8],
+    ) -> Option<(KeyspaceId, &'a [u8], bool)> {
         let connection = self.hub.connections.get(id.slot as usize)?;
         if connection.phase != Phase::Open || !connection.input.is_empty() {
             return None;
@@ -101,13 +113,16 @@ impl<P: Ports> Driver<P> {
         if let Some(resp) = &connection.resp {
             let keyspace = resp.keyspace()?;
             let (key, len) = key_ahead(bytes)?;
-            return (len == bytes.len() && !key.is_empty()).then_some((keyspace, key));
+            let is_alone = len == bytes.len() && !key.is_empty();
+            return is_alone.then_some((keyspace, key, is_short(bytes)));
         }
         let (frame, len) = split(bytes, self.config.frame_len_max()).ok()??;
         if len < bytes.len() {
             return None;
         }
-        Some((KeyspaceId(peek(frame).ok()?.keyspace), key_of(frame)?))
+        let head = peek(frame).ok()?;
+        let reads = head.opcode == Opcode::Get as u8;
+        Some((KeyspaceId(head.keyspace), key_of(frame)?, reads))
     }
 
     /// Takes one request of a connection of this shard.

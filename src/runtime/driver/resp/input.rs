@@ -7,7 +7,9 @@
 use super::super::connection::LargeInput;
 use super::super::{Driver, Flow, Ports};
 use super::{Ahead, Front};
-use crate::gateway::resp::parse::{Bounds, ParseError, Parser, Progress, Span, key_ahead};
+use crate::gateway::resp::parse::{
+    Bounds, ParseError, Parser, Progress, Span, is_short, key_ahead,
+};
 use crate::limits;
 use crate::ports::ConnectionId;
 use crate::types::{KeyspaceId, Now};
@@ -202,11 +204,12 @@ impl<P: Ports> Driver<P> {
         let mut at = 0;
         let addresses = &mut ahead.keys;
         let keys = std::iter::from_fn(|| {
-            let (key, len) = key_ahead(&bytes[at..])?;
+            let command = &bytes[at..];
+            let (key, len) = key_ahead(command)?;
             at += len;
             *addresses.get_mut(found)? = key.as_ptr().addr();
             found += 1;
-            Some((!key.is_empty()).then_some((keyspace, key)))
+            Some((!key.is_empty()).then_some((keyspace, key, is_short(command))))
         });
         self.look_ahead_keys(keys, &mut ahead.places);
         ahead.keyspace = keyspace.0;
