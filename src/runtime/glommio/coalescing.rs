@@ -5,7 +5,8 @@
 //! is dense, so that it tells of several packets (*interrupt coalescing*). This does the same. While requests come so densely that a rest of some
 //! microseconds will gather several, the executor's thread sleeps for that long between a turn and the next look, rather than ask io_uring to be woken by the first.
 //!
-//! It must be worth it, and what it costs is latency: at most one rest a request. So:
+//! It is off unless somebody sets it, for it can't tell clients that have more to say from those that wait (`docs/decisions/0030-coalescing.md`).
+//! Where it is on it must be worth it, and what it costs is latency: at most one rest a request. So:
 //!
 //! - No rest while requests come slowly: [`GATHERED_MIN`] of them must be expected within one. A client alone never waits.
 //! - No rest where turns are large anyway ([`ENOUGH`]): the core is full then and never sleeps.
