@@ -23,6 +23,15 @@ pub(super) struct LookAhead {
     pub(super) places: [Option<Whereabouts>; limits::LOOK_AHEAD_FRAMES],
 }
 
+/// The key of a frame, if it has one, and whether its value is wanted.
+#[inline]
+fn key_sought(frame: &[u8]) -> Option<(KeyspaceId, &[u8], bool)> {
+    let key = key_of(frame)?;
+    let head = peek(frame).ok()?;
+    let reads = head.opcode == Opcode::Get as u8;
+    Some((KeyspaceId(head.keyspace), key, reads))
+}
+
 impl<P: Ports> Driver<P> {
     /// The shard on which a key lives; this one if there is no such keyspace (it then says so).
     #[inline]
@@ -38,13 +47,7 @@ impl<P: Ports> Driver<P> {
     #[inline]
     pub(super) fn look_ahead<'a>(&self, frames: impl Iterator<Item = &'a [u8]>) -> LookAhead {
         let mut ahead = LookAhead::default();
-        let keys = frames.map(|frame| {
-            let key = key_of(frame)?;
-            let head = peek(frame).ok()?;
-            let reads = head.opcode == Opcode::Get as u8;
-            Some((KeyspaceId(head.keyspace), key, reads))
-        });
-        self.look_ahead_keys(keys, &mut ahead.places);
+        self.look_ahead_keys(frames.map(key_sought), &mut ahead.places);
         ahead
     }
 
@@ -120,9 +123,7 @@ impl<P: Ports> Driver<P> {
         if len < bytes.len() {
             return None;
         }
-        let head = peek(frame).ok()?;
-        let reads = head.opcode == Opcode::Get as u8;
-        Some((KeyspaceId(head.keyspace), key_of(frame)?, reads))
+        key_sought(frame)
     }
 
     /// Takes one request of a connection of this shard.

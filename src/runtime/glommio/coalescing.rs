@@ -55,6 +55,14 @@ impl Coalescing {
         }
     }
 
+    /// If there are to be rests, has the kernel wake this thread when one is over, rather than up to 50 µs later, which is what it allows itself otherwise.
+    pub(super) fn be_punctual(&self) {
+        if self.rest_ns > 0 {
+            // At worst rests are longer.
+            let _ = rustix::thread::set_current_timer_slack(NonZeroU64::new(1000));
+        }
+    }
+
     /// A look found so many connections ready, which are served now. Answers how long to rest before the next look, in nanoseconds;
     /// who does says so ([`Coalescing::rested`]).
     #[inline]
@@ -82,12 +90,6 @@ impl Coalescing {
     pub(super) fn rested(&mut self) {
         self.has_rested = true;
     }
-}
-
-/// Has the kernel wake this thread when a rest is over, rather than up to 50 µs later, which is what it allows itself otherwise.
-pub(super) fn be_punctual() {
-    // At worst rests are longer.
-    let _ = rustix::thread::set_current_timer_slack(NonZeroU64::new(1000));
 }
 
 /// Sleeps for so many nanoseconds, or less if a signal comes.

@@ -208,7 +208,7 @@ impl Core {
         let mut ready = Vec::new();
         // Connections with more than one receive took.
         let mut again = Vec::new();
-        coalescing::be_punctual();
+        coalescing.be_punctual();
         loop {
             self.take_from_threads();
             ready.append(&mut again);
@@ -316,7 +316,10 @@ impl Core {
             }
         }
         let came = || came.iter().flatten();
-        driver.foresee(came().map(|&(id, at, len)| (id, &scratch[at..at + len])));
+        // One alone would be looked up twice.
+        if came().nth(1).is_some() {
+            driver.foresee(came().map(|&(id, at, len)| (id, &scratch[at..at + len])));
+        }
         for &(id, at, len) in came() {
             if driver.received(id, &scratch[at..at + len]) == Flow::Pause
                 && let Some(socket) = driver.ports().socket(id).map(Rc::clone)
