@@ -264,6 +264,14 @@ pub const SEGMENT_FILES_OPEN_MAX: usize = 256;
 pub const WRITE_SLICE_BYTES: usize = 128 << 10;
 /// Where nobody waits for their sync, blocks are written past the page cache from this mean length on, until it has fallen to half of that.
 pub const DIRECT_FROM_MEAN: usize = 24 << 10;
+/// Bytes of a shard's log that may be in memory that outlives the process and not in the file yet, where nobody waits for syncs.
+pub const WRITE_BEHIND_LEN: usize = 2 << 20;
+/// From so many of them on they are written to the file at once,
+pub const WRITE_BEHIND_FLUSH_LEN: u64 = 512 << 10;
+/// and after this time in any case, in nanoseconds.
+pub const WRITE_BEHIND_NS: u64 = 10_000_000;
+const _: () = assert!(WRITE_BEHIND_FLUSH_LEN < WRITE_BEHIND_LEN as u64);
+const _: () = assert!(WRITE_BEHIND_LEN as u64 <= SHARD_MEMORY_BASE / 4);
 /// Bytes that are written past the page cache at a time.
 pub const DIRECT_SLICE_BYTES: usize = 256 << 10;
 /// A new segment is filled with zeros in writes of this many bytes.

@@ -84,6 +84,8 @@ fn the_seeds_reach_what_they_are_for() {
     assert!(summaries_damaged > 5, "{summaries_damaged}");
     let segments_loaded = sum(|report| report.tally.segments_loaded);
     assert!(segments_loaded > 5, "{segments_loaded}");
+    let written_at_once = sum(|report| report.tally.written_at_once);
+    assert!(written_at_once > 1000, "{written_at_once}");
     let repairs = sum(|report| report.tally.repairs);
     assert!(repairs > 300, "{repairs}");
     assert!(sum(|report| report.tally.records_recovered) > 10_000);

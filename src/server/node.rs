@@ -42,7 +42,7 @@ use crate::runtime::driver::DriverConfig;
 use crate::runtime::glommio::{
     Acceptor, Arrival, BackupAsk, BackupDesk, BackupGauge, BackupLine, BackupOrder, Executor,
     ExecutorError, MeshEnds, Order, Pulse, Seats, Serving, ShardState, SystemClock, check_kernel,
-    mesh, raise_open_files, start_watchdog,
+    forget_written_behind, mesh, raise_open_files, start_watchdog,
 };
 use crate::shard::recover::{StoredKeyspace, install_keyspaces};
 use crate::shard::{ShardConfig, SyncMode};
@@ -73,7 +73,7 @@ pub struct Node {
     stop_backups: Arc<AtomicBool>,
     stop_timeout: Duration,
     connections_max: usize,
-    _directory: DataDirectory,
+    directory: DataDirectory,
 }
 
 /// How a stop went.
@@ -136,7 +136,7 @@ impl Node {
             stop_backups,
             stop_timeout: config.stop_timeout,
             connections_max,
-            _directory: directory,
+            directory,
         })
     }
 
@@ -176,6 +176,11 @@ impl Node {
         }
         self.order(Order::Seal);
         let sealed = self.wait(ShardState::is_sealed, STOP_REST);
+        if sealed {
+            for shard in 0..self.states.len() {
+                forget_written_behind(&self.directory.shard(ShardId(shard as u16)));
+            }
+        }
         if let Some(admin) = &mut self.admin {
             admin.stop();
         }
@@ -485,6 +490,7 @@ impl ShardThread {
         if !is_new {
             let _ = self.first_segment.send(Ok(()));
         }
+        let writes_behind = self.config.sync != SyncMode::Always;
         let ended = executor.run(Serving {
             driver: self.driver,
             shard,
@@ -498,6 +504,7 @@ impl ShardThread {
             pulses: self.pulses,
             first_segment: is_new.then_some(self.first_segment),
             backups: self.backups,
+            writes_behind,
             coalesce: self.coalesce,
         });
         if let Err(error) = ended {

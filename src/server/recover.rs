@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::admin::ShardProgress;
 use super::error::StartError;
 use crate::ports::Clock;
-use crate::runtime::glommio::{Segments, SystemClock};
+use crate::runtime::glommio::{Segments, SystemClock, bring_back};
 use crate::shard::ShardConfig;
 use crate::shard::recover::{RecoveredShard, recover_shard};
 use crate::types::ShardId;
@@ -31,6 +31,7 @@ impl ShardFiles<'_> {
         clock: SystemClock,
         progress: &ShardProgress,
     ) -> Result<RecoveredShard, StartError> {
+        bring_back(self.directory)?;
         let segments = Segments::open(self.directory)?;
         if segments.files().is_empty() && !self.may_be_empty {
             let lost = StartError::ShardLost {

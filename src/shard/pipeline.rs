@@ -326,6 +326,12 @@ impl Shard {
         self.pipeline.flight.is_some()
     }
 
+    /// Whether something was evaluated that is in no block yet.
+    #[must_use]
+    pub fn has_staged(&self) -> bool {
+        !self.batch.effects.is_empty() || !self.batch.replies.is_empty()
+    }
+
     /// Whether everything is on disk and nothing more will be submitted.
     #[must_use]
     pub fn is_stopped(&self) -> bool {

@@ -33,7 +33,7 @@ pub enum DiskOperation {
         /// Whether zeros are written over the file's space, not only reserved: an fdatasync of later writes is then faster.
         zeros: bool,
     },
-    /// Writes all of `block` at `offset`; then, if `sync`, waits for an fdatasync.
+    /// Writes all of `block` at `offset`; then, if `sync`, waits for an fdatasync. Written means that the death of the process doesn't take it.
     Write {
         /// The segment.
         segment: SegmentId,
@@ -123,6 +123,7 @@ pub type DiskOutcome = Result<DiskDone, io::Error>;
 
 /// The shard's segment files.
 pub trait Disk {
-    /// Starts an operation; its outcome comes back as `disk_completed(ticket, …)`, in any order.
-    fn submit(&mut self, ticket: DiskTicket, operation: DiskOperation);
+    /// Starts an operation; its outcome comes back as `disk_completed(ticket, …)`, in any order. What is done before this returns is answered at once, and doesn't come back.
+    #[must_use = "who waits for it would wait for ever"]
+    fn submit(&mut self, ticket: DiskTicket, operation: DiskOperation) -> Option<DiskOutcome>;
 }

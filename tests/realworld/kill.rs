@@ -1,9 +1,13 @@
 //! kill -9 in the middle of a pipelined load, again and again on the same data.
 
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
 use crate::support::load::Load;
+use crate::support::needs;
 use crate::support::node::Place;
 use crate::support::random::Random;
 
@@ -51,6 +55,79 @@ fn acknowledged_writes_survive_kill_9() {
 fn kill_9_takes_nothing_even_without_syncing() {
     kill_and_verify(&["--sync", "never"], ROUNDS / 2, 2);
     kill_and_verify(&["--sync", "interval=50ms"], ROUNDS / 2, 3);
+}
+
+/// Where a shard's last writes are that are not in its log's file yet.
+fn behind(place: &Place) -> PathBuf {
+    let shard = fs::metadata(place.data().join("shard-000")).unwrap();
+    let name = format!("corduroy-{:x}-{:x}", shard.dev(), shard.ino());
+    Path::new("/dev/shm").join(name)
+}
+
+/// A node that was killed with writes that are nowhere but in `/dev/shm`, and the last of those writes.
+fn killed_with_writes_behind(place: &Place) -> u32 {
+    let sync = ["--sync", "never", "--cores", "1"];
+    for _ in 0..50 {
+        let node = place.start(&sync);
+        let mut wire = node.connect();
+        for number in 0..100u32 {
+            wire.put(b"last", &number.to_le_bytes());
+        }
+        node.kill();
+        let ring = fs::read(behind(place)).unwrap();
+        let number = |at: usize| u64::from_ne_bytes(ring[at..at + 8].try_into().unwrap());
+        if number(40) < number(48) {
+            return 99;
+        }
+    }
+    panic!("every kill came after all was written to the file");
+}
+
+/// Writes of the last ten milliseconds are nowhere but in memory that the kernel keeps. A start that doesn't look there loses what was acknowledged, and a
+/// stop that leaves it there takes memory that nobody has.
+#[test]
+fn what_was_written_behind_comes_back_after_kill_9() {
+    let place = Place::new();
+    if !Path::new("/dev/shm").is_dir() {
+        return needs::skip("/dev/shm");
+    }
+    let last = killed_with_writes_behind(&place);
+    let node = place.start(&["--cores", "1"]);
+    node.says("brought back what a killed node had not written");
+    let found = node.connect().get(b"last").unwrap();
+    assert_eq!(found, last.to_le_bytes());
+    assert!(
+        !behind(&place).exists(),
+        "with --sync always nothing is written behind"
+    );
+    node.stop();
+    let node = place.start(&["--sync", "interval=1s", "--cores", "1"]);
+    node.connect().put(b"last", b"and more");
+    assert!(behind(&place).exists());
+    node.stop();
+    assert!(
+        !behind(&place).exists(),
+        "a clean stop leaves nothing behind"
+    );
+}
+
+/// A container that was killed and made anew has an empty `/dev/shm`. That costs ten milliseconds of writes, and nothing else.
+#[test]
+fn a_start_without_what_was_written_behind_has_what_is_older() {
+    let place = Place::new();
+    if !Path::new("/dev/shm").is_dir() {
+        return needs::skip("/dev/shm");
+    }
+    let node = place.start(&["--sync", "never", "--cores", "1"]);
+    node.connect().put(b"old", b"value");
+    node.stop();
+    killed_with_writes_behind(&place);
+    fs::remove_file(behind(&place)).unwrap();
+    let node = place.start(&["--cores", "1"]);
+    let mut wire = node.connect();
+    assert_eq!(wire.get(b"old").unwrap(), b"value");
+    wire.put(b"new", b"value");
+    node.stop();
 }
 
 /// Short segments, so that kills also come while one is sealed, prepared or begun.

@@ -363,9 +363,7 @@ impl<P: Ports> Driver<P> {
         self.shard
             .end_turn(now, began.mono, &mut self.operations, &mut self.hub);
         self.complete_gathers(now);
-        for (ticket, operation) in self.operations.drain(..) {
-            self.ports.submit(ticket, operation);
-        }
+        let is_block_due = self.submit(now);
         self.note_slow(now);
         self.keep_house(now.mono);
         // First: what this shard's sockets take a while for, the others can use.
@@ -382,6 +380,7 @@ impl<P: Ports> Driver<P> {
         let can_go_on = !self.hub.dirty.is_empty()
             || self.housekeeping_slot.is_some()
             || self.shard.has_slices()
+            || is_block_due
             || (0..self.config.shard_count).any(|peer| self.may_work_off(ShardId(peer)))
             || (self.has_room()
                 && (self.first_large_may_go_on()
@@ -398,6 +397,25 @@ impl<P: Ports> Driver<P> {
             .min(),
             again: can_go_on,
         }
+    }
+
+    /// Submits what the shard asked for in this turn. What is done at once the shard is told at once, so that its answers leave with this turn's. Answers whether a block is due that could not be
+    /// appended before.
+    fn submit(&mut self, now: Now) -> bool {
+        let mut done_at_once = false;
+        let mut operations = std::mem::take(&mut self.operations);
+        for (ticket, operation) in operations.drain(..) {
+            if let Some(outcome) = self.ports.submit(ticket, operation) {
+                self.shard
+                    .disk_completed(now, ticket, outcome, &mut self.hub);
+                done_at_once = true;
+            }
+        }
+        self.operations = operations;
+        if done_at_once {
+            self.complete_gathers(now);
+        }
+        done_at_once && self.shard.has_staged()
     }
 
     /// When the next connection ends its DEBUG SLEEP.

@@ -20,7 +20,7 @@ use crate::ports::{
 };
 use crate::shard::{Shard, ShardConfig, SyncMode};
 use crate::storage::buffer::{LargeBuffer, Memory};
-use crate::storage::disk::{Disk, DiskDone, DiskOperation, DiskTicket};
+use crate::storage::disk::{Disk, DiskDone, DiskOperation, DiskOutcome, DiskTicket};
 use crate::storage::format::{LogTag, SEGMENT_HEADER_LEN};
 use crate::storage::log::SegmentMemory;
 use crate::storage::recovery::Identity;
@@ -76,8 +76,9 @@ impl Memory for Plain {
 }
 
 impl Disk for Plain {
-    fn submit(&mut self, ticket: DiskTicket, operation: DiskOperation) {
+    fn submit(&mut self, ticket: DiskTicket, operation: DiskOperation) -> Option<DiskOutcome> {
         self.operations.push((ticket, operation));
+        None
     }
 }
 

@@ -93,6 +93,8 @@ pub struct Serving {
     pub first_segment: Option<Sender<io::Result<()>>>,
     /// The way to who takes backups, if anybody does, and what that asks.
     pub backups: (Option<BackupDesk>, Receiver<BackupOrder>),
+    /// What isn't to be synced may be written a little later than it is acknowledged.
+    pub writes_behind: bool,
     /// How long its executor rests between two looks at the connections while requests come densely; zero: never.
     pub coalesce: Duration,
 }
@@ -118,6 +120,7 @@ impl Core {
             pulses,
             first_segment,
             backups: (backup_desk, backup_orders),
+            writes_behind: _,
             coalesce: _,
         } = serving;
         let batches = mesh.take_receivers();

@@ -17,6 +17,7 @@ use super::preparer::Preparer;
 use super::readiness::Readiness;
 use super::turn::yield_once;
 use super::watchdog::Pulse;
+use super::write_behind::WriteBehind;
 use super::writer::LogWriter;
 
 /// After this long a running task lets the executor look at its rings and at wakes from other threads: glommio's own 100 ms
@@ -105,7 +106,21 @@ impl Executor {
         }
         let (done, completions) = flume::unbounded();
         let directory = &serving.directory;
-        let writer = LogWriter::start(shard, directory.clone(), Arc::clone(&pulse), done.clone())?;
+        let behind = serving
+            .writes_behind
+            .then(|| WriteBehind::create(directory))
+            .transpose()
+            .unwrap_or_else(|error| {
+                tracing::info!(%shard, %error, "no memory that outlives the process; each block is written to the log's file before it is acknowledged");
+                None
+            });
+        let writer = LogWriter::start(
+            shard,
+            directory.clone(),
+            Arc::clone(&pulse),
+            done.clone(),
+            behind,
+        )?;
         let preparer = Preparer::start(shard, directory.clone(), pulse, done)?;
         self.inner.run(async move {
             let (core, inlets) =

@@ -33,10 +33,12 @@ mod process;
 mod readiness;
 mod seats;
 mod segments;
+mod shared_ring;
 mod state;
 mod summaries;
 mod turn;
 mod watchdog;
+mod write_behind;
 mod writer;
 
 pub use acceptor::{Acceptor, ListenError};
@@ -53,3 +55,4 @@ pub use seats::{Seat, Seats};
 pub use segments::{Segments, SegmentsError, file_name, segment_of, summary_name};
 pub use state::{Order, ShardState};
 pub use watchdog::{Pulse, start_watchdog};
+pub use write_behind::{bring_back, forget_written_behind};

@@ -26,7 +26,7 @@ use crate::ports::{
 };
 use crate::runtime::driver::MeshBatch;
 use crate::storage::buffer::{LargeBuffer, Memory, Reaper};
-use crate::storage::disk::{Disk, DiskOperation, DiskTicket};
+use crate::storage::disk::{Disk, DiskOperation, DiskOutcome, DiskTicket};
 use crate::types::{Now, ShardId};
 
 /// The ports of one shard over glommio.
@@ -139,10 +139,10 @@ impl Clock for GlommioPorts {
 }
 
 impl Disk for GlommioPorts {
-    fn submit(&mut self, ticket: DiskTicket, operation: DiskOperation) {
+    fn submit(&mut self, ticket: DiskTicket, operation: DiskOperation) -> Option<DiskOutcome> {
         match operation {
             DiskOperation::Write { .. } | DiskOperation::Sync { .. } => {
-                self.writer.submit(ticket, operation);
+                return self.writer.submit(ticket, operation);
             }
             DiskOperation::Prepare {
                 segment,
@@ -201,6 +201,7 @@ impl Disk for GlommioPorts {
                 .detach();
             }
         }
+        None
     }
 }
 

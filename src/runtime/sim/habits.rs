@@ -66,6 +66,8 @@ pub(super) struct Habits {
     pub(super) compacts: bool,
     /// Everything on disk is read and checked so often.
     pub(super) scrub_period_ns: Option<u64>,
+    /// Of the blocks that are not to be synced, those that are written before the call that submits them returns.
+    pub(super) write_behind_percent: u64,
 }
 
 impl Habits {
@@ -150,6 +152,7 @@ impl Habits {
             reshard_percent: 0,
             compacts: true,
             scrub_period_ns: None,
+            write_behind_percent: 0,
         }
     }
 
@@ -167,6 +170,7 @@ impl Habits {
         if random.percent(percent) {
             self.scrub_period_ns = Some(1 << random.between(18, 26));
         }
+        self.write_behind_percent = [0, 50, 90, 100][random.index(4)];
     }
 
     /// The node's limit for a value. Values grow by appends; some reach it.

@@ -124,6 +124,7 @@ impl World {
             let ports = SimPorts::new(
                 self.habits.shard_count,
                 self.habits.channel_room,
+                self.habits.write_behind_percent,
                 Random::new(self.random.next(), 7),
             );
             let driver = Driver::new(self.driver_config(number), shard, ports);

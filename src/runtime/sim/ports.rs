@@ -17,13 +17,15 @@ use crate::ports::{
 use crate::runtime::driver::MeshBatch;
 use crate::storage::buffer::LargeBuffer;
 use crate::storage::buffer::Memory;
-use crate::storage::disk::{Disk, DiskOperation, DiskTicket};
-use crate::types::{Now, ShardId};
+use crate::storage::disk::{Disk, DiskDone, DiskOperation, DiskOutcome, DiskTicket};
+use crate::types::{Now, SegmentId, ShardId};
 
 /// What the driver did.
 #[derive(Debug)]
 pub(super) enum Effect {
     Submit(DiskTicket, DiskOperation),
+    /// A block was written at once.
+    Written(SegmentId, u64, Vec<u8>),
     Send(ConnectionId, Vec<u8>),
     Resume(ConnectionId),
     Close(ConnectionId),
@@ -50,17 +52,25 @@ pub(super) struct SimPorts {
     pub(super) channels: Vec<usize>,
     /// Shards to which a batch was refused.
     pub(super) refused: Vec<ShardId>,
+    /// Of the blocks that are not to be synced, those that are written at once.
+    write_behind_percent: u64,
     random: Random,
 }
 
 impl SimPorts {
-    pub(super) fn new(shard_count: u16, channel_room: usize, random: Random) -> SimPorts {
+    pub(super) fn new(
+        shard_count: u16,
+        channel_room: usize,
+        write_behind_percent: u64,
+        random: Random,
+    ) -> SimPorts {
         SimPorts {
             now: Now::default(),
             effects: Vec::new(),
             sockets: BTreeMap::new(),
             channels: vec![channel_room; usize::from(shard_count)],
             refused: Vec::new(),
+            write_behind_percent,
             random,
         }
     }
@@ -99,11 +109,25 @@ impl Memory for SimPorts {
 }
 
 impl Disk for SimPorts {
-    fn submit(&mut self, ticket: DiskTicket, operation: DiskOperation) {
-        if matches!(operation, DiskOperation::Release(_)) {
-            return;
+    /// Of the blocks that are not to be synced, some are written at once.
+    fn submit(&mut self, ticket: DiskTicket, mut operation: DiskOperation) -> Option<DiskOutcome> {
+        match &mut operation {
+            DiskOperation::Release(_) => return None,
+            DiskOperation::Write {
+                segment,
+                offset,
+                block,
+                sync: false,
+            } if !block.has_large_values() && self.random.percent(self.write_behind_percent) => {
+                let bytes = block.parts().flatten().copied().collect();
+                let block = std::mem::take(block);
+                self.effects.push(Effect::Written(*segment, *offset, bytes));
+                return Some(Ok(DiskDone::Written(block)));
+            }
+            _ => {}
         }
         self.effects.push(Effect::Submit(ticket, operation));
+        None
     }
 }
 

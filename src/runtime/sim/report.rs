@@ -79,6 +79,8 @@ pub struct Tally {
     pub summaries_damaged: u64,
     /// Segments that were taken back into memory after a start.
     pub segments_loaded: u64,
+    /// Blocks that were written before the call that submitted them returned.
+    pub written_at_once: u64,
     /// Starts with another number of shards.
     pub reshards: u64,
     /// Deaths in the middle of moving data there.

@@ -74,6 +74,20 @@ impl World {
         self.disk_later(shard, ticket);
     }
 
+    /// A block that is not to be synced is with the kernel.
+    pub(super) fn written_at_once(
+        &mut self,
+        shard: u16,
+        segment: SegmentId,
+        offset: u64,
+        bytes: &[u8],
+    ) {
+        self.tally.written_at_once += 1;
+        let disk = &mut self.shards[usize::from(shard)].disk;
+        let synced = disk.synced(segment);
+        disk.write_whole(segment, offset as usize, bytes, synced);
+    }
+
     /// The record that is about to be read may rot before it is: nothing else makes sure that damage and a read ever meet.
     fn rot_under(&mut self, shard: u16, segment: SegmentId, offset: usize, len: usize) {
         if self.habits.rot_percent == 0 || self.phase != Phase::Load || !self.random.one_in(3) {

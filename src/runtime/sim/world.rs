@@ -351,6 +351,9 @@ impl World {
     fn carry_out(&mut self, shard: u16, effect: Effect) {
         match effect {
             Effect::Submit(DiskTicket(ticket), operation) => self.submit(shard, ticket, operation),
+            Effect::Written(segment, offset, bytes) => {
+                self.written_at_once(shard, segment, offset, &bytes)
+            }
             Effect::Send(connection, bytes) => self.sent(shard, connection, &bytes),
             Effect::Resume(connection) => self.resumed(shard, connection),
             Effect::Close(connection) => self.closed_by_server(shard, connection),

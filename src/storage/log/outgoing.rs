@@ -46,6 +46,15 @@ pub struct OutgoingBlock {
 }
 
 impl OutgoingBlock {
+    /// A block of these bytes, for tests of those who write blocks.
+    #[cfg(test)]
+    pub(crate) fn of(bytes: Vec<u8>) -> OutgoingBlock {
+        OutgoingBlock {
+            bytes,
+            ..OutgoingBlock::default()
+        }
+    }
+
     /// The memory of a block that was written, for the next one.
     #[must_use]
     pub fn emptied(mut self) -> OutgoingBlock {

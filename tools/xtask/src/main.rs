@@ -16,6 +16,7 @@ mod mutations_backup;
 mod mutations_reshard;
 mod mutations_saved;
 mod mutations_scrub;
+mod mutations_write_behind;
 mod simulate;
 mod words;
 mod workspace;

@@ -4,7 +4,7 @@
 //! of the tree, and runs seeds until one fails. A mutation that survives is a rule that nothing checks. The code itself knows
 //! nothing of this: there is no hook in it that a release build would have to leave out.
 //!
-//! The mutations stand in `mutations.rs`, `mutations_backup.rs`, `mutations_saved.rs`, `mutations_reshard.rs` and `mutations_scrub.rs`, each as the text to find and the text to put in its place. A text that is not found
+//! The mutations stand in `mutations.rs`, `mutations_backup.rs`, `mutations_saved.rs`, `mutations_reshard.rs`, `mutations_scrub.rs` and `mutations_write_behind.rs`, each as the text to find and the text to put in its place. A text that is not found
 //! exactly once is an error, found before anything is built and by a test of its own, so that a mutation can't quietly stop being one
 //! when the code changes.
 //!
@@ -19,6 +19,7 @@ use crate::mutations_backup::BACKUP_MUTATIONS;
 use crate::mutations_reshard::{RESHARD_MUTATIONS, RESHARD_TESTED_MUTATIONS};
 use crate::mutations_saved::SAVED_MUTATIONS;
 use crate::mutations_scrub::SCRUB_MUTATIONS;
+use crate::mutations_write_behind::WRITE_BEHIND_MUTATIONS;
 use crate::workspace::{TaskError, Workspace};
 
 /// What of the workspace the simulator is built from.
@@ -38,7 +39,7 @@ const SOURCES: [&str; 9] = [
 #[derive(Clone, Copy, Debug)]
 enum Proof {
     Simulator,
-    /// Of the shard, on a disk in memory.
+    /// Of the shard on a disk in memory, and of the log's writer.
     Tests,
 }
 
@@ -57,7 +58,10 @@ fn all() -> impl Iterator<Item = (&'static Mutation, Proof)> {
         .chain(SCRUB_MUTATIONS)
         .chain(BACKUP_MUTATIONS)
         .chain(RESHARD_MUTATIONS);
-    let tested = TESTED_MUTATIONS.iter().chain(RESHARD_TESTED_MUTATIONS);
+    let tested = TESTED_MUTATIONS
+        .iter()
+        .chain(RESHARD_TESTED_MUTATIONS)
+        .chain(WRITE_BEHIND_MUTATIONS);
     simulated
         .map(|each| (each, Proof::Simulator))
         .chain(tested.map(|each| (each, Proof::Tests)))
@@ -123,7 +127,13 @@ fn try_tests(copy: &Path) -> Result<Verdict, TaskError> {
     let mut tests = Command::new("cargo");
     tests
         .args(["test", "--quiet", "--package", "corduroy", "--lib"])
-        .args(["--", "shard::tests", "shard::reshard"]);
+        .args([
+            "--",
+            "shard::tests",
+            "shard::reshard",
+            "glommio::writ",
+            "glommio::shared_ring",
+        ]);
     let Some(said) = failure(copy, what, &mut tests)? else {
         return Ok(Verdict::Survived);
     };
@@ -137,7 +147,10 @@ fn try_tests(copy: &Path) -> Result<Verdict, TaskError> {
         });
     }
     let failed = said.lines().filter_map(|line| {
-        let name = line.trim().strip_prefix("shard::")?;
+        let line = line.trim();
+        let name = line
+            .strip_prefix("shard::")
+            .or_else(|| line.strip_prefix("runtime::"))?;
         (!name.contains(' ')).then_some(name)
     });
     let mut failed: Vec<&str> = failed.collect();
