@@ -264,6 +264,8 @@ pub const SEGMENT_FILES_OPEN_MAX: usize = 256;
 pub const WRITE_SLICE_BYTES: usize = 128 << 10;
 /// Where nobody waits for their sync, blocks are written past the page cache from this mean length on, until it has fallen to half of that.
 pub const DIRECT_FROM_MEAN: usize = 24 << 10;
+/// An executor that finds nothing to do blocks its thread for so long at most before it lets glommio sleep.
+pub const NAP_NS: u64 = 1_000_000;
 /// Bytes of a shard's log that may be in memory that outlives the process and not in the file yet, where nobody waits for syncs.
 pub const WRITE_BEHIND_LEN: usize = 2 << 20;
 /// From so many of them on they are written to the file at once,

@@ -505,6 +505,7 @@ impl ShardThread {
             first_segment: is_new.then_some(self.first_segment),
             backups: self.backups,
             writes_behind,
+            naps: self.spin.is_none(),
             coalesce: self.coalesce,
         });
         if let Err(error) = ended {

@@ -31,7 +31,7 @@ use super::inlets::Inlets;
 use super::mesh::MeshEnds;
 use super::ports::GlommioPorts;
 use super::preparer::Preparer;
-use super::readiness::{self, Readiness, Ready};
+use super::readiness::{self, Nap, Readiness, Ready};
 use super::state::{Order, ShardState};
 use super::turn::{Alarm, Signal, yield_once};
 use super::watchdog::Pulse;
@@ -51,6 +51,12 @@ pub(super) struct Core {
     turn: Signal,
     /// Something was delivered to the driver since the last turn ended.
     delivered: Cell<bool>,
+    /// A turn has ended, and the next is due once everything else has run.
+    goes_on: Cell<bool>,
+    /// Reads that io_uring has.
+    pub(super) reads: Cell<usize>,
+    /// Whether the reader may block the thread itself.
+    naps: bool,
     /// What other shards have sent, and what the log writer has done: looked into whenever the executor looks for connections, because
     /// glommio looks at wakes from other threads only when it has nothing else to run.
     batches: Vec<(ShardId, Receiver<MeshBatch>)>,
@@ -95,6 +101,8 @@ pub struct Serving {
     pub backups: (Option<BackupDesk>, Receiver<BackupOrder>),
     /// What isn't to be synced may be written a little later than it is acknowledged.
     pub writes_behind: bool,
+    /// The reader may block the thread itself when there is nothing to do: not where the executor is to spin.
+    pub naps: bool,
     /// How long its executor rests between two looks at the connections while requests come densely; zero: never.
     pub coalesce: Duration,
 }
@@ -121,6 +129,7 @@ impl Core {
             first_segment,
             backups: (backup_desk, backup_orders),
             writes_behind: _,
+            naps,
             coalesce: _,
         } = serving;
         let batches = mesh.take_receivers();
@@ -154,6 +163,9 @@ impl Core {
                 batches,
                 completions,
                 delivered: Cell::new(false),
+                goes_on: Cell::new(false),
+                reads: Cell::new(0),
+                naps,
                 scratch: RefCell::new(
                     vec![0; limits::TURN_RECEIVE_BYTES + limits::RECEIVE_SLICE_BYTES]
                         .into_boxed_slice(),
@@ -215,10 +227,15 @@ impl Core {
         loop {
             self.take_from_threads();
             ready.append(&mut again);
-            let looked = self.readiness.borrow_mut().look(&mut ready);
-            if let Err(error) = looked {
-                tracing::error!(%error, "can't tell which connections are ready; the node ends");
-                std::process::abort();
+            if ready.is_empty() && self.may_nap() {
+                if self.nap(&mut ready) == Nap::Called && self.delivered.get() {
+                    yield_once().await;
+                    continue;
+                }
+                // What glommio must wake somebody for finds nothing ready, too.
+            } else {
+                let looked = self.readiness.borrow_mut().look(&mut ready);
+                looked.unwrap_or_else(|error| blind(&error));
             }
             if ready.is_empty() {
                 let set = self.readiness.borrow().duplicate();
@@ -255,6 +272,34 @@ impl Core {
                 coalescing::rest(nanos);
             }
         }
+    }
+
+    /// Whether no task of this executor is runnable, or soon will be by what only glommio sees.
+    fn may_nap(&self) -> bool {
+        let nap_ends = || MonoNanos(self.clock.mono().0 + limits::NAP_NS);
+        self.naps
+            && !self.turn.is_given()
+            && !self.goes_on.get()
+            && self.reads.get() == 0
+            && self.alarm.is_after(nap_ends())
+    }
+
+    /// Blocks until something has come, for a moment at most, and takes what came from other threads.
+    fn nap(&self, ready: &mut Vec<Ready>) -> Nap {
+        self.pulse.naps(true);
+        self.take_from_threads();
+        let nap = match self.delivered.get() {
+            true => Nap::Called,
+            false => {
+                let napped = self.readiness.borrow_mut().nap(ready);
+                napped.unwrap_or_else(|error| blind(&error))
+            }
+        };
+        self.pulse.naps(false);
+        if nap == Nap::Called {
+            self.take_from_threads();
+        }
+        nap
     }
 
     /// Takes what other threads have sent and what is there already.
@@ -340,10 +385,12 @@ impl Core {
         loop {
             self.turn.taken().await;
             if self.end_turn() {
+                self.goes_on.set(true);
                 yield_once().await;
                 // The reader may be waiting for bytes meanwhile, and does not look then.
                 self.take_from_threads();
                 self.turn.give();
+                self.goes_on.set(false);
             }
         }
     }
@@ -395,4 +442,10 @@ impl Core {
         drop(driver);
         self.delivered();
     }
+}
+
+/// Whoever doesn't see its connections can't serve them.
+fn blind(error: &io::Error) -> ! {
+    tracing::error!(%error, "can't tell which connections are ready; the node ends");
+    std::process::abort();
 }

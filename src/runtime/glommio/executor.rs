@@ -104,6 +104,7 @@ impl Executor {
         if let Some(waker) = self.poked_by {
             pulse.poked_by(waker);
         }
+        pulse.called_by(self.readiness.call());
         let (done, completions) = flume::unbounded();
         let directory = &serving.directory;
         let behind = serving

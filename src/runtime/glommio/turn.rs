@@ -39,6 +39,11 @@ impl Signal {
         }
     }
 
+    /// Whether it was given and not taken.
+    pub(super) fn is_given(&self) -> bool {
+        self.given.get()
+    }
+
     /// Takes the signal back, if it was given.
     pub(super) fn poll_taken(&self, context: &Context<'_>) -> Poll<()> {
         if self.given.replace(false) {
@@ -108,6 +113,11 @@ impl Alarm {
     fn arm(&self, at: Option<MonoNanos>) {
         self.armed.set(at);
         self.pulse.armed(at);
+    }
+
+    /// Whether the deadline is further away than this time.
+    pub(super) fn is_after(&self, time: MonoNanos) -> bool {
+        self.deadline.get().is_none_or(|deadline| deadline > time)
     }
 
     /// Waits until the deadline has come, and forgets it. `now` reads the clock.

@@ -25,6 +25,7 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Poll, Waker};
@@ -59,6 +60,10 @@ pub struct Pulse {
     /// How often the poked task has run.
     answered: AtomicU64,
     poked: Mutex<Option<Waker>>,
+    /// The executor naps, or is about to look for the last time before it does.
+    napping: AtomicBool,
+    /// What ends its naps.
+    call: OnceLock<Arc<OwnedFd>>,
     thread: Arc<WatchdogThread>,
 }
 
@@ -94,6 +99,8 @@ impl Pulse {
                 inbound: AtomicU64::new(0),
                 answered: AtomicU64::new(0),
                 poked: Mutex::new(None),
+                napping: AtomicBool::new(false),
+                call: OnceLock::new(),
                 thread: Arc::clone(&thread),
             })
         };
@@ -119,8 +126,28 @@ impl Pulse {
     /// Another thread has sent something to the executor.
     #[inline]
     pub(super) fn sent_to(&self) {
-        self.inbound.fetch_add(1, Ordering::Relaxed);
+        self.inbound.fetch_add(1, Ordering::SeqCst);
+        // What was sent is there before this is read: either the executor finds it, or this finds that it naps.
+        if self.napping.load(Ordering::SeqCst)
+            && self.napping.swap(false, Ordering::SeqCst)
+            && let Some(call) = self.call.get()
+        {
+            // It fails only where calls beyond number are there already.
+            let _ = rustix::io::write(call, &1u64.to_ne_bytes());
+        }
         self.thread.wake();
+    }
+
+    /// The executor's naps end when this is written to.
+    pub(super) fn called_by(&self, call: Arc<OwnedFd>) {
+        // There is one executor for a shard.
+        let _ = self.call.set(call);
+    }
+
+    /// The executor is going to nap, if it finds nothing that was sent before this; or it has.
+    #[inline]
+    pub(super) fn naps(&self, naps: bool) {
+        self.napping.store(naps, Ordering::SeqCst);
     }
 
     /// This wakes the task that is to be poked.

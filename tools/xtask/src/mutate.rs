@@ -22,14 +22,16 @@ use crate::mutations_scrub::SCRUB_MUTATIONS;
 use crate::mutations_write_behind::WRITE_BEHIND_MUTATIONS;
 use crate::workspace::{TaskError, Workspace};
 
-/// What of the workspace the simulator is built from.
-const SOURCES: [&str; 9] = [
+/// What of the workspace the simulator and the unit tests are built from.
+const SOURCES: [&str; 11] = [
     "src",
     "examples",
     "proto-wire",
     "client",
     "tools",
     "benches",
+    "docs",
+    "tests",
     "Cargo.toml",
     "Cargo.lock",
     "clippy.toml",
