@@ -62,6 +62,11 @@ impl Shard {
         }
     }
 
+    /// Whether the point of a backup is known and not on disk yet.
+    pub(super) fn waits_for_point(&self) -> bool {
+        matches!(self.backup.stage, Stage::Leaving | Stage::Syncing(_))
+    }
+
     /// The files are copied, or will not be: they are let go of.
     pub fn end_backup(&mut self) {
         self.backup.stage = Stage::Idle;

@@ -326,10 +326,14 @@ impl Shard {
         self.pipeline.flight.is_some()
     }
 
-    /// Whether something was evaluated that is in no block yet.
+    /// Whether something waited for the block that was committed since the turn began: what was evaluated and is in no block yet, a segment whose last records
+    /// were copied, the point of a backup. The outcome of an operation brings the next turn otherwise; that of a block that was written at once doesn't.
     #[must_use]
-    pub fn has_staged(&self) -> bool {
-        !self.batch.effects.is_empty() || !self.batch.replies.is_empty()
+    pub fn goes_on_after_commit(&self) -> bool {
+        !self.batch.effects.is_empty()
+            || !self.batch.replies.is_empty()
+            || self.compaction.victim().is_some()
+            || self.waits_for_point()
     }
 
     /// Whether everything is on disk and nothing more will be submitted.

@@ -363,7 +363,7 @@ impl<P: Ports> Driver<P> {
         self.shard
             .end_turn(now, began.mono, &mut self.operations, &mut self.hub);
         self.complete_gathers(now);
-        let is_block_due = self.submit(now);
+        let goes_on = self.submit(now);
         self.note_slow(now);
         self.keep_house(now.mono);
         // First: what this shard's sockets take a while for, the others can use.
@@ -380,7 +380,7 @@ impl<P: Ports> Driver<P> {
         let can_go_on = !self.hub.dirty.is_empty()
             || self.housekeeping_slot.is_some()
             || self.shard.has_slices()
-            || is_block_due
+            || goes_on
             || (0..self.config.shard_count).any(|peer| self.may_work_off(ShardId(peer)))
             || (self.has_room()
                 && (self.first_large_may_go_on()
@@ -399,8 +399,8 @@ impl<P: Ports> Driver<P> {
         }
     }
 
-    /// Submits what the shard asked for in this turn. What is done at once the shard is told at once, so that its answers leave with this turn's. Answers whether a block is due that could not be
-    /// appended before.
+    /// Submits what the shard asked for in this turn. What is done at once the shard is told at once, so that its answers leave with this turn's. Answers whether the shard goes on
+    /// from there at once.
     fn submit(&mut self, now: Now) -> bool {
         let mut done_at_once = false;
         let mut operations = std::mem::take(&mut self.operations);
@@ -415,7 +415,7 @@ impl<P: Ports> Driver<P> {
         if done_at_once {
             self.complete_gathers(now);
         }
-        done_at_once && self.shard.has_staged()
+        done_at_once && self.shard.goes_on_after_commit()
     }
 
     /// When the next connection ends its DEBUG SLEEP.

@@ -34,6 +34,8 @@ const SECOND: u64 = 1_000_000_000;
 struct Plain {
     now: Now,
     operations: Vec<(DiskTicket, DiskOperation)>,
+    /// Blocks that are not to be synced are written before their submission returns.
+    writes_at_once: bool,
     /// What was sent to all clients together.
     heard: Vec<u8>,
     sent: BTreeMap<u32, usize>,
@@ -77,8 +79,15 @@ impl Memory for Plain {
 
 impl Disk for Plain {
     fn submit(&mut self, ticket: DiskTicket, operation: DiskOperation) -> Option<DiskOutcome> {
-        self.operations.push((ticket, operation));
-        None
+        match operation {
+            DiskOperation::Write {
+                block, sync: false, ..
+            } if self.writes_at_once => Some(Ok(DiskDone::Written(block))),
+            operation => {
+                self.operations.push((ticket, operation));
+                None
+            }
+        }
     }
 }
 
@@ -118,11 +127,11 @@ struct World {
 
 impl World {
     fn new() -> World {
-        World::of(1)
+        World::of(1, SyncMode::Always)
     }
 
     /// The first of so many shards.
-    fn of(shard_count: u16) -> World {
+    fn of(shard_count: u16, sync: SyncMode) -> World {
         let mut shard = Shard::new(ShardConfig {
             identity: Identity {
                 node: 7,
@@ -130,7 +139,7 @@ impl World {
                 shard_count,
             },
             log_tag: LogTag(0x1234_5678),
-            sync: SyncMode::Always,
+            sync,
             value_len_max: 1 << 20,
             large_len: 50_000,
             memory_bytes: 64 << 20,
@@ -164,6 +173,7 @@ impl World {
                 wall: WallMillis(1_700_000_000_000),
             },
             operations: Vec::new(),
+            writes_at_once: false,
             sent: BTreeMap::new(),
             last_sent: Vec::new(),
             heard: Vec::new(),
@@ -370,6 +380,29 @@ fn reads_go_on_while_there_is_no_room_for_writes() {
         heard.windows(20).any(|bytes| bytes == [1; 20]),
         "the second read shows what the connection wrote before"
     );
+}
+
+/// Where a block is written at once its answers leave in the turn that appended it, and nothing comes back that would bring another turn: what waited for the block must ask for one.
+#[test]
+fn what_is_written_at_once_is_answered_in_its_turn() {
+    let mut world = World::of(1, SyncMode::Never);
+    world.driver.ports().writes_at_once = true;
+    let client = world.connect();
+    let before = world.driver.ports().sent[&client.slot];
+    let answered = |world: &mut World| world.driver.ports().sent[&client.slot] > before;
+    world.driver.received(client, &put_frame(b"key", 10));
+    let end = world.end_turn();
+    assert!(answered(&mut world) && !end.again);
+    assert!(world.driver.ports().operations.is_empty());
+    assert!(!world.driver.shard.has_block_in_flight());
+    // A point of a backup behind what this turn appends.
+    world.driver.begin_backup();
+    world.driver.received(client, &put_frame(b"key", 10));
+    assert!(world.end_turn().again, "the point is not on disk");
+    world.end_turn();
+    let operations = std::mem::take(&mut world.driver.ports().operations);
+    let is_sync = |operation: &DiskOperation| matches!(operation, DiskOperation::Sync { .. });
+    assert!(operations.iter().any(|(_, operation)| is_sync(operation)));
 }
 
 /// Who reads what it has just written is answered after the commit, from a copy. Eight thousand of those, each as long as can be copied, were gigabytes.

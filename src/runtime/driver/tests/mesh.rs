@@ -7,6 +7,7 @@ use super::super::link::Route;
 use super::{KEYSPACE, World, encoded};
 use crate::limits;
 use crate::ports::ConnectionId;
+use crate::shard::SyncMode;
 use crate::shard::Whereabouts;
 use crate::types::{KeyspaceId, ShardId};
 
@@ -48,7 +49,7 @@ fn gets_of(key: &[u8], count: usize) -> MeshBatch {
 /// the two went on by turns, one asleep while the other worked.
 #[test]
 fn a_turn_takes_a_slice_of_other_shards_requests_however_many_batches_come() {
-    let mut world = World::of(3);
+    let mut world = World::of(3, SyncMode::Always);
     let key = own_key(&world);
     let one_len = gets_of(&key, 1).requests.len();
     let in_turn_max = limits::TURN_MESH_BYTES.div_ceil(one_len);
