@@ -227,6 +227,8 @@ impl Shard {
             let budget = self.tail_budget();
             let retired = self.log.shrink_tail(budget, self.pipeline.written);
             if !retired.is_empty() {
+                // Memory is full: what was taken back just now would be read again and again.
+                self.pipeline.warming = false;
                 // Nothing comes back, so the ticket stands for nothing.
                 let ticket = self.pipeline.next_ticket();
                 disk.push((ticket, DiskOperation::Release(retired)));

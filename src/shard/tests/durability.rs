@@ -314,6 +314,34 @@ fn unsynced(sync: SyncMode) -> World {
     world
 }
 
+/// A segment with large values takes more memory than its length says. After a start it was taken into memory, left it because there was no more room, and was read again, for ever.
+#[test]
+fn a_segment_that_does_not_fit_into_memory_is_taken_back_once() {
+    let mut world = World::new();
+    let value = [b'x'; 90_000];
+    for number in 0..60 {
+        let key = format!("key {number}");
+        assert_eq!(world.put(key.as_bytes(), &value).status, Status::Ok);
+    }
+    let mut loads = 0;
+    for memory in 12..40 {
+        world.config.memory_bytes = memory << 18;
+        let mut again = world.restarted(false);
+        let mut these = 0;
+        loop {
+            again.end_turn();
+            let next = again.queue.first().map(|(_, operation)| operation);
+            these += u64::from(matches!(next, Some(DiskOperation::Load(_))));
+            assert!(these < 20, "with {memory} parts a segment is read for ever");
+            if !again.step() && !again.shard.has_slices() {
+                break;
+            }
+        }
+        loads += these;
+    }
+    assert!(loads > 0, "nothing is taken back");
+}
+
 const LAZY: [SyncMode; 2] = [SyncMode::Never, SyncMode::Interval { nanos: 1 << 40 }];
 
 /// A power cut in the middle of a clean stop left the seal there and the block before it torn. The seal testifies that the block was
