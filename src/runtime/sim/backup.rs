@@ -238,6 +238,10 @@ impl World {
                 keyspace: partition.keyspace.0,
                 key: number,
             };
+            // Of one that was dropped anything may be left.
+            if !self.catalog.is_there(place.keyspace) {
+                continue;
+            }
             for entry in self.history.keys.get(&place).into_iter().flatten() {
                 let Outcome::Wrote { version, .. } = entry.outcome else {
                     continue;
