@@ -20,7 +20,7 @@ use crate::shard::backup::ShardPoint;
 use crate::storage::format::{SEGMENT_HEADER_LEN, SegmentHeader, SegmentState};
 use crate::storage::log::{PointFile, PointFileKind};
 use crate::storage::recovery::{SegmentFile, recover};
-use crate::types::SegmentId;
+use crate::types::{PartitionId, SegmentId, Version};
 
 /// All backups that are being taken, and when the next ones are.
 #[derive(Debug)]
@@ -231,6 +231,8 @@ impl World {
     /// What was acknowledged before is there, and what came after is not.
     fn check_told(&self, records: &[Noted], asked: Time, pointed: Time) -> Result<(), String> {
         for ((partition, key), newest) in state_of(records) {
+            // Of what a flush took away later versions may be gone and older ones be left.
+            let newest = newest.version.max(cleared_up_to(records, partition));
             let Some(number) = self.keys.number(&key) else {
                 continue;
             };
@@ -246,16 +248,27 @@ impl World {
                 let Outcome::Wrote { version, .. } = entry.outcome else {
                     continue;
                 };
-                if entry.answered < asked && version > newest.version.0 {
+                if entry.answered < asked && version > newest.0 {
                     return Err(format!("it lacks what was acknowledged before: {entry:?}"));
                 }
-                if entry.invoked > pointed && version <= newest.version.0 {
+                if entry.invoked > pointed && version <= newest.0 {
                     return Err(format!("it has what was asked for after it: {entry:?}"));
                 }
             }
         }
         Ok(())
     }
+}
+
+/// Up to which version a partition was flushed.
+fn cleared_up_to(records: &[Noted], partition: PartitionId) -> Version {
+    let clears = records
+        .iter()
+        .filter(|record| record.is_clear_of(partition));
+    clears
+        .map(|record| record.version)
+        .max()
+        .unwrap_or_default()
 }
 
 /// A file as the node copies it; `None` if it is not what it should be.

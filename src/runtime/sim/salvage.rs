@@ -27,8 +27,15 @@ pub(super) struct Noted {
     pub(super) position: Position,
     kind: RecordKind,
     key: Vec<u8>,
-    version: Version,
+    pub(super) version: Version,
     origin: Option<Position>,
+}
+
+impl Noted {
+    /// Whether it takes away all keys of this partition.
+    pub(super) fn is_clear_of(&self, partition: PartitionId) -> bool {
+        self.kind == RecordKind::Clear && self.partition == partition
+    }
 }
 
 #[derive(Debug, Default)]
