@@ -178,9 +178,20 @@ pub const EXPIRED_TOMBSTONE_LEN: u32 = 64;
 pub const FREE_SLICE_BYTES: usize = 512 << 10;
 /// How long a failed preparation of a segment waits before it is tried again, in nanoseconds.
 pub const PREPARE_RETRY_NS: u64 = 1_000_000_000;
+/// Of the active segment writes leave one part in so many, once the next segment could not be made: the reserve for a full disk.
+pub const RESERVE_WRITE_SHARE: u64 = 2;
+/// The same, while it is being made.
+pub const RESERVE_UNKNOWN_SHARE: u64 = 4;
+/// Of the reserve deletes leave this part of the segment, to compaction and a clean stop.
+pub const RESERVE_DELETE_SHARE: u64 = 8;
+/// What copying a segment takes at least beside what lives in it, in bytes, as compaction reckons on a full disk.
+pub const RESERVE_COPY_SLACK: u64 = 4096;
 /// How often at most a shard without writes notes the time in its log because keys expired, in nanoseconds.
 pub const TIME_MARK_INTERVAL_NS: u64 = 1_000_000_000;
 const _: () = assert!(INDEX_TABLE_SLOTS_MAX.is_power_of_two());
+const _: () = assert!(
+    RESERVE_WRITE_SHARE < RESERVE_UNKNOWN_SHARE && RESERVE_UNKNOWN_SHARE < RESERVE_DELETE_SHARE
+);
 // A slot of the directory names its node by 16 bits.
 const _: () = assert!(INDEX_DIRECTORY_BITS_MAX <= 16);
 

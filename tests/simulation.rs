@@ -96,6 +96,8 @@ fn the_seeds_reach_what_they_are_for() {
     assert!(sum(|report| report.tally.bad_reads) > 5);
     assert!(sum(|report| report.tally.damage_told) > 3);
     assert!(sum(|report| report.tally.disk_errors) > 100);
+    let full_disks = sum(|report| report.tally.full_disks);
+    assert!(full_disks > 20, "{full_disks}");
     assert!(sum(|report| report.tally.removals) > 30);
     assert!(sum(|report| report.tally.clock_jumps) > 50);
     assert!(sum(|report| report.tally.scans) > 500);

@@ -7,11 +7,12 @@ use corduroy_proto_wire::Status;
 
 use super::origin::Replies;
 use super::pipeline::Operation;
+use super::reserve::Purpose;
 use super::staging::{Batch, Effect, Previous};
 use super::{Shard, SyncMode};
 use crate::limits;
 use crate::storage::disk::{DiskOperation, DiskTicket};
-use crate::storage::format::BlockKind;
+use crate::storage::format::{BLOCK_HEADER_LEN, BlockKind};
 use crate::storage::log::{BlockBuilder, BlockStamp};
 use crate::types::{KeyspaceId, Now};
 
@@ -27,7 +28,9 @@ impl Shard {
         }
         let mark_interval_over =
             now.mono.0 >= self.pipeline.last_block_at.0 + limits::TIME_MARK_INTERVAL_NS;
-        let mark = self.pipeline.time_mark_due && mark_interval_over;
+        // Nor on a full disk: every second a little of the reserve would be gone.
+        let mark =
+            self.pipeline.time_mark_due && mark_interval_over && self.pipeline.full.is_none();
         let seal = self.pipeline.stopping && self.batch.is_empty() && self.waiting.is_idle();
         if self.batch.effects.is_empty() && !mark && !seal {
             // Replies that depend on nothing in flight any more.
@@ -43,12 +46,12 @@ impl Shard {
         let order = self.block_order();
         let entries = count_entries(&order, &self.batch);
         let len = BlockBuilder::block_len(entries, self.batch.records_len);
-        let fits = if seal {
-            self.log.fits_as_last(len)
-        } else {
-            self.log.fits(len)
+        let purpose = match seal {
+            true => Purpose::Seal,
+            false => Purpose::of(&self.batch),
         };
-        if !fits && !self.make_room(now, len, disk, out) {
+        let fits = self.fits_reserve(purpose, len);
+        if !fits && !self.make_room(now, purpose, len, disk, out) {
             return;
         }
         self.write_block(now, &order, len, seal, disk);
@@ -58,20 +61,21 @@ impl Shard {
     pub(super) fn make_room(
         &mut self,
         now: Now,
+        purpose: Purpose,
         len: usize,
         disk: &mut Vec<(DiskTicket, DiskOperation)>,
         out: &mut impl Replies,
     ) -> bool {
         if !self.log.can_rotate() {
-            let waiting_for_retry = self.pipeline.prepare_retry_at.is_some();
-            if waiting_for_retry {
+            let is_full = self.pipeline.full.is_some() || self.pipeline.prepare_retry_at.is_some();
+            if is_full {
                 let reason = self
                     .statistics
                     .last_prepare_error
                     .clone()
                     .unwrap_or_default();
                 self.refuse_batch(Status::ReadOnly, &reason, out);
-                self.pipeline.full = Some(reason);
+                self.disk_is_full(now, reason);
                 self.resume_waiting(now, out);
             }
             return false;
@@ -85,10 +89,12 @@ impl Shard {
         self.pipeline.tail_check_due = true;
         self.compaction.log_has_grown();
         assert!(
-            self.log.fits(len),
-            "an empty segment holds the largest block"
+            len + BLOCK_HEADER_LEN <= self.log.capacity() as usize,
+            "an empty segment holds the largest block, and a seal"
         );
-        true
+        // A very long block waits for the segment after this, and nothing else may bring the turn in which that is asked for.
+        self.prepare_segment(now, disk);
+        self.fits_reserve(purpose, len)
     }
 
     /// The batch's effects, those of one partition together, each partition's in the order in which they were staged.

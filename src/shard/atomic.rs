@@ -55,7 +55,10 @@ impl Shard {
                     .into());
                 }
             };
-            let place = self.writable(keyspace, key)?;
+            let place = match item {
+                BatchItem::Delete(_) => self.deletable(keyspace, key)?,
+                _ => self.writable(keyspace, key)?,
+            };
             if places
                 .first()
                 .is_some_and(|first| first.partition != place.partition)

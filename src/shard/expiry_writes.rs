@@ -56,9 +56,12 @@ impl Shard {
         new: NewExpiry,
         out: &mut impl Replies,
     ) -> Result<(), Stop> {
-        let place = self.writable(keyspace, key)?;
-        let facts = self.facts(now, &place, key)?;
         let expiry = new.at(now);
+        let place = match expiry.is_some_and(|expiry| expiry <= now.wall) {
+            true => self.deletable(keyspace, key)?,
+            false => self.writable(keyspace, key)?,
+        };
+        let facts = self.facts(now, &place, key)?;
         let old = facts.current.as_ref().map(|record| record.expiry);
         let status = match old {
             None => Status::NotFound,

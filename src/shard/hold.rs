@@ -19,6 +19,7 @@ use bytes::Bytes;
 use corduroy_proto_wire::{Precondition, Request, Status};
 
 use super::origin::{Origin, Replies, ShardReply};
+use super::reserve::Purpose;
 use super::waiting::{Task, WaiterId};
 use super::{Refusal, Shard, Stop, unit};
 use crate::types::{KeyspaceId, Now, WallMillis};
@@ -90,10 +91,8 @@ impl Shard {
         hold: &Hold,
         out: &mut impl Replies,
     ) -> Result<(), Stop> {
-        if hold.writes
-            && let Some(reason) = self.pipeline.refusing()
-        {
-            return Err(Refusal::new(Status::ReadOnly, reason).into());
+        if hold.writes {
+            self.check_may_write(Purpose::Write)?;
         }
         let keys: Vec<(KeyspaceId, &[u8])> = hold
             .keys

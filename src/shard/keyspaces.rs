@@ -8,6 +8,7 @@
 use corduroy_proto_wire::Status;
 
 use super::origin::{Origin, Replies, ShardCommand, ShardReply};
+use super::reserve::Purpose;
 use super::staging::{PendingBody, PendingReply, Previous};
 use super::statistics::Kind;
 use super::{Refusal, Shard};
@@ -421,8 +422,8 @@ impl Shard {
         let Some(at) = self.keyspace_index(id) else {
             return self.unknown(origin, id, out);
         };
-        if let Some(reason) = self.pipeline.refusing() {
-            let failed = ShardReply::Failed(Status::ReadOnly, reason.to_owned());
+        if let Err(refusal) = self.check_may_write(Purpose::Delete) {
+            let failed = ShardReply::Failed(refusal.status, refusal.reason);
             self.statistics.errors += 1;
             out.internal(origin, failed);
             return;

@@ -51,6 +51,7 @@ mod reads;
 pub mod recover;
 mod relocate;
 mod replay;
+mod reserve;
 pub mod reshard;
 mod scan;
 pub mod scrub;
@@ -496,6 +497,18 @@ impl Shard {
     #[must_use]
     pub fn writes_refused(&self) -> Option<&str> {
         self.pipeline.refusing()
+    }
+
+    /// Whether a write or a sync has failed: no write is ever taken again.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        self.pipeline.failed.is_some()
+    }
+
+    /// Whether the log ends with a seal, as after a clean stop.
+    #[must_use]
+    pub fn is_sealed(&self) -> bool {
+        self.pipeline.sealed
     }
 
     /// How many partitions a keyspace has, if it exists.

@@ -14,7 +14,8 @@
 //! - In every mode a segment is wholly synced before the first block of the next one is written.
 //! - A write or sync that fails is never tried again and nothing that depends on it is acknowledged. The shard takes no
 //!   writes from then on and goes on serving what is committed.
-//! - Without room for a new segment (a full disk) writes are refused until preparing one succeeds.
+//! - Without room for a new segment (a full disk) writes are refused until preparing one succeeds; deletes, compaction and a clean stop go
+//!   on in what is kept for them (`reserve`).
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -23,6 +24,7 @@ use corduroy_proto_wire::Status;
 
 use super::commit::{answer, refuse};
 use super::origin::Replies;
+use super::reserve::Purpose;
 use super::staging::{Batch, Effect, PendingBody, PendingReply};
 use super::{Shard, SyncMode};
 use crate::limits;
@@ -131,8 +133,8 @@ impl Pipeline {
             }
             _ => None,
         };
-        let mark_at = self
-            .time_mark_due
+        // See `append_batch`.
+        let mark_at = (self.time_mark_due && self.full.is_none())
             .then(|| MonoNanos(self.last_block_at.0 + limits::TIME_MARK_INTERVAL_NS));
         [sync_at, mark_at, self.prepare_retry_at]
             .into_iter()
@@ -297,8 +299,11 @@ impl Shard {
                 self.pipeline.prepare_retry_at =
                     Some(MonoNanos(now.mono.0 + limits::PREPARE_RETRY_NS));
                 self.statistics.prepare_failures += 1;
-                self.pipeline.full = None;
-                self.statistics.last_prepare_error = Some(prepare_failure(segment, &error));
+                let reason = prepare_failure(segment, &error);
+                self.statistics.last_prepare_error = Some(reason.clone());
+                if self.pipeline.full.is_some() || !self.fits_reserve(Purpose::Write, 0) {
+                    self.disk_is_full(now, reason);
+                }
             }
             (Operation::Read { position }, outcome) => {
                 self.cold_read_done(now, position, outcome, out);
@@ -347,11 +352,15 @@ impl Shard {
             && !self.pipeline.preparing
             && !self.compaction.is_removing()
             && (self.pipeline.failed.is_some()
-                || self.pipeline.full.is_some()
-                || self.pipeline.sealed)
+                || self.pipeline.sealed
+                || (self.pipeline.full.is_some() && !self.has_room_to_seal()))
     }
 
-    fn prepare_segment(&mut self, now: Now, disk: &mut Vec<(DiskTicket, DiskOperation)>) {
+    pub(super) fn prepare_segment(
+        &mut self,
+        now: Now,
+        disk: &mut Vec<(DiskTicket, DiskOperation)>,
+    ) {
         let pipeline = &mut self.pipeline;
         let too_early = pipeline.prepare_retry_at.is_some_and(|at| now.mono < at);
         let enough =

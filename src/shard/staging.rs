@@ -105,6 +105,8 @@ pub(super) struct Batch {
     pub(super) copies: usize,
     /// Their length in the log.
     pub(super) copied_len: usize,
+    /// How many of the effects are new values: neither deletes nor copies.
+    pub(super) sets: usize,
     /// What evaluating took beside, as so many bytes: enough of that fills a batch, too.
     pub(super) toil: usize,
     pub(super) effects: Vec<Effect>,
@@ -137,6 +139,7 @@ impl Batch {
             record.encode(&mut self.arena);
         }
         let number = self.effects.len() as u32;
+        self.sets += usize::from(record.kind == RecordKind::Set);
         let len = record.encoded_len();
         self.records_len += len;
         self.effects.push(Effect {
@@ -168,6 +171,7 @@ impl Batch {
         let number = self.push(partition, hash, record, shared, previous);
         let effect = &mut self.effects[number as usize];
         effect.is_copy = true;
+        self.sets -= usize::from(effect.kind == RecordKind::Set);
         self.copies += 1;
         self.copied_len += effect.len as usize;
         number
@@ -195,6 +199,7 @@ impl Batch {
         self.records_len = 0;
         self.copies = 0;
         self.copied_len = 0;
+        self.sets = 0;
         self.toil = 0;
         self.effects.clear();
         self.replies.clear();

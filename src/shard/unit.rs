@@ -30,6 +30,7 @@ use super::atomic::check_cold;
 use super::lookup::KeyPlace;
 use super::origin::{Origin, Replies, ShardReply, Target};
 use super::relocate::same_hash;
+use super::reserve::Purpose;
 use super::staging::{PendingBody, PendingReply, UnitAnswer};
 use super::statistics::Kind;
 use super::{Refusal, Shard, Stop};
@@ -92,9 +93,11 @@ impl Shard {
         out: &mut impl Replies,
     ) -> Result<(), Stop> {
         let requests = decode(frames)?;
-        let writes = requests.iter().any(|(_, request)| is_write(request));
-        if writes && let Some(reason) = self.pipeline.refusing() {
-            return Err(Refusal::new(Status::ReadOnly, reason).into());
+        let writes = || requests.iter().filter(|(_, request)| is_write(request));
+        if writes().any(|(_, request)| !matches!(request, Request::Delete { .. })) {
+            self.check_may_write(Purpose::Write)?;
+        } else if writes().next().is_some() {
+            self.check_may_write(Purpose::Delete)?;
         }
         let keys = self.locate_all(&keys_of(preconditions, frames))?;
         let pending = self.all_in_memory(now, &keys)?;

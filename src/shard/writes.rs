@@ -6,6 +6,7 @@ use super::decision::{Decision, check_compared, decide_delete, decide_put};
 use super::effects::expiry_at;
 use super::lookup::KeyPlace;
 use super::origin::{Origin, Replies};
+use super::reserve::Purpose;
 use super::staging::PendingBody;
 use super::statistics::Kind;
 use super::{Refusal, Shard, Stop};
@@ -46,7 +47,7 @@ impl Shard {
         out: &mut impl Replies,
     ) -> Result<(), Stop> {
         check_compared(&delete.condition)?;
-        let place = self.writable(keyspace, delete.key)?;
+        let place = self.deletable(keyspace, delete.key)?;
         let decision = decide_delete(&self.facts(now, &place, delete.key)?, delete);
         if decision.status != Status::Ok {
             self.answer_unchanged(now, origin, Kind::Delete, &place, decision, out);
@@ -175,9 +176,13 @@ impl Shard {
     /// Finds a key's place for a write, unless the shard takes no writes.
     #[inline]
     pub(super) fn writable(&self, keyspace: KeyspaceId, key: &[u8]) -> Result<KeyPlace, Refusal> {
-        if let Some(reason) = self.pipeline.refusing() {
-            return Err(Refusal::new(Status::ReadOnly, reason));
-        }
+        self.check_may_write(Purpose::Write)?;
+        self.locate(keyspace, key)
+    }
+
+    /// As [`Shard::writable`], of a request that takes the key away: a full disk has a reserve for those.
+    pub(super) fn deletable(&self, keyspace: KeyspaceId, key: &[u8]) -> Result<KeyPlace, Refusal> {
+        self.check_may_write(Purpose::Delete)?;
         self.locate(keyspace, key)
     }
 }

@@ -68,6 +68,8 @@ pub(super) struct Habits {
     pub(super) scrub_period_ns: Option<u64>,
     /// Of the blocks that are not to be synced, those that are written before the call that submits them returns.
     pub(super) write_behind_percent: u64,
+    /// Of the rounds, those after which others fill the disk.
+    pub(super) fills_disk_percent: u64,
 }
 
 impl Habits {
@@ -153,6 +155,7 @@ impl Habits {
             compacts: true,
             scrub_period_ns: None,
             write_behind_percent: 0,
+            fills_disk_percent: 0,
         }
     }
 
@@ -170,6 +173,7 @@ impl Habits {
         if random.percent(percent) {
             self.scrub_period_ns = Some(1 << random.between(18, 26));
         }
+        self.fills_disk_percent = [0, 0, 30][random.index(3)];
         self.write_behind_percent = [0, 50, 90, 100][random.index(4)];
     }
 

@@ -58,7 +58,7 @@ impl World {
     }
 
     /// Where values are small, short segments, so that many are filled and compacted.
-    fn segment_len(&self) -> u64 {
+    pub(super) fn segment_len(&self) -> u64 {
         match self.habits.value_len_max {
             0..=64 => SEGMENT_LEN_READ_MIN,
             65..=600 => 2 * SEGMENT_LEN_READ_MIN,
@@ -308,12 +308,12 @@ impl World {
         }
     }
 
-    /// Whether some shard takes no writes.
+    /// Whether some shard takes no writes any more.
     fn has_failed(&self) -> bool {
         self.shards
             .iter()
             .filter_map(|shard| shard.driver.as_ref())
-            .any(|driver| driver.shard().writes_refused().is_some())
+            .any(|driver| driver.shard().has_failed())
     }
 
     fn end_life(&mut self, death: Death) {
@@ -377,7 +377,7 @@ impl World {
             }
             self.idle_step()?;
         }
-        let clean = !self.has_failed();
+        let clean = !self.has_failed() && self.drivers(|driver| driver.shard().is_sealed());
         let losing = !clean && self.habits.sync != SyncMode::Always;
         if clean {
             let (shown, _) = self.history.wall.span(began, self.now);
@@ -403,26 +403,19 @@ impl World {
         self.step()
     }
 
-    fn drivers(&self, check: impl Fn(&Driver<SimPorts>) -> bool) -> bool {
+    pub(super) fn drivers(&self, check: impl Fn(&Driver<SimPorts>) -> bool) -> bool {
         self.shards
             .iter()
             .filter_map(|shard| shard.driver.as_ref())
             .all(check)
     }
 
-    /// Reads every key, and checks all that was ever told against it.
-    pub(super) fn audit(&mut self) -> Result<(), String> {
-        self.phase = Phase::Audit;
+    /// Has one client ask all this, and waits for the answers.
+    pub(super) fn carry_out_script(
+        &mut self,
+        script: VecDeque<(u32, Action)>,
+    ) -> Result<(), String> {
         let auditor = self.auditor();
-        let began = self.now;
-        let mut keyspaces = self.catalog.known();
-        keyspaces.retain(|keyspace| self.catalog.is_there(*keyspace));
-        keyspaces.push(DEFAULT);
-        let mut script = VecDeque::from([(DEFAULT, Action::List)]);
-        for keyspace in keyspaces {
-            let keys = 0..self.keys.len() as u16;
-            script.extend(keys.map(|key| (keyspace, Action::One(key, Act::Get))));
-        }
         self.clients[auditor].script = Some(script);
         self.clients[auditor].depth = 4;
         self.clients[auditor].stalls_until = 0;
@@ -439,11 +432,36 @@ impl World {
             }
             self.step()?;
         }
-        self.audit_redis()?;
         if let Some(pipe) = self.clients[auditor].pipe {
             self.clients[auditor].disconnected();
             self.abandon(pipe);
         }
+        Ok(())
+    }
+
+    /// Lets so many nanoseconds go by.
+    pub(super) fn pass_time(&mut self, nanos: u64) -> Result<(), String> {
+        let end = self.now + nanos;
+        while self.now < end {
+            self.idle_step()?;
+        }
+        Ok(())
+    }
+
+    /// Reads every key, and checks all that was ever told against it.
+    pub(super) fn audit(&mut self) -> Result<(), String> {
+        self.phase = Phase::Audit;
+        let began = self.now;
+        let mut keyspaces = self.catalog.known();
+        keyspaces.retain(|keyspace| self.catalog.is_there(*keyspace));
+        keyspaces.push(DEFAULT);
+        let mut script = VecDeque::from([(DEFAULT, Action::List)]);
+        for keyspace in keyspaces {
+            let keys = 0..self.keys.len() as u16;
+            script.extend(keys.map(|key| (keyspace, Action::One(key, Act::Get))));
+        }
+        self.carry_out_script(script)?;
+        self.audit_redis()?;
         let healthy = self
             .shards
             .iter()

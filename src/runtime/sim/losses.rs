@@ -84,7 +84,7 @@ pub(super) fn settle(world: &mut World, audited: Time) -> Result<(), String> {
     Ok(())
 }
 
-fn shard_of(world: &World, place: Place) -> ShardId {
+pub(super) fn shard_of(world: &World, place: Place) -> ShardId {
     let slot = slot_of(world.keys.name(place.key).as_bytes());
     shard_of_partition(
         partition_of_slot(slot, PARTITIONS_DEFAULT),

@@ -10,6 +10,7 @@
 //! | `disk` | files that lose, tear and reorder what was not synced, and rot |
 //! | `ports` | what the driver sees of the world |
 //! | `world`, `asking`, `traffic`, `storage`, `life` | the events: rounds, clients, connections, disks and channels, starts and deaths |
+//! | `full` | disks that others fill |
 //! | `report` | what a run leaves |
 //! | `client`, `action`, `answers`, `value` | what clients ask, and what the answers say |
 //! | `rogue`, `nonsense` | clients that break the protocol |
@@ -32,6 +33,7 @@ mod catalog;
 mod check;
 mod client;
 mod disk;
+mod full;
 mod habits;
 mod history;
 mod life;

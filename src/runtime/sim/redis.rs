@@ -81,6 +81,13 @@ impl Books {
         }
     }
 
+    /// From now on requests may be refused because of a disk.
+    pub(super) fn disturb(&mut self) {
+        self.is_calm = false;
+        self.pairs.disturb();
+        self.ledger.disturb();
+    }
+
     fn comes(&mut self) -> bool {
         self.one_in > 0 && self.random.one_in(self.one_in)
     }

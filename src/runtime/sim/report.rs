@@ -49,6 +49,10 @@ pub struct Tally {
     pub scrub_found: u64,
     /// Writes, syncs, preparations, removals and reads that were made to fail.
     pub disk_errors: u64,
+    /// Disks that others filled.
+    pub fillings: u64,
+    /// Of those, on which no more could be put.
+    pub full_disks: u64,
     /// Bits that were turned over.
     pub flips: u64,
     /// Sectors that were synced and came back as zeros.

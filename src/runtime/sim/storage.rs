@@ -158,7 +158,8 @@ impl World {
             (DiskOperation::Remove { .. }, _) => habits.remove_error_one_in,
             (DiskOperation::Sync { .. } | DiskOperation::Release(_), _) => 0,
         };
-        let fails = self.fails(one_in);
+        let is_prepare = matches!(in_flight.operation, DiskOperation::Prepare { .. });
+        let fails = self.fails(one_in) || (is_prepare && self.space == Some(0));
         let disk = &mut self.shards[shard].disk;
         let random = &mut self.random;
         let error = |code| Some(Err(io::Error::from_raw_os_error(code)));
@@ -213,6 +214,7 @@ impl World {
                     return error(libc::ENOSPC);
                 }
                 disk.prepare(*segment, *len as usize, header);
+                self.space = self.space.map(|segments| segments - 1);
                 let memory = memory.take().map_or_else(
                     || SegmentMemory::new(*len as usize - SEGMENT_HEADER_LEN),
                     Ok,
@@ -287,6 +289,7 @@ impl World {
                     return error(libc::EIO);
                 }
                 disk.remove(*stub, header, delete);
+                self.space = self.space.map(|segments| segments + 1);
                 self.tally.removals += 1;
                 Some(Ok(DiskDone::Removed))
             }

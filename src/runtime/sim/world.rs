@@ -124,6 +124,8 @@ pub(super) struct World {
     pub(super) trace: Trace,
     pub(super) backups: Backups,
     pub(super) scrub_random: Random,
+    /// For how many segments the disk has space, if others have filled it.
+    pub(super) space: Option<u64>,
 }
 
 impl World {
@@ -177,6 +179,7 @@ impl World {
             trace: Trace::new(seed),
             backups: Backups::new(seed),
             scrub_random: scrub::random(seed),
+            space: None,
         }
     }
 
@@ -194,6 +197,12 @@ impl World {
             };
             self.start(clean)?;
             self.audit()?;
+            // What rots can be neither deleted nor written over.
+            let is_sound = self.habits.rot_percent == 0;
+            let fills = self.habits.fills_disk_percent;
+            if is_sound && fills > 0 && self.random.percent(fills) {
+                self.fill_disk()?;
+            }
         }
         self.note(|| "the last stop".to_owned());
         let clean = self.stop_cleanly()?;

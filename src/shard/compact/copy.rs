@@ -72,9 +72,6 @@ impl Shard {
         victim: &mut super::Victim,
         disk: &mut Vec<(DiskTicket, DiskOperation)>,
     ) -> Walked {
-        if self.pipeline.full.is_some() {
-            return Walked::On(None);
-        }
         let facts = self.log.facts(victim.id);
         if facts.is_some_and(|facts| facts.live + facts.tombstones == 0) {
             // Clients have overwritten what was left.

@@ -179,6 +179,16 @@ impl Compaction {
         self.look_due = true;
     }
 
+    /// The disk has become full: what was begun may not fit any more. It looks again soon, when what is in flight is counted.
+    pub(super) fn disk_is_full(&mut self, now: Now) {
+        let is_walking = matches!(&self.victim, Some(victim) if victim.stage == Stage::Walking);
+        if is_walking {
+            self.victim = None;
+            self.retry_at = Some(MonoNanos(now.mono.0 + limits::COMPACT_LOOK_NS));
+        }
+        self.look_due = true;
+    }
+
     /// Keys have gone that no client took away just now.
     pub(super) fn keys_have_gone(&mut self) {
         self.idle_look_due = true;
@@ -237,8 +247,8 @@ impl Compaction {
 impl Shard {
     /// A round is asked for: answered when everything is compacted that is worth it.
     pub(super) fn compact_all(&mut self, origin: Origin, out: &mut impl Replies) {
-        if let Some(reason) = self.pipeline.refusing() {
-            let failed = ShardReply::Failed(Status::ReadOnly, reason.to_owned());
+        if let Some(reason) = &self.pipeline.failed {
+            let failed = ShardReply::Failed(Status::ReadOnly, reason.clone());
             self.statistics.errors += 1;
             out.internal(origin, failed);
             return;
@@ -276,13 +286,6 @@ impl Shard {
             self.compaction.retry_at = Some(MonoNanos(now.mono.0 + limits::COMPACT_RETRY_NS));
             self.compaction.look_due = true;
         }
-        let is_walking =
-            matches!(&self.compaction.victim, Some(victim) if victim.stage == Stage::Walking);
-        if is_walking && self.pipeline.full.is_some() {
-            // There may be one that costs nothing.
-            self.compaction.victim = None;
-            self.compaction.look_due = true;
-        }
         if self.pipeline.failed.is_some() || self.pipeline.stopping {
             self.end_round(out);
             return;
@@ -316,23 +319,24 @@ impl Shard {
         compaction.look_due = false;
         compaction.idle_look_due &= !is_idle;
         compaction.looked_at = now.mono;
-        let eagerness = match &compaction.round {
-            Some(round) => Pace::Forced(round.end),
-            None if is_idle => Pace::Idle,
-            None => Pace::Loaded,
-        };
         let is_full = self.pipeline.full.is_some();
+        let eagerness = match (&compaction.round, self.log.active()) {
+            (Some(round), _) => Pace::Forced(round.end),
+            // All that can be gained is wanted now.
+            (None, Some(active)) if is_full => Pace::Forced(active),
+            _ if is_idle => Pace::Idle,
+            _ => Pace::Loaded,
+        };
         let left_alone = &self.compaction.left_alone;
         let segments: Vec<SegmentFacts> = self
             .log
             .sealed_segments()
             .map(|segment| {
-                // Without room nothing can be copied.
-                let costs = segment.live + segment.tombstones > 0;
+                let kept = segment.live + segment.tombstones;
                 SegmentFacts {
                     must_stay: segment.must_stay
                         || left_alone.contains(&segment.id)
-                        || (is_full && costs),
+                        || !self.has_room_to_copy(kept),
                     ..segment
                 }
             })

@@ -5,6 +5,7 @@ mod compaction;
 mod durability;
 mod flips;
 mod requests;
+mod reserve;
 mod scrub;
 mod semantics;
 mod units;

@@ -90,31 +90,27 @@ fn what_waits_for_one_record_does_not_become_one_block() {
     }
 }
 
-/// A read behind a flush waits for the flush to commit. If the disk is full the flush is refused, and the read must be answered though
-/// nothing will ever commit.
+/// A read behind a flush waits for the flush to commit. If the disk turns out to be full the flush is refused with the writes beside it, and the
+/// read must be answered though nothing will ever commit.
 #[test]
 fn who_waits_for_a_flush_is_answered_when_the_disk_is_full() {
     let is_prepare = |operation: &DiskOperation| matches!(operation, DiskOperation::Prepare { .. });
     let mut world = World::new();
     let large = vec![b'x'; 90_000];
     world.put(b"k", b"v");
-    while world.shard.writes_refused().is_none() {
-        world.send(&put(b"filler", &large));
+    // Nobody makes the segment that is waited for.
+    let refused = loop {
+        let number = world.send(&put(b"filler", &large));
         world.end_turn();
-        while !world.queue.is_empty() {
-            if is_prepare(&world.queue[0].1) {
-                world.fail(is_prepare, libc::ENOSPC);
-            } else {
-                world.step();
-            }
+        while let Some(at) = world.queue.iter().position(|(_, disk)| !is_prepare(disk)) {
+            world.queue.swap(0, at);
+            world.step();
             world.end_turn();
         }
-    }
-    // The next attempt fails too; between it and the next turn writes are taken again.
-    world.now.mono.0 += 2_000_000_000;
-    world.end_turn();
-    world.fail(is_prepare, libc::ENOSPC);
-    let refused = world.send(&put(b"filler", &large));
+        if !world.inbox.answers.contains_key(&number) {
+            break number;
+        }
+    };
     world.command(ShardCommand::Flush {
         keyspace: KeyspaceId::DEFAULT,
     });
@@ -123,6 +119,7 @@ fn who_waits_for_a_flush_is_answered_when_the_disk_is_full() {
         !world.inbox.answers.contains_key(&read),
         "it waits for the flush"
     );
+    world.fail(is_prepare, libc::ENOSPC);
     world.end_turn();
     assert_eq!(world.inbox.answers[&refused].status, Status::ReadOnly);
     assert_eq!(world.inbox.answers[&read].value.as_deref(), Some(&b"v"[..]));

@@ -12,7 +12,7 @@
 //! gap, which a stub's file stands for. Each removal takes in the stubs beside it, so there are never more stubs than segments.
 //! [`Log::hold`] keeps segments from going.
 //!
-//! Calls in order: [`Log::new`] or [`Log::recovered`]; then, for each block, [`Log::fits`], [`Log::rotate`] if it did not
+//! Calls in order: [`Log::new`] or [`Log::recovered`]; then, for each block, [`Log::room`], [`Log::rotate`] if it did not
 //! fit (needs a segment that [`Log::prepared`] announced), [`Log::append`].
 
 mod builder;
@@ -41,9 +41,7 @@ pub use point::{LogPoint, PointFile, PointFileKind};
 pub use removal::{Removal, SegmentFacts};
 
 use crate::limits::SECTOR_LEN;
-use crate::storage::format::{
-    BLOCK_HEADER_LEN, LogTag, Record, SEGMENT_HEADER_LEN, SegmentHeader, SegmentState,
-};
+use crate::storage::format::{LogTag, Record, SEGMENT_HEADER_LEN, SegmentHeader, SegmentState};
 use crate::storage::recovery::{Identity, Recovered, RemovedSegments};
 use crate::types::{Position, SegmentId, WallMillis};
 
@@ -299,18 +297,18 @@ impl Log {
         self.prepared = Some((id, len, memory));
     }
 
-    /// Whether a block of `len` bytes fits into the active segment, and the seal of a clean stop after it.
+    /// Bytes that are left in the active segment.
     #[must_use]
-    pub fn fits(&self, len: usize) -> bool {
-        self.fits_as_last(len + BLOCK_HEADER_LEN)
+    pub fn room(&self) -> u64 {
+        self.segments.back().map_or(0, |active| {
+            active.capacity() - (active.end.0 - active.base.0)
+        })
     }
 
-    /// Whether a block of `len` bytes fits into the active segment if nothing need follow it: for the seal.
+    /// Bytes that the active segment holds when it is full.
     #[must_use]
-    pub fn fits_as_last(&self, len: usize) -> bool {
-        self.segments
-            .back()
-            .is_some_and(|active| active.end.0 - active.base.0 + len as u64 <= active.capacity())
+    pub fn capacity(&self) -> u64 {
+        self.segments.back().map_or(0, Segment::capacity)
     }
 
     /// Whether [`Log::rotate`] can go ahead.
@@ -346,7 +344,10 @@ impl Log {
         spare: OutgoingBlock,
         build: impl FnOnce(BlockBuilder<'_>, u64) -> FinishedBlock,
     ) -> WritePlan {
-        assert!(self.fits_as_last(len), "a block is appended where it fits");
+        assert!(
+            len as u64 <= self.room(),
+            "a block is appended where it fits"
+        );
         let sequence = self.sequence_next;
         self.sequence_next += 1;
         let active = self

@@ -162,8 +162,20 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "forget who waits when a batch is refused",
         file: "src/shard/append.rs",
-        find: "                self.pipeline.full = Some(reason);\n                self.resume_waiting(now, out);",
-        replace: "                self.pipeline.full = Some(reason);",
+        find: "                self.disk_is_full(now, reason);\n                self.resume_waiting(now, out);",
+        replace: "                self.disk_is_full(now, reason);",
+    },
+    Mutation {
+        name: "give the reserve for a full disk to writes",
+        file: "src/shard/reserve.rs",
+        find: "            Purpose::Write if self.lacks_space() => {\n                self.log.capacity() / limits::RESERVE_WRITE_SHARE\n            }\n            Purpose::Write => self.log.capacity() / limits::RESERVE_UNKNOWN_SHARE,",
+        replace: "            Purpose::Write => BLOCK_HEADER_LEN as u64,",
+    },
+    Mutation {
+        name: "stop on a full disk without a seal",
+        file: "src/shard/pipeline.rs",
+        find: "                || (self.pipeline.full.is_some() && !self.has_room_to_seal()))",
+        replace: "                || self.pipeline.full.is_some())",
     },
     Mutation {
         name: "commit a block after a sync failed",

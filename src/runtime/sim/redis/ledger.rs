@@ -82,6 +82,11 @@ impl Ledger {
         }
     }
 
+    /// From now on requests may be refused because of a disk.
+    pub(super) fn disturb(&mut self) {
+        self.is_calm = false;
+    }
+
     pub(super) fn families(&self) -> std::ops::Range<usize> {
         0..self.families.len()
     }

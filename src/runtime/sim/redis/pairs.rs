@@ -45,6 +45,11 @@ impl Pairs {
         }
     }
 
+    /// From now on requests may be refused because of a disk.
+    pub(super) fn disturb(&mut self) {
+        self.is_calm = false;
+    }
+
     fn is_tagged(pair: usize) -> bool {
         pair.is_multiple_of(3)
     }
