@@ -138,11 +138,13 @@ fn acknowledged_writes_survive_kill_9_whatever_becomes_of_saved_indexes() {
         wait_until("every left segment has a saved index again", || {
             let status = node.status();
             let shards = status["shards"].as_array().unwrap();
-            let segments: u64 = shards
-                .iter()
-                .map(|shard| shard["segments"].as_u64().unwrap())
-                .sum();
-            saved(&place).len() as u64 + shards.len() as u64 >= segments
+            let sum = |figure: &str| -> u64 {
+                let figures = shards.iter().map(|shard| shard[figure].as_u64());
+                figures.map(Option::unwrap).sum()
+            };
+            // Bad ones lie where the new ones will.
+            let are_anew = sum("saved_indexes") >= bad;
+            are_anew && saved(&place).len() as u64 + shards.len() as u64 >= sum("segments")
         });
         node.stop();
         let node = place.start(&flags);
