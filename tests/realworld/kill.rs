@@ -1,14 +1,13 @@
 //! kill -9 in the middle of a pipelined load, again and again on the same data.
 
 use std::fs;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
 use crate::support::load::Load;
 use crate::support::needs;
-use crate::support::node::Place;
+use crate::support::node::{Place, written_behind};
 use crate::support::random::Random;
 
 /// Rounds that every run can afford, and rounds for a machine that has the night.
@@ -59,9 +58,7 @@ fn kill_9_takes_nothing_even_without_syncing() {
 
 /// Where a shard's last writes are that are not in its log's file yet.
 fn behind(place: &Place) -> PathBuf {
-    let shard = fs::metadata(place.data().join("shard-000")).unwrap();
-    let name = format!("corduroy-{:x}-{:x}", shard.dev(), shard.ino());
-    Path::new("/dev/shm").join(name)
+    written_behind(&fs::metadata(place.data().join("shard-000")).unwrap())
 }
 
 /// A node that was killed with writes that are nowhere but in `/dev/shm`, and the last of those writes.

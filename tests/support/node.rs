@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
@@ -23,6 +24,23 @@ pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_corduroy");
 #[derive(Debug)]
 pub(crate) struct Place {
     directory: tempfile::TempDir,
+}
+
+/// Where the last writes of a shard with this directory are, with `--sync never` and `interval`.
+pub(crate) fn written_behind(shard: &fs::Metadata) -> PathBuf {
+    let name = format!("corduroy-{:x}-{:x}", shard.dev(), shard.ino());
+    Path::new("/dev/shm").join(name)
+}
+
+/// What nodes that were killed here had not written to their files is of no use to anybody.
+impl Drop for Place {
+    fn drop(&mut self) {
+        for shard in fs::read_dir(self.data()).into_iter().flatten().flatten() {
+            if let Ok(shard) = shard.metadata() {
+                let _ = fs::remove_file(written_behind(&shard));
+            }
+        }
+    }
 }
 
 impl Place {

@@ -261,8 +261,21 @@ impl Running {
     }
 }
 
+/// How long a server that is not needed any more may take to stop, before it is killed. One that stops by itself leaves nothing behind, in `/dev/shm` neither.
+const STOP_MAX: Duration = Duration::from_secs(5);
+
 impl Drop for Running {
     fn drop(&mut self) {
+        let began = Instant::now();
+        // One that was waited for has no process any more, and its number may be another's.
+        let mut runs = matches!(self.child.try_wait(), Ok(None));
+        if runs && let Some(pid) = Pid::from_raw(self.child.id() as i32) {
+            let _ = kill_process(pid, Signal::TERM);
+        }
+        while runs && began.elapsed() < STOP_MAX {
+            thread::sleep(Duration::from_millis(10));
+            runs = matches!(self.child.try_wait(), Ok(None));
+        }
         self.end();
     }
 }
