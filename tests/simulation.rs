@@ -47,7 +47,8 @@ fn a_seed_replays_exactly() {
 /// A simulator whose faults never happen passes everything. These must have been met within a few hundred seeds.
 #[test]
 fn the_seeds_reach_what_they_are_for() {
-    let reports: Vec<Report> = (3000..3400).map(good).collect();
+    // A client is told of damage in one seed of a hundred; four hundred seeds may have a single one.
+    let reports: Vec<Report> = (3000..3700).map(good).collect();
     let sum = |pick: fn(&Report) -> u64| reports.iter().map(pick).sum::<u64>();
     assert!(sum(|report| report.tally.reshards) > 50);
     assert!(sum(|report| report.tally.deaths_in_reshard) > 30);
