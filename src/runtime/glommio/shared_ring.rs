@@ -241,7 +241,8 @@ impl Left {
         };
         let [magic, len, counts, segment, base, flushed, filled] = std::array::from_fn(number);
         let is_ring = magic == MAGIC && len == WRITE_BEHIND_LEN as u64 && counts == 1;
-        if !is_ring || !(base <= flushed && flushed <= filled) {
+        let is_ordered = base <= flushed && flushed <= filled;
+        if !is_ring || !is_ordered {
             return None;
         }
         let kept = (flushed - base).min(KEPT_LEN);

@@ -361,7 +361,7 @@ impl World {
         match effect {
             Effect::Submit(DiskTicket(ticket), operation) => self.submit(shard, ticket, operation),
             Effect::Written(segment, offset, bytes) => {
-                self.written_at_once(shard, segment, offset, &bytes)
+                self.written_at_once(shard, segment, offset, &bytes);
             }
             Effect::Send(connection, bytes) => self.sent(shard, connection, &bytes),
             Effect::Resume(connection) => self.resumed(shard, connection),

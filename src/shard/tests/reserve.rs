@@ -7,7 +7,7 @@ use crate::shard::{ShardCommand, ShardConfig, ShardReply};
 use crate::storage::disk::DiskOperation;
 use crate::types::KeyspaceId;
 
-const VALUE: [u8; 20_000] = [b'x'; 20_000];
+static VALUE: [u8; 20_000] = [b'x'; 20_000];
 
 impl World {
     /// As `settle`, on a disk with space for so many segments.
